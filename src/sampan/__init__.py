@@ -1,0 +1,1 @@
+"""sampan brings container images to machines that a registry no longer reaches."""

@@ -1,0 +1,266 @@
+"""Every error that sampan raises on purpose, and what each means to those who meet it.
+
+    SampanError
+    ├── UsageError                 the command line asked for something impossible
+    ├── ConfigError                sampan.toml, the environment, a credentials file
+    ├── InvalidReference           text that is not an image reference, repository or tag
+    ├── InvalidDigest              text that is not a digest
+    ├── InvalidManifest            bytes that are not a manifest or an index
+    ├── InvalidRequest             a request of a client that cannot be answered as asked
+    ├── UnsatisfiableRange         a Range beyond the end of a blob
+    ├── Unsupported                a method or an endpoint that a pull-only mirror does not have
+    ├── Unauthorized               the client must log in to this mirror
+    ├── RegistryUnknown            a registry that is not configured: never dialled
+    ├── HostError                  one host's answer to one request (below)
+    ├── AllHostsFailed             no host could serve it: the attempts are listed
+    │   └── NotFound               every eligible host denied that it exists
+    ├── ContentMismatch            bytes that do not hash to their digest
+    └── StoreError                 the disk under the store
+        └── StoreFull              no room, also after evicting
+
+    HostError
+    ├── Unreachable                no connection: DNS, refused, unroutable, TLS, proxy, blocked address
+    ├── TimedOut                   connected, then silence or a crawl
+    ├── Interrupted                the connection ended before the body did
+    ├── Denied                     401 or 403, or a login that failed
+    ├── Missing                    404
+    ├── RateLimited                429
+    ├── ServerFault                5xx
+    ├── NotARegistry               an answer that no registry gives: HTML, a portal, malformed HTTP
+    └── WrongContent               bytes that do not hash to the digest asked for: a strike
+
+Each class says how it appears on the wire (``oci_code``, ``http_status``) and in the shell
+(``exit_code``); nothing else in the project maps an error to a status. Messages never hold a
+secret: URLs pass through :func:`redact` when an error is made, not when it is printed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+_USERINFO = re.compile(r"(?<=//)[^/@\s]*@")
+_QUERY = re.compile(r"\?[^\s\"']*")
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a1-\u1fff\u2e80-\ud7ff\uf900-\ufaff\uff01-\uffef]")
+
+
+def redact(text: str) -> str:
+    """``text`` without userinfo and query strings: signed URLs and tokens live there."""
+    return _QUERY.sub("?…", _USERINFO.sub("…@", text))
+
+
+def printable(text: str, *, characters_max: int = 200) -> str:
+    """``text`` cut and cleaned of control characters: it came from a stranger."""
+    cleaned = _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text[: characters_max + 1])
+    return cleaned if len(cleaned) <= characters_max else cleaned[:characters_max] + "…"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at one host: ``outcome`` is ``ok`` or the word of the :class:`HostError`."""
+
+    host: str
+    outcome: str
+    seconds: float
+    status: int | None = None
+    bytes: int = 0
+    detail: str = ""
+
+
+class SampanError(Exception):
+    """Base of all; ``hint`` says what to do about it."""
+
+    oci_code: ClassVar[str] = "UNKNOWN"
+    http_status: ClassVar[int] = 500
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(redact(message))
+        self.hint = hint
+
+    @property
+    def message(self) -> str:
+        return str(self.args[0])
+
+
+class UsageError(SampanError):
+    exit_code = 2
+
+
+class ConfigError(SampanError):
+    exit_code = 2
+
+
+class InvalidReference(SampanError):
+    oci_code, http_status, exit_code = "NAME_INVALID", 400, 2
+
+
+class InvalidDigest(SampanError):
+    oci_code, http_status, exit_code = "DIGEST_INVALID", 400, 2
+
+
+class InvalidManifest(SampanError):
+    oci_code, http_status, exit_code = "MANIFEST_INVALID", 502, 4
+
+
+class InvalidRequest(SampanError):
+    oci_code, http_status, exit_code = "UNSUPPORTED", 400, 2
+
+
+class UnsatisfiableRange(SampanError):
+    """``size_bytes`` is the size of the blob, for ``Content-Range: bytes */N``."""
+
+    oci_code, http_status, exit_code = "SIZE_INVALID", 416, 2
+
+    def __init__(self, message: str, *, size_bytes: int, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.size_bytes = size_bytes
+
+
+class Unsupported(SampanError):
+    oci_code, http_status, exit_code = "UNSUPPORTED", 405, 2
+
+
+class Unauthorized(SampanError):
+    oci_code, http_status, exit_code = "UNAUTHORIZED", 401, 2
+
+
+class RegistryUnknown(SampanError):
+    oci_code, http_status, exit_code = "NAME_UNKNOWN", 404, 3
+
+
+class ContentMismatch(SampanError):
+    oci_code, http_status, exit_code = "DIGEST_INVALID", 502, 4
+
+
+class StoreError(SampanError):
+    oci_code, http_status, exit_code = "UNAVAILABLE", 503, 6
+
+
+class StoreFull(StoreError):
+    pass
+
+
+class HostError(SampanError):
+    """What one host answered, when it was not what was asked for. The next host may be tried.
+
+    ``outcome`` is one lower-case word for logs, metrics and JSON. ``denial``: the host says that
+    it does not have it. ``strike``: it lied about content. ``host_wide``: it says something of the
+    host as a whole, not of this repository alone.
+    """
+
+    oci_code, http_status, exit_code = "UNAVAILABLE", 503, 5
+    denial: ClassVar[bool] = False
+    strike: ClassVar[bool] = False
+    host_wide: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        outcome: str,
+        status: int | None = None,
+        retry_after_seconds: float | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(printable(redact(message), characters_max=400), hint=hint)
+        self.outcome = outcome
+        self.status = status
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Unreachable(HostError):
+    """outcome: dns, refused, unroutable, reset, connect-timeout, tls, proxy, blocked-address."""
+
+    host_wide = True
+
+
+class TimedOut(HostError):
+    """outcome: first-byte-timeout, stalled, slow."""
+
+    http_status = 504
+
+
+class Interrupted(HostError):
+    """outcome: truncated, reset."""
+
+
+class Denied(HostError):
+    """outcome: denied, login."""
+
+    oci_code, http_status = "DENIED", 404
+    denial = True
+
+
+class Missing(HostError):
+    """outcome: missing."""
+
+    http_status = 404
+    denial = True
+
+
+class RateLimited(HostError):
+    """outcome: rate-limited; ``retry_after_seconds`` as the host said, unclamped, or None."""
+
+    oci_code, http_status = "TOOMANYREQUESTS", 429
+    host_wide = True
+
+
+class ServerFault(HostError):
+    """outcome: server-error."""
+
+
+class NotARegistry(HostError):
+    """outcome: not-a-registry, protocol, redirect."""
+
+
+class WrongContent(HostError):
+    """outcome: wrong-content."""
+
+    strike = True
+
+
+class AllHostsFailed(SampanError):
+    """No host could serve ``what``. The status tells the truth about why: 429 when some host would
+    have served but for its rate limit, 504 when the last hope was silence, 503 otherwise."""
+
+    oci_code, http_status, exit_code = "UNAVAILABLE", 503, 5
+
+    def __init__(
+        self,
+        what: str,
+        attempts: Sequence[Attempt],
+        *,
+        retry_after_seconds: float | None = None,
+        hint: str | None = None,
+    ) -> None:
+        lines = "".join(
+            f"\n  {a.host}: {a.outcome}{f' ({a.status})' if a.status else ''}{f': {a.detail}' if a.detail else ''}"
+            for a in attempts
+        )
+        many = f"all {len(attempts)} attempts failed" if attempts else "no host may be asked for it"
+        super().__init__(f"cannot serve {what}: {many}{lines}", hint=hint)
+        self.what = what
+        self.attempts = tuple(attempts)
+        self.retry_after_seconds = retry_after_seconds
+
+    @property
+    def status(self) -> int:
+        outcomes = {a.outcome for a in self.attempts}
+        if "rate-limited" in outcomes:
+            return 429
+        if self.http_status == 503 and outcomes and outcomes <= {"first-byte-timeout", "stalled", "slow"}:
+            return 504
+        return self.http_status
+
+
+class NotFound(AllHostsFailed):
+    """Every eligible host denied that it exists."""
+
+    oci_code, http_status, exit_code = "MANIFEST_UNKNOWN", 404, 3
+
+    @property
+    def status(self) -> int:
+        return 404
