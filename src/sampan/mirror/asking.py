@@ -1,0 +1,90 @@
+"""Asking the hosts of a registry one question: the route, the race, and what is noted of both.
+
+Manifests, tags and referrers all ask in this one way; blobs, whose answer is a stream, in
+:mod:`sampan.mirror.fetch`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol, TypeVar
+
+from sampan.clock import Clock
+from sampan.errors import AllHostsFailed, Attempt, RegistryUnknown
+from sampan.mirror.events import Observer
+from sampan.mirror.race import Noted, Race, Won
+from sampan.mirror.route import Question, plan_route
+from sampan.upstream.health import Health
+from sampan.upstream.host import Host
+
+RATE_LIMIT_PATIENCE_SECONDS = 15.0  # all are rate-limited: waited for once when it ends this soon
+
+Answer = TypeVar("Answer")
+
+
+class HostsFor(Protocol):
+    """The hosts of a registry in configured order; None: not configured, never dialled."""
+
+    def __call__(self, registry: str) -> Sequence[Host] | None: ...
+
+
+class Asking:
+    """What every question needs: hosts, health, a clock and somebody who listens."""
+
+    def __init__(self, hosts_for: HostsFor, health: Health, clock: Clock, observer: Observer) -> None:
+        self.health = health
+        self.clock = clock
+        self.observer = observer
+        self._hosts_for = hosts_for
+
+    def hosts(self, registry: str) -> Sequence[Host]:
+        """Raises RegistryUnknown."""
+        hosts = self._hosts_for(registry)
+        if hosts is None:
+            raise RegistryUnknown(
+                f"the registry {registry} is not configured here",
+                hint=f'add a [registry."{registry}"] table to sampan.toml',
+            )
+        return hosts
+
+    def noted(self, question: Question) -> Noted:
+        """What hears of each attempt."""
+
+        def note(attempt: Attempt) -> None:
+            self.observer.attempted(question.registry, question.kind, attempt)
+
+        return note
+
+    async def first(
+        self,
+        question: Question,
+        ask: Callable[[Host, Callable[[], None]], Coroutine[Any, Any, Answer]],
+        *,
+        hosts: Sequence[Host] | None = None,
+    ) -> Won[Answer]:
+        """The first good answer. Raises AllHostsFailed or NotFound."""
+        try:
+            return await self._race(question, ask, hosts)
+        except AllHostsFailed as error:
+            wait = error.retry_after_seconds
+            if wait is None or wait > RATE_LIMIT_PATIENCE_SECONDS:
+                raise
+            await asyncio.sleep(wait)
+            return await self._race(question, ask, hosts)
+
+    async def _race(
+        self,
+        question: Question,
+        ask: Callable[[Host, Callable[[], None]], Coroutine[Any, Any, Answer]],
+        hosts: Sequence[Host] | None,
+    ) -> Won[Answer]:
+        route = plan_route(hosts if hosts is not None else self.hosts(question.registry), question, self.health)
+        noted = self.noted(question)
+        won = await Race(question, ask, health=self.health, clock=self.clock, noted=noted).run(route)
+        self.health.succeed(won.host, question.repository, question.kind)
+        seconds = self.clock.monotonic() - won.asked_at
+        noted(Attempt(won.host.name, "ok", seconds, 200))
+        return won
+
+

@@ -1,0 +1,115 @@
+"""Blobs for clients: from the store, or from the one download that brings it.
+
+However many ask for an absent blob, it is downloaded once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
+
+from sampan.clock import Clock
+from sampan.errors import Attempt
+from sampan.mirror.download import Download, Window
+from sampan.mirror.events import Observer
+from sampan.mirror.fetch import BlobSource
+from sampan.oci import Digest
+from sampan.store.content import OpenBlob, Store
+
+HEADER_PATIENCE_SECONDS = 20.0  # containerd 2.3 waits 30 s for response headers
+
+
+class BlobAnswer(Protocol):
+    """``size`` in bytes; ``source``: ``store`` or a host's name."""
+
+    size: int
+    source: str
+    attempts: tuple[Attempt, ...]
+
+    def windows(self, start: int, stop: int) -> AsyncIterator[Window]:
+        """The bytes from ``start`` to ``stop`` as they may be sent."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+
+
+class StoredBlob:
+    """A blob that the store has: its file, held while it is being served."""
+
+    source = "store"
+    attempts: tuple[Attempt, ...] = ()
+
+    def __init__(self, blob: OpenBlob) -> None:
+        self.size = blob.size
+        self.blob = blob
+
+    async def windows(self, start: int, stop: int) -> AsyncIterator[Window]:
+        """One window: all of it is there."""
+        if stop > start:
+            yield Window(self.blob.file, start, stop - start)
+
+    def close(self) -> None:
+        self.blob.close()
+
+
+class ComingBlob:
+    """A blob that is on its way."""
+
+    def __init__(self, download: Download, size: int) -> None:
+        self.size = size
+        self.source = download.host or "store"
+        self._download = download
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        return tuple(self._download.attempts)
+
+    def windows(self, start: int, stop: int) -> AsyncIterator[Window]:
+        return self._download.windows(start, stop)
+
+    def close(self) -> None:
+        """The download belongs to nobody: it goes on."""
+
+
+class Downloads:
+    """The downloads in flight, one a digest. Owns their tasks."""
+
+    def __init__(self, store: Store, clock: Clock, observer: Observer) -> None:
+        self._store = store
+        self._clock = clock
+        self._observer = observer
+        self._running: dict[Digest, tuple[Download, asyncio.Task[None]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    async def follow(self, digest: Digest, size: int | None, source: Callable[[], BlobSource]) -> ComingBlob:
+        """Join the download of ``digest``, begun if there is none. Returns when it may be answered.
+
+        Raises AllHostsFailed, NotFound or StoreError when it fails before its first byte.
+        """
+        running = self._running.get(digest)
+        download = running[0] if running else self._begin(digest, size, source())
+        download.readers += 1  # while waiting, too: it is wanted
+        try:
+            return ComingBlob(
+                download, await download.ready(header_patience_seconds=HEADER_PATIENCE_SECONDS)
+            )
+        finally:
+            download.readers -= 1
+
+    def _begin(self, digest: Digest, size: int | None, source: BlobSource) -> Download:
+        download = Download(source, size, store=self._store, clock=self._clock, observer=self._observer)
+        task = asyncio.create_task(download.run(), name=f"download {digest}")
+        self._running[digest] = download, task
+        task.add_done_callback(lambda _: self._running.pop(digest, None))
+        return download
+
+    async def close(self) -> None:
+        """Stop them all; what arrived is kept for the next run."""
+        tasks = [task for _, task in self._running.values()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)

@@ -1,0 +1,123 @@
+"""A blob's bytes from an offset, from whichever host gives them first.
+
+Joins the route, the race and the client for :mod:`sampan.mirror.download`, which need not know how a
+host is chosen. It holds no bytes and retries nothing of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from sampan.clock import Clock
+from sampan.errors import Attempt, HostError
+from sampan.mirror.pace import HOPED_BYTES_PER_SECOND
+from sampan.mirror.race import Noted, Race, Won
+from sampan.mirror.route import Question, Route, eligible, plan_route
+from sampan.oci import Digest
+from sampan.upstream.client import BlobStream, RegistryClient
+from sampan.upstream.health import Health, Standing
+from sampan.upstream.host import Host
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStream:
+    """A body that has begun, and what closes it."""
+
+    stream: BlobStream
+    stack: AsyncExitStack
+
+    async def close(self) -> None:
+        await self.stack.aclose()
+
+
+class BlobSource:
+    """Where one blob can come from."""
+
+    def __init__(
+        self,
+        question: Question,
+        digest: Digest,
+        hosts: Sequence[Host],
+        *,
+        client: RegistryClient,
+        health: Health,
+        clock: Clock,
+        noted: Noted,
+    ) -> None:
+        self.question = question
+        self.digest = digest
+        self._hosts = hosts
+        self._client = client
+        self._health = health
+        self._clock = clock
+        self._noted = noted
+
+    async def open(self, offset: int, size: int | None, *, avoid: Collection[Host]) -> Won[OpenStream]:
+        """The first body that begins at ``offset`` or before it. ``avoid`` is not asked.
+
+        Raises AllHostsFailed or NotFound.
+        """
+        route = plan_route([h for h in self._hosts if h not in avoid], self.question, self._health)
+
+        async def ask(host: Host, connected: Callable[[], None]) -> OpenStream:
+            async with AsyncExitStack() as stack:
+                body = self._client.blob(
+                    host,
+                    self.question.repository,
+                    self.digest,
+                    offset=offset,
+                    size=size,
+                    on_connected=connected,
+                )
+                stream = await stack.enter_async_context(body)
+                return OpenStream(stream, stack.pop_all())
+            raise AssertionError  # pragma: no cover  # the stack swallows nothing
+
+        race: Race[OpenStream] = Race(
+            self.question,
+            ask,
+            health=self._health,
+            clock=self._clock,
+            noted=self._noted,
+            drop=OpenStream.close,
+        )
+        return await race.run(route)
+
+    def failed(self, host: Host, error: HostError, *, seconds: float, count_bytes: int) -> Attempt:
+        """The body of ``host`` ended badly."""
+        attempt = Attempt(host.name, error.outcome, seconds, error.status, count_bytes, error.message)
+        q = self.question
+        self._health.fail(host, q.repository, q.kind, str(q.object), error, attempt)
+        if count_bytes:
+            self._health.measured(host, count_bytes, seconds)
+        self._noted(attempt)
+        return attempt
+
+    def delivered(self, host: Host, *, seconds: float, count_bytes: int) -> Attempt:
+        """``host`` gave these bytes of a blob that proved right."""
+        self._health.succeed(host, self.question.repository, self.question.kind)
+        self._health.verified(host, count_bytes, seconds)
+        attempt = Attempt(host.name, "ok", seconds, 200, count_bytes)
+        self._noted(attempt)
+        return attempt
+
+    def is_trusted(self, host: Host) -> bool:
+        """Whether its bytes may leave before the whole is verified."""
+        return self._health.trusted_to_stream(host)
+
+    def alternative(self, host: Host, avoid: Collection[Host]) -> float | None:
+        """The rate that the best other host promises, in bytes a second; None: there is no other."""
+        others = [h for h in eligible(self._hosts, self.question) if h != host and h not in avoid]
+        q = self.question
+        rates = [
+            self._health.bytes_per_second(other) or HOPED_BYTES_PER_SECOND
+            for other in others
+            if self._health.judge(other, q.repository, q.kind, str(q.object)).standing <= Standing.DEMOTED
+        ]
+        return max(rates, default=None)
+
+    def route(self, avoid: Collection[Host]) -> Route:
+        """Whom :meth:`open` would ask now."""
+        return plan_route([h for h in self._hosts if h not in avoid], self.question, self._health)

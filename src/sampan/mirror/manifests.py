@@ -1,0 +1,87 @@
+"""Manifests by digest: from the store, else from any host, verified either way.
+
+Also what is known of blobs before they are asked for: the sizes that their manifests declare.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sampan.errors import Attempt
+from sampan.mirror.asking import Asking
+from sampan.mirror.route import Question
+from sampan.mirror.single import SingleFlight
+from sampan.oci import Digest, Index, Manifest
+from sampan.store.content import Store
+from sampan.upstream.client import RegistryClient
+from sampan.upstream.host import Host
+
+SIZES_MAX = 100_000  # remembered sizes of blobs: about 20 MB at the most
+
+AnyManifest = Manifest | Index
+
+
+@dataclass(frozen=True, slots=True)
+class FoundManifest:
+    """``source``: ``store`` or the host that gave it just now."""
+
+    manifest: AnyManifest
+    source: str
+    attempts: tuple[Attempt, ...] = ()
+
+
+class Manifests:
+    """Manifests in ``store``, and the hosts behind it."""
+
+    def __init__(self, store: Store, client: RegistryClient, asking: Asking) -> None:
+        self._store = store
+        self._client = client
+        self._asking = asking
+        self._fetches: SingleFlight[FoundManifest] = SingleFlight()
+        self._sizes: OrderedDict[Digest, int] = OrderedDict()
+
+    def stored(self, digest: Digest) -> AnyManifest | None:
+        """From the store alone."""
+        manifest = self._store.get_manifest(digest)
+        if manifest is not None and digest not in self._sizes:
+            self._note_sizes(manifest)
+        return manifest
+
+    async def by_digest(self, registry: str, repository: str, digest: Digest) -> FoundManifest:
+        """Raises AllHostsFailed, NotFound or RegistryUnknown. What is stored asks nobody."""
+        if (manifest := self.stored(digest)) is not None:
+            return FoundManifest(manifest, "store")
+        return await self._fetches.run(
+            (registry, repository, digest), lambda: self._fetch(registry, repository, digest)
+        )
+
+    async def _fetch(self, registry: str, repository: str, digest: Digest) -> FoundManifest:
+        async def ask(host: Host, connected: Callable[[], None]) -> AnyManifest:
+            return await self._client.manifest(host, repository, digest, on_connected=connected)
+
+        won = await self._asking.first(Question(registry, repository, "manifest", digest), ask)
+        await self.keep(won.answer)
+        return FoundManifest(won.answer, won.host.name, won.attempts)
+
+    async def keep(self, manifest: AnyManifest) -> None:
+        """Into the store. A full disk does not keep a client from its answer."""
+        self._note_sizes(manifest)
+        await asyncio.to_thread(self._store.put_manifest, manifest)
+
+    def size_of(self, digest: Digest) -> int | None:
+        """The size of a blob in bytes as a manifest seen here declares it."""
+        return self._sizes.get(digest)
+
+    def _note_sizes(self, manifest: AnyManifest) -> None:
+        self._sizes[manifest.digest] = manifest.size
+        for descriptor in manifest.references:
+            self._sizes[descriptor.digest] = descriptor.size
+        while len(self._sizes) > SIZES_MAX:
+            self._sizes.popitem(last=False)
+
+    async def close(self) -> None:
+        """Stop the fetches that run."""
+        await self._fetches.close()

@@ -1,0 +1,168 @@
+"""The mirror: answers from the store, and from the hosts for what the store lacks.
+
+This is the only API that the server, the pull client and the bundle maker use. It decides the order
+(store first, then hosts; stale rather than down) and leaves the doing to the modules beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sampan.clock import Clock, SystemClock
+from sampan.errors import AllHostsFailed, Attempt, NotFound
+from sampan.mirror.asking import Asking, HostsFor
+from sampan.mirror.blobs import BlobAnswer, Downloads, StoredBlob
+from sampan.mirror.events import Observer, Silence
+from sampan.mirror.fetch import BlobSource
+from sampan.mirror.manifests import AnyManifest, Manifests
+from sampan.mirror.route import Question
+from sampan.mirror.tagged import TagPolicy, Tags
+from sampan.oci import Digest, Index, Registries
+from sampan.store.content import Store
+from sampan.store.tags import TagStore
+from sampan.upstream.client import RegistryClient
+from sampan.upstream.health import Health
+from sampan.upstream.host import Host
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestAnswer:
+    """``source``: ``store`` or a host's name. ``age_seconds``: since a tag was last confirmed."""
+
+    manifest: AnyManifest
+    source: str
+    stale: bool = False
+    age_seconds: float | None = None
+    attempts: tuple[Attempt, ...] = ()
+
+
+class Mirror:
+    """Construction touches no network. All methods may raise RegistryUnknown before any dial."""
+
+    def __init__(
+        self,
+        *,
+        hosts_for: HostsFor,
+        registries: Registries,
+        store: Store,
+        tag_store: TagStore,
+        client: RegistryClient,
+        health: Health,
+        tag_policy: TagPolicy | None = None,
+        observer: Observer | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.registries = registries
+        self.store = store
+        self.health = health
+        self._tag_store = tag_store
+        self._client = client
+        self._clock = clock or SystemClock()
+        self._observer = observer or Silence()
+        self._asking = Asking(hosts_for, health, self._clock, self._observer)
+        self._manifests = Manifests(store, client, self._asking)
+        self._tags = Tags(tag_store, self._manifests, client, self._asking, tag_policy or TagPolicy())
+        self._downloads = Downloads(store, self._clock, self._observer)
+
+    @property
+    def downloads_in_flight(self) -> int:
+        """For metrics."""
+        return len(self._downloads)
+
+    async def manifest(self, registry: str, repository: str, wanted: str | Digest) -> ManifestAnswer:
+        """The manifest or index that a tag or a digest names. Raises AllHostsFailed, NotFound."""
+        if isinstance(wanted, Digest):
+            self._asking.hosts(registry)
+            found = await self._manifests.by_digest(registry, repository, wanted)
+            answer = ManifestAnswer(found.manifest, found.source, attempts=found.attempts)
+        else:
+            tagged = await self._tags.manifest(registry, repository, wanted)
+            answer = ManifestAnswer(
+                tagged.manifest, tagged.source, tagged.stale, tagged.age_seconds, tagged.attempts
+            )
+        self._observer.answered(registry, "manifest", answer.source, stale=answer.stale)
+        return answer
+
+    async def blob(self, registry: str, repository: str, digest: Digest) -> BlobAnswer:
+        """A blob that may be answered now, whole or on its way. Raises AllHostsFailed, NotFound."""
+        self._asking.hosts(registry)
+        size = self._manifests.size_of(digest)
+        stored = self.store.open(digest, size=size)
+        answer: BlobAnswer
+        if stored is not None:
+            answer = StoredBlob(stored)
+        else:
+            question = Question(registry, repository, "blob", digest)
+            answer = await self._downloads.follow(digest, size, lambda: self._source(question, digest))
+        self._observer.answered(registry, "blob", answer.source, stale=False)
+        return answer
+
+    def _source(self, question: Question, digest: Digest) -> BlobSource:
+        return BlobSource(
+            question,
+            digest,
+            self._asking.hosts(question.registry),
+            client=self._client,
+            health=self.health,
+            clock=self._clock,
+            noted=self._asking.noted(question),
+        )
+
+    async def stat_blob(self, registry: str, repository: str, digest: Digest) -> tuple[int, str]:
+        """(size in bytes, source) without bringing it. Raises AllHostsFailed, NotFound."""
+        self._asking.hosts(registry)
+        size = self.store.stat(digest)
+        if size is not None:
+            return size, "store"
+
+        async def ask(host: Host, connected: Callable[[], None]) -> int:
+            return await self._client.stat_blob(host, repository, digest, on_connected=connected)
+
+        won = await self._asking.first(Question(registry, repository, "blob", digest), ask)
+        return won.answer, won.host.name
+
+    async def tags(self, registry: str, repository: str) -> list[str]:
+        """The repository's tags, sorted: what a host lists and what is known here. A host that
+        disabled the list answers an empty one, which says nothing. Raises AllHostsFailed, NotFound."""
+        known = set(self._tag_store.list(registry, repository))
+
+        async def ask(host: Host, connected: Callable[[], None]) -> list[str]:
+            return await self._client.tags(host, repository, on_connected=connected)
+
+        try:
+            won = await self._asking.first(Question(registry, repository, "tags", ""), ask)
+        except AllHostsFailed:
+            if not known:
+                raise
+            return sorted(known)
+        return sorted(known | set(won.answer))
+
+    async def referrers(
+        self, registry: str, repository: str, digest: Digest
+    ) -> Index:
+        """What refers to ``digest``: the API's answer, else the fallback tag's, else an empty index.
+        Raises AllHostsFailed when hosts failed rather than denied."""
+
+        async def ask(host: Host, connected: Callable[[], None]) -> Index:
+            return await self._client.referrers(host, repository, digest, on_connected=connected)
+
+        try:
+            won = await self._asking.first(Question(registry, repository, "referrers", digest), ask)
+        except NotFound:
+            return await self._referrers_by_tag(registry, repository, digest)
+        return won.answer
+
+    async def _referrers_by_tag(self, registry: str, repository: str, digest: Digest) -> Index:
+        try:
+            tagged = await self._tags.manifest(registry, repository, f"{digest.algorithm}-{digest.hex}")
+        except NotFound:
+            return Index.empty()
+        return tagged.manifest if isinstance(tagged.manifest, Index) else Index.empty()
+
+    async def close(self) -> None:
+        """Stop what runs, keep what arrived, close the connections."""
+        await self._downloads.close()
+        await self._tags.close()
+        await self._manifests.close()
+        await self._client.close()

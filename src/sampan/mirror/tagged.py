@@ -1,0 +1,220 @@
+"""What a tag means, and how long it is believed: fresh, revalidated, or stale while nobody answers.
+
+Blobs by digest need no trust; a tag's meaning does. The one guarantee: every answer can be traced to
+the host that gave it and the time it did, and a known tag is answered though every host is down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sampan.errors import AllHostsFailed, Attempt
+from sampan.mirror.asking import Asking
+from sampan.mirror.manifests import AnyManifest, Manifests
+from sampan.mirror.route import Question, eligible
+from sampan.mirror.single import SingleFlight
+from sampan.oci import Descriptor, Digest
+from sampan.store.tags import TagRecord, TagStore
+from sampan.upstream.client import RegistryClient
+from sampan.upstream.host import Host
+
+STALE_PATIENCE_SECONDS = 3.0  # a known tag is not kept waiting longer than a dead host's connection
+QUIET_TAGS_MAX = 10_000
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TagPolicy:
+    """``[tags]`` of the configuration, in seconds; ``stale_for_seconds`` None: for ever."""
+
+    fresh_for_seconds: float = 300.0
+    stale_for_seconds: float | None = None
+    agree: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """A tag's manifest. ``source``: ``store`` or the host that was asked just now."""
+
+    manifest: AnyManifest
+    source: str
+    stale: bool
+    age_seconds: float
+    attempts: tuple[Attempt, ...] = ()
+
+
+Name = tuple[str, str, str]  # registry, repository, tag
+ManifestAsk = Callable[[Host, Callable[[], None]], Coroutine[Any, Any, AnyManifest]]
+
+
+class Tags:
+    """Tags, with their memory in ``store``."""
+
+    def __init__(
+        self, store: TagStore, manifests: Manifests, client: RegistryClient, asking: Asking, policy: TagPolicy
+    ) -> None:
+        self._store = store
+        self._manifests = manifests
+        self._client = client
+        self._asking = asking
+        self._policy = policy
+        self._checks: SingleFlight[Tagged] = SingleFlight()
+        self._quiet_until: OrderedDict[Name, float] = OrderedDict()
+
+    async def manifest(self, registry: str, repository: str, tag: str) -> Tagged:
+        """What the tag names. Raises AllHostsFailed or NotFound, and RegistryUnknown."""
+        name = (registry, repository, tag)
+        self._asking.hosts(registry)
+        known = self._known(name)
+        if known is None:
+            return await self._checks.run(name, lambda: self._ask(name, None))
+        if self._is_fresh(known[0]):
+            return self._stored(known, stale=False)
+        return await self._revalidate(name, known)
+
+    async def close(self) -> None:
+        """Stop the checks that run."""
+        await self._checks.close()
+
+    # -- what is known -----------------------------------------------------------------------------
+
+    def _known(self, name: Name) -> tuple[TagRecord, AnyManifest] | None:
+        record = self._store.get(*name)
+        if record is None:
+            return None
+        manifest = self._manifests.stored(record.descriptor.digest)
+        return None if manifest is None else (record, manifest)
+
+    def _age_seconds(self, record: TagRecord) -> float:
+        """Since the tag was last confirmed. A stamp from the future (the clock was moved) is old."""
+        age = self._asking.clock.time() - record.checked_at
+        return age if age >= 0 else float("inf")
+
+    def _is_fresh(self, record: TagRecord) -> bool:
+        return self._age_seconds(record) < self._policy.fresh_for_seconds
+
+    def _stored(self, known: tuple[TagRecord, AnyManifest], *, stale: bool) -> Tagged:
+        record, manifest = known
+        return Tagged(manifest, "store", stale, self._age_seconds(record))
+
+    # -- asking again ------------------------------------------------------------------------------
+
+    async def _revalidate(self, name: Name, known: tuple[TagRecord, AnyManifest]) -> Tagged:
+        """Ask, but not for longer than a dead host costs: then the stored answer is served, marked,
+        and the check goes on behind it."""
+        may_be_stale = self._may_be_stale(known[0])
+        if may_be_stale and self._asking.clock.monotonic() < self._quiet_until.get(name, 0.0):
+            return self._stored(known, stale=True)
+        task = self._checks.start(name, lambda: self._ask(name, known))
+        await asyncio.wait([task], timeout=STALE_PATIENCE_SECONDS if may_be_stale else None)
+        if not task.done():
+            return self._stored(known, stale=True)
+        try:
+            return task.result()
+        except AllHostsFailed as error:
+            if not may_be_stale:
+                raise
+            log.warning("%s/%s:%s is served stale: %s", *name, error.message)
+            return Tagged(known[1], "store", True, self._age_seconds(known[0]), error.attempts)
+
+    def _may_be_stale(self, record: TagRecord) -> bool:
+        limit = self._policy.stale_for_seconds
+        return limit is None or self._age_seconds(record) < self._policy.fresh_for_seconds + limit
+
+    async def _ask(self, name: Name, known: tuple[TagRecord, AnyManifest] | None) -> Tagged:
+        registry, repository, tag = name
+        question = Question(registry, repository, "manifest", tag)
+        try:
+            if self._policy.agree > 1:
+                return await self._agreed(name, question)
+            if known is not None and (confirmed := await self._confirmed(name, question, known)) is not None:
+                return confirmed
+            won = await self._asking.first(question, self._getter(repository, tag))
+        except AllHostsFailed:
+            self._be_quiet(name)  # a dead upstream costs one time-out a window
+            raise
+        return await self._learned(name, won.answer, won.host.name, won.attempts)
+
+    async def _confirmed(
+        self, name: Name, question: Question, known: tuple[TagRecord, AnyManifest]
+    ) -> Tagged | None:
+        """Ask by HEAD, which is free where a GET counts; None: the manifest must be fetched."""
+        registry, repository, tag = name
+
+        async def ask(host: Host, connected: Callable[[], None]) -> Descriptor | None:
+            return await self._client.head_manifest(host, repository, tag, on_connected=connected)
+
+        won = await self._asking.first(question, ask)
+        said = won.answer
+        if said is None:
+            return None
+        if said.digest == known[0].descriptor.digest:
+            self._store.touch(registry, repository, tag, host=won.host.name, now=self._asking.clock.time())
+            return Tagged(known[1], won.host.name, False, 0.0, won.attempts)
+        manifest = await self._manifests.by_digest(registry, repository, said.digest)
+        return await self._learned(name, manifest.manifest, won.host.name, won.attempts)
+
+    def _getter(self, repository: str, tag: str) -> ManifestAsk:
+        async def ask(host: Host, connected: Callable[[], None]) -> AnyManifest:
+            return await self._client.manifest(host, repository, tag, on_connected=connected)
+
+        return ask
+
+    async def _learned(
+        self, name: Name, manifest: AnyManifest, host: str, attempts: tuple[Attempt, ...]
+    ) -> Tagged:
+        registry, repository, tag = name
+        await self._manifests.keep(manifest)
+        self._quiet_until.pop(name, None)
+        record = await asyncio.to_thread(
+            self._store.put, registry, repository, tag, manifest.descriptor, host=host, now=self._asking.clock.time()
+        )
+        if record.previous is not None and record.changed_at == record.checked_at:
+            log.info("%s/%s:%s moved from %s to %s, says %s", *name, record.previous, manifest.digest, host)
+        return Tagged(manifest, host, False, 0.0, attempts)
+
+    def _be_quiet(self, name: Name) -> None:
+        self._quiet_until[name] = self._asking.clock.monotonic() + self._policy.fresh_for_seconds
+        self._quiet_until.move_to_end(name)
+        if len(self._quiet_until) > QUIET_TAGS_MAX:
+            self._quiet_until.popitem(last=False)
+
+    # -- agreement ---------------------------------------------------------------------------------
+
+    async def _agreed(self, name: Name, question: Question) -> Tagged:
+        """Ask every operator group; the digest that ``agree`` of them give is the tag's meaning."""
+        groups: dict[str, list[Host]] = {}
+        for host in eligible(self._asking.hosts(question.registry), question):
+            groups.setdefault(host.group, []).append(host)
+        asked = await asyncio.gather(*(self._asked_group(question, hosts) for hosts in groups.values()))
+        votes: dict[Digest, list[tuple[AnyManifest, str]]] = {}
+        attempts: list[Attempt] = []
+        for manifest, host, tried in asked:
+            attempts.extend(tried)
+            if manifest is not None:
+                votes.setdefault(manifest.digest, []).append((manifest, host))
+        winner = max(votes.values(), key=len, default=[])
+        if len(winner) >= self._policy.agree:
+            manifest, host = winner[0]
+            return await self._learned(name, manifest, host, tuple(attempts))
+        attempts += [Attempt(h, "disagrees", 0.0, detail=str(d)) for d, who in votes.items() for _, h in who]
+        raise AllHostsFailed(
+            f"{question}: {self._policy.agree} operators must agree on it", attempts, hint="see [tags] agree"
+        )
+
+    async def _asked_group(
+        self, question: Question, hosts: Sequence[Host]
+    ) -> tuple[AnyManifest | None, str, tuple[Attempt, ...]]:
+        try:
+            won = await self._asking.first(
+                question, self._getter(question.repository, str(question.object)), hosts=hosts
+            )
+        except AllHostsFailed as error:
+            return None, "", error.attempts
+        return won.answer, won.host.name, won.attempts
