@@ -1,0 +1,50 @@
+# Two commands for a newcomer: `make serve` runs the mirror, `make test` shows that it works.
+# Each sets up what it needs and does so once; nothing outside this folder is changed, but that
+# `make test`, as root on Debian, installs the real programs that it tests against.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+LISTEN ?= 127.0.0.1:5050
+STORE  ?= .cache/store
+PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+FAST   := tests/unit tests/contract tests/property tests/docs
+
+.PHONY: serve test check quick peers interop bench lock clean
+
+serve: $(VENV)/.run            ## run the mirror: make serve LISTEN=127.0.0.1:5050 STORE=DIR
+	$(BIN)/sampan serve --listen $(LISTEN) --store $(STORE)
+
+test: check peers              ## everything, real programs included
+	$(BIN)/python -m pytest -q tests/state tests/faults tests/interop
+
+check: $(VENV)/.test           ## the quick part: style, types, layers, fast tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q -n 2 $(FAST)
+
+peers: $(VENV)/.test           ## the programs that the tests run against
+	$(BIN)/python tests/interop/peers.py install
+
+bench: peers                   ## ratios against real peers, in one run
+	$(BIN)/python -m bench
+
+lock:                          ## write the locks anew (hashes, no addresses)
+	cd requirements && for part in run build test; do \
+	  pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras --no-header \
+	    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o $$part.txt $$part.in; done
+
+clean:
+	rm -rf $(VENV) .cache build dist .mypy_cache .ruff_cache .pytest_cache
+
+$(VENV)/.run: requirements/run.txt requirements/build.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --require-hashes -r requirements/run.txt -r requirements/build.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/.test: $(VENV)/.run requirements/test.txt
+	$(PIP) --require-hashes -r requirements/test.txt
+	touch $@
