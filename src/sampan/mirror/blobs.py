@@ -23,9 +23,14 @@ HEADER_PATIENCE_SECONDS = 20.0  # containerd 2.3 waits 30 s for response headers
 class BlobAnswer(Protocol):
     """``size`` in bytes; ``source``: ``store`` or a host's name."""
 
-    size: int
-    source: str
-    attempts: tuple[Attempt, ...]
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]: ...
 
     def windows(self, start: int, stop: int) -> AsyncIterator[Window]:
         """The bytes from ``start`` to ``stop`` as they may be sent."""

@@ -204,12 +204,7 @@ class Download:
     async def _bring(self) -> None:
         ingest = await asyncio.to_thread(self._store.ingest, self._source.digest, self.size)
         try:
-            self._ingest = ingest
-            if ingest.offset:
-                self._segments = [Segment(0, None)]
-            self._written = ingest.offset
-            if self.size is not None and self._written > self.size:
-                await self._start_over(ingest)
+            await self._take_up(ingest)
             while not await self._fill_and_verify(ingest):
                 await self._start_over(ingest)
             await asyncio.to_thread(ingest.commit)
@@ -218,6 +213,15 @@ class Download:
             with suppress(StoreError):
                 await asyncio.shield(asyncio.to_thread(ingest.suspend))
             raise
+
+    async def _take_up(self, ingest: Ingest) -> None:
+        """What an earlier run left is gone on from."""
+        if ingest.resumed_bytes:
+            self._written = await asyncio.to_thread(ingest.rehash)
+            self._segments = [Segment(0, None)]
+        self._ingest = ingest
+        if self.size is not None and self._written > self.size:
+            await self._start_over(ingest)
 
     async def _fill_and_verify(self, ingest: Ingest) -> bool:
         began = self._clock.monotonic()
@@ -283,7 +287,7 @@ class Download:
     async def _receive(self, won: Won[OpenStream], ingest: Ingest) -> None:
         stream = won.answer.stream
         if self.size is None:
-            self.size = stream.size
+            self.size = ingest.size = stream.size
         self._segments.append(Segment(self._written, won.host))
         self._pulse.beat()
         writer = StrideWriter(ingest, self._wrote)
@@ -301,7 +305,7 @@ class Download:
         finally:
             await writer.drain()
         if self.size is None:
-            self.size = self._written
+            self.size = ingest.size = self._written
 
     def _check_pace(self, pace: Pace, host: Host) -> None:
         if pace.is_too_slow(self._source.alternative(host, ())):

@@ -6,11 +6,12 @@ Also what is known of blobs before they are asked for: the sizes that their mani
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sampan.errors import Attempt
+from sampan.errors import Attempt, StoreError
 from sampan.mirror.asking import Asking
 from sampan.mirror.route import Question
 from sampan.mirror.single import SingleFlight
@@ -22,6 +23,8 @@ from sampan.upstream.host import Host
 SIZES_MAX = 100_000  # remembered sizes of blobs: about 20 MB at the most
 
 AnyManifest = Manifest | Index
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +46,18 @@ class Manifests:
         self._fetches: SingleFlight[FoundManifest] = SingleFlight()
         self._sizes: OrderedDict[Digest, int] = OrderedDict()
 
-    def stored(self, digest: Digest) -> AnyManifest | None:
-        """From the store alone."""
-        manifest = self._store.get_manifest(digest)
-        if manifest is not None and digest not in self._sizes:
+    async def stored(self, digest: Digest) -> AnyManifest | None:
+        """From the store alone: from its memory when it was read before, else from the disk."""
+        if digest in self._sizes:
+            return self._store.get_manifest(digest)
+        manifest = await asyncio.to_thread(self._store.get_manifest, digest)
+        if manifest is not None:
             self._note_sizes(manifest)
         return manifest
 
     async def by_digest(self, registry: str, repository: str, digest: Digest) -> FoundManifest:
         """Raises AllHostsFailed, NotFound or RegistryUnknown. What is stored asks nobody."""
-        if (manifest := self.stored(digest)) is not None:
+        if (manifest := await self.stored(digest)) is not None:
             return FoundManifest(manifest, "store")
         return await self._fetches.run(
             (registry, repository, digest), lambda: self._fetch(registry, repository, digest)
@@ -69,7 +74,10 @@ class Manifests:
     async def keep(self, manifest: AnyManifest) -> None:
         """Into the store. A full disk does not keep a client from its answer."""
         self._note_sizes(manifest)
-        await asyncio.to_thread(self._store.put_manifest, manifest)
+        try:
+            await asyncio.to_thread(self._store.put_manifest, manifest)
+        except StoreError as error:
+            log.warning("%s is not stored: %s", manifest.digest, error.message)
 
     def size_of(self, digest: Digest) -> int | None:
         """The size of a blob in bytes as a manifest seen here declares it."""

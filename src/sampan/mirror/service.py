@@ -19,11 +19,15 @@ from sampan.mirror.manifests import AnyManifest, Manifests
 from sampan.mirror.route import Question
 from sampan.mirror.tagged import TagPolicy, Tags
 from sampan.oci import Digest, Index, Registries
+from sampan.oci.manifest import OCI_INDEX
 from sampan.store.content import Store
 from sampan.store.tags import TagStore
 from sampan.upstream.client import RegistryClient
 from sampan.upstream.health import Health
 from sampan.upstream.host import Host
+
+_NO_REFERRERS = b'{"schemaVersion":2,"mediaType":"%s","manifests":[]}' % OCI_INDEX.encode()
+EMPTY_INDEX = Index(_NO_REFERRERS, OCI_INDEX, Digest.of(_NO_REFERRERS), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +161,8 @@ class Mirror:
         try:
             tagged = await self._tags.manifest(registry, repository, f"{digest.algorithm}-{digest.hex}")
         except NotFound:
-            return Index.empty()
-        return tagged.manifest if isinstance(tagged.manifest, Index) else Index.empty()
+            return EMPTY_INDEX
+        return tagged.manifest if isinstance(tagged.manifest, Index) else EMPTY_INDEX
 
     async def close(self) -> None:
         """Stop what runs, keep what arrived, close the connections."""

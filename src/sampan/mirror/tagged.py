@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sampan.errors import AllHostsFailed, Attempt
+from sampan.errors import AllHostsFailed, Attempt, StoreError
 from sampan.mirror.asking import Asking
 from sampan.mirror.manifests import AnyManifest, Manifests
 from sampan.mirror.route import Question, eligible
@@ -71,7 +71,7 @@ class Tags:
         """What the tag names. Raises AllHostsFailed or NotFound, and RegistryUnknown."""
         name = (registry, repository, tag)
         self._asking.hosts(registry)
-        known = self._known(name)
+        known = await self._known(name)
         if known is None:
             return await self._checks.run(name, lambda: self._ask(name, None))
         if self._is_fresh(known[0]):
@@ -84,11 +84,11 @@ class Tags:
 
     # -- what is known -----------------------------------------------------------------------------
 
-    def _known(self, name: Name) -> tuple[TagRecord, AnyManifest] | None:
+    async def _known(self, name: Name) -> tuple[TagRecord, AnyManifest] | None:
         record = self._store.get(*name)
         if record is None:
             return None
-        manifest = self._manifests.stored(record.descriptor.digest)
+        manifest = await self._manifests.stored(record.descriptor.digest)
         return None if manifest is None else (record, manifest)
 
     def _age_seconds(self, record: TagRecord) -> float:
@@ -172,11 +172,21 @@ class Tags:
         registry, repository, tag = name
         await self._manifests.keep(manifest)
         self._quiet_until.pop(name, None)
-        record = await asyncio.to_thread(
-            self._store.put, registry, repository, tag, manifest.descriptor, host=host, now=self._asking.clock.time()
-        )
-        if record.previous is not None and record.changed_at == record.checked_at:
-            log.info("%s/%s:%s moved from %s to %s, says %s", *name, record.previous, manifest.digest, host)
+        try:
+            record = await asyncio.to_thread(
+                self._store.put,
+                registry,
+                repository,
+                tag,
+                manifest.descriptor,
+                host=host,
+                now=self._asking.clock.time(),
+            )
+        except StoreError as error:
+            log.warning("%s/%s:%s is not remembered: %s", *name, error.message)
+        else:
+            if record.previous is not None and record.changed_at == record.checked_at:
+                log.info("%s/%s:%s moved from %s to %s, says %s", *name, record.previous, manifest.digest, host)
         return Tagged(manifest, host, False, 0.0, attempts)
 
     def _be_quiet(self, name: Name) -> None:
@@ -191,18 +201,18 @@ class Tags:
         """Ask every operator group; the digest that ``agree`` of them give is the tag's meaning."""
         groups: dict[str, list[Host]] = {}
         for host in eligible(self._asking.hosts(question.registry), question):
-            groups.setdefault(host.group, []).append(host)
+            groups.setdefault(host.operator, []).append(host)
         asked = await asyncio.gather(*(self._asked_group(question, hosts) for hosts in groups.values()))
         votes: dict[Digest, list[tuple[AnyManifest, str]]] = {}
         attempts: list[Attempt] = []
-        for manifest, host, tried in asked:
+        for manifest, said_by, tried in asked:
             attempts.extend(tried)
             if manifest is not None:
-                votes.setdefault(manifest.digest, []).append((manifest, host))
+                votes.setdefault(manifest.digest, []).append((manifest, said_by))
         winner = max(votes.values(), key=len, default=[])
         if len(winner) >= self._policy.agree:
-            manifest, host = winner[0]
-            return await self._learned(name, manifest, host, tuple(attempts))
+            agreed, said_by = winner[0]
+            return await self._learned(name, agreed, said_by, tuple(attempts))
         attempts += [Attempt(h, "disagrees", 0.0, detail=str(d)) for d, who in votes.items() for _, h in who]
         raise AllHostsFailed(
             f"{question}: {self._policy.agree} operators must agree on it", attempts, hint="see [tags] agree"

@@ -1,0 +1,218 @@
+"""What is remembered of hosts, and for how long."""
+
+from __future__ import annotations
+
+import pytest
+
+from sampan.errors import (
+    Attempt,
+    Denied,
+    HostError,
+    Interrupted,
+    Missing,
+    RateLimited,
+    ServerFault,
+    TimedOut,
+    Unreachable,
+    WrongContent,
+)
+from sampan.testing import ManualClock
+from sampan.upstream.health import (
+    BREAKER_FAILURES,
+    DENIED_SECONDS,
+    EARNED_BLOBS,
+    EARNED_BYTES,
+    LOGIN_SECONDS,
+    MISSING_SECONDS,
+    PROBE_SECONDS,
+    REST_SECONDS,
+    REST_SECONDS_MAX,
+    STRIKE_SECONDS,
+    UNAVAILABLE_SECONDS,
+    Health,
+    Standing,
+)
+from sampan.upstream.host import Host
+
+HOST = Host.from_url("https://mirror.test")
+SAME_MACHINE = Host.from_url("https://mirror.test/ghcr.io")
+REPOSITORY = "library/alpine"
+REFUSED = Unreachable("mirror.test refused", outcome="refused")
+SILENT = TimedOut("mirror.test is silent", outcome="first-byte-timeout")
+BROKEN = ServerFault("502", outcome="server-error", status=502)
+
+
+class Ground:
+    """A Health and its clock, with the two calls that tests make all the time."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.health = Health(self.clock)
+
+    def fail(self, error: HostError, *, host: Host = HOST, kind: str = "blob", times: int = 1) -> None:
+        for _ in range(times):
+            attempt = Attempt(host.name, error.outcome, 0.1, error.status)
+            self.health.fail(host, REPOSITORY, kind, "object", error, attempt)
+
+    def standing(self, *, host: Host = HOST, kind: str = "blob", repository: str = REPOSITORY) -> Standing:
+        return self.health.judge(host, repository, kind, "object").standing
+
+
+@pytest.fixture
+def ground() -> Ground:
+    return Ground()
+
+
+def test_an_unknown_host_is_ready(ground: Ground) -> None:
+    assert ground.standing() is Standing.READY
+
+
+def test_one_cheap_failure_puts_a_host_behind_the_others(ground: Ground) -> None:
+    ground.fail(BROKEN)
+    assert ground.standing() is Standing.DEMOTED
+
+
+def test_three_cheap_failures_in_a_row_open_the_breaker(ground: Ground) -> None:
+    ground.fail(BROKEN, times=BREAKER_FAILURES)
+    assert ground.standing() is Standing.OPEN
+
+
+def test_one_time_out_opens_the_breaker_because_it_is_dear(ground: Ground) -> None:
+    ground.fail(SILENT)
+    assert ground.standing() is Standing.OPEN
+
+
+def test_a_502_on_blobs_says_nothing_of_manifests(ground: Ground) -> None:
+    ground.fail(BROKEN, times=3)
+    assert ground.standing(kind="manifest") is Standing.READY
+
+
+def test_a_502_in_one_repository_says_nothing_of_another(ground: Ground) -> None:
+    ground.fail(BROKEN, times=3)
+    assert ground.standing(repository="library/debian") is Standing.READY
+
+
+def test_a_refused_connection_is_the_whole_machines(ground: Ground) -> None:
+    ground.fail(REFUSED, times=3)
+    assert ground.standing(host=SAME_MACHINE, kind="manifest", repository="x/y") is Standing.OPEN
+
+
+def test_the_rest_doubles_with_each_failure_up_to_ten_minutes(ground: Ground) -> None:
+    for times in range(12):
+        ground.fail(BROKEN)
+        ground.clock.advance(min(REST_SECONDS * 2**times, REST_SECONDS_MAX) - 0.1)
+        assert ground.standing() is not Standing.READY
+        ground.clock.advance(0.1)
+        assert ground.standing() is Standing.READY
+
+
+def test_after_the_rest_one_probe_goes_and_the_others_keep_away(ground: Ground) -> None:
+    ground.fail(BROKEN, times=3)
+    ground.clock.advance(REST_SECONDS_MAX)
+    assert ground.standing() is Standing.READY
+    ground.health.begin(HOST, REPOSITORY, "blob")
+    assert ground.standing() is Standing.OPEN
+    ground.clock.advance(PROBE_SECONDS)
+    assert ground.standing() is Standing.READY
+
+
+def test_a_delivered_object_closes_the_breaker(ground: Ground) -> None:
+    ground.fail(BROKEN, times=3)
+    ground.health.succeed(HOST, REPOSITORY, "blob")
+    ground.fail(BROKEN)
+    assert ground.standing() is Standing.DEMOTED
+
+
+def test_a_host_that_is_cut_off_in_every_body_is_opened_though_it_answers(ground: Ground) -> None:
+    for _ in range(BREAKER_FAILURES):
+        ground.health.reached(HOST)
+        ground.fail(Interrupted("cut", outcome="truncated"))
+    assert ground.standing() is Standing.OPEN
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        (Denied("403", outcome="denied", status=403), DENIED_SECONDS),
+        (Denied("401", outcome="denied", status=401), LOGIN_SECONDS),
+        (Denied("the realm says no", outcome="login"), LOGIN_SECONDS),
+        (Missing("404", outcome="missing", status=404), MISSING_SECONDS),
+    ],
+)
+def test_a_denial_is_remembered_for_its_time(ground: Ground, error: HostError, seconds: float) -> None:
+    ground.fail(error)
+    ground.clock.advance(seconds - 1)
+    assert ground.standing() is Standing.DENIED
+    ground.clock.advance(1)
+    assert ground.standing() is Standing.READY
+
+
+def test_a_404_is_about_one_object_and_a_403_about_its_repository(ground: Ground) -> None:
+    ground.fail(Missing("404", outcome="missing", status=404))
+    assert ground.health.judge(HOST, REPOSITORY, "blob", "another").standing is Standing.READY
+    ground.fail(Denied("403", outcome="denied", status=403))
+    assert ground.health.judge(HOST, REPOSITORY, "blob", "another").standing is Standing.DENIED
+    assert ground.standing(kind="manifest") is Standing.READY
+
+
+@pytest.mark.parametrize(
+    ("asked", "rests"), [(30.0, 30.0), (1e9, 3600.0), (0.0, 1.0), (-5.0, 1.0), (None, REST_SECONDS)]
+)
+def test_a_rate_limited_host_rests_as_long_as_it_says_within_reason(
+    ground: Ground, asked: float | None, rests: float
+) -> None:
+    ground.fail(RateLimited("429", outcome="rate-limited", status=429, retry_after_seconds=asked))
+    ground.clock.advance(rests - 0.5)
+    assert ground.standing(kind="manifest", repository="a/b") is Standing.OPEN
+    assert not ground.health.may_ask_anyway(HOST, "a/b", "manifest")
+    ground.clock.advance(0.5)
+    assert ground.standing() is Standing.READY
+
+
+def test_when_nobody_else_is_left_a_broken_host_is_tried_again_after_three_seconds(ground: Ground) -> None:
+    ground.fail(SILENT)
+    assert not ground.health.may_ask_anyway(HOST, REPOSITORY, "blob")
+    ground.clock.advance(UNAVAILABLE_SECONDS)
+    assert ground.health.may_ask_anyway(HOST, REPOSITORY, "blob")
+
+
+def test_a_host_earns_streaming_by_verified_blobs_or_bytes(ground: Ground) -> None:
+    assert not ground.health.trusted_to_stream(HOST)
+    for _ in range(EARNED_BLOBS):
+        assert not ground.health.trusted_to_stream(HOST)
+        ground.health.verified(HOST, 1000, 0.1)
+    assert ground.health.trusted_to_stream(HOST)
+    other = Host.from_url("https://other.test")
+    ground.health.verified(other, EARNED_BYTES, 1.0)
+    assert ground.health.trusted_to_stream(other)
+
+
+def test_a_strike_ends_streaming_and_puts_a_host_last(ground: Ground) -> None:
+    ground.health.verified(HOST, EARNED_BYTES, 1.0)
+    ground.fail(WrongContent("lie", outcome="wrong-content"))
+    assert not ground.health.trusted_to_stream(HOST)
+    ground.clock.advance(REST_SECONDS_MAX - 1)
+    assert ground.standing(repository="any/other") is Standing.STRUCK
+    ground.clock.advance(STRIKE_SECONDS)
+    assert ground.standing(repository="any/other") is Standing.READY
+
+
+@pytest.mark.parametrize(("verify", "trusted"), [("stream", True), ("before", False)])
+def test_the_configuration_overrides_what_a_host_earned(ground: Ground, verify: str, trusted: bool) -> None:
+    host = Host.from_url("https://mirror.test", verify=verify)
+    if not trusted:
+        ground.health.verified(host, EARNED_BYTES, 1.0)
+    assert ground.health.trusted_to_stream(host) is trusted
+
+
+def test_the_speed_follows_what_is_measured(ground: Ground) -> None:
+    assert ground.health.bytes_per_second(HOST) is None
+    ground.health.measured(HOST, 1000, 1.0)
+    ground.health.measured(HOST, 2000, 1.0)
+    assert ground.health.bytes_per_second(HOST) == pytest.approx(1300)
+
+
+def test_the_states_for_metrics_name_hosts_and_kinds(ground: Ground) -> None:
+    ground.fail(BROKEN, times=3)
+    states = {(s.host, s.kind): s.state for s in ground.health.states()}
+    assert states == {("https://mirror.test", "host"): "ready", ("mirror.test", "blob"): "open"}
