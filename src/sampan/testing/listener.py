@@ -1,0 +1,140 @@
+"""A listening socket whose every connection is served by a task that it owns.
+
+It guarantees that nothing outlives it: when its ``async with`` ends, every connection is cut and
+every task has ended. What is said on a connection is up to its subclasses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+HEAD_BYTES_MAX = 128 * 1024
+BACKLOG = 1024  # a thousand clients that come at once must not look like a black hole
+
+
+class Listener(ABC):
+    """Listens on ``host``:``port`` (0: any free port) from ``__aenter__`` to ``__aexit__``.
+
+    ``tls`` makes it speak TLS; ``hostname`` is what :attr:`url` calls it, where a certificate or a
+    test wants a name.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        tls: ssl.SSLContext | None = None,
+        hostname: str | None = None,
+    ) -> None:
+        self.name = name
+        self.host = host
+        self.port = port
+        self.hostname = hostname or host
+        self.connections = 0
+        self._tls = tls
+        self._server: asyncio.Server | None = None
+        self._reserved: socket.socket | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._errors: list[BaseException] = []
+
+    @property
+    def netloc(self) -> str:
+        """``host:port``, as it stands in references and URLs."""
+        return f"[{self.hostname}]:{self.port}" if ":" in self.hostname else f"{self.hostname}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """``http://host:port``, or https; no slash at the end."""
+        return f"{'https' if self._tls else 'http'}://{self.netloc}"
+
+    @abstractmethod
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+        """Serve one connection, the ``number``-th from 1; it is closed when this returns."""
+
+    async def __aenter__(self) -> Self:
+        self._reserved = self._bind()
+        await self.accept()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+        if error is None and (complaints := self.complaints()):
+            raise AssertionError(f"{self.name}: " + "; ".join(complaints))
+
+    def complaints(self) -> list[str]:
+        """What makes the test fail at the end of the ``async with``: here, the fake's own errors."""
+        return [f"the fake itself failed: {error!r}" for error in self._errors]
+
+    async def accept(self) -> None:
+        """Listen (again, after :meth:`refuse`)."""
+        if self._reserved is None:
+            return
+        self._server = await asyncio.start_server(
+            self._connected, sock=self._reserved, limit=HEAD_BYTES_MAX, ssl=self._tls, backlog=BACKLOG
+        )
+        self._reserved = None
+
+    def refuse(self) -> None:
+        """Refuse connections from now on, and cut those that are open; the port stays ours."""
+        if self._server is None:
+            return
+        self._server.close()
+        self._server = None
+        self.cut()
+        self._reserved = self._bind()
+
+    def cut(self) -> None:
+        """Cut every open connection."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def close(self) -> None:
+        """Stop listening, cut every connection, and wait for the tasks to end."""
+        if self._server is not None:
+            self._server.close()
+        if self._reserved is not None:
+            self._reserved.close()
+        self.cut()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # transports close their sockets one turn after they are aborted
+        if self._server is not None:
+            await self._server.wait_closed()
+        self._server = self._reserved = None
+
+    def _bind(self) -> socket.socket:
+        listening = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((self.host, self.port))
+        self.port = listening.getsockname()[1]
+        return listening
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        task = asyncio.get_running_loop().create_task(self._run(reader, writer, self.connections))
+        self._tasks.add(task)
+        task.add_done_callback(lambda _: self._finished(task, writer))
+
+    def _finished(self, task: asyncio.Task[None], writer: asyncio.StreamWriter) -> None:
+        """Also for a task that was cancelled before it began."""
+        self._tasks.discard(task)
+        writer.transport.abort()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._errors.append(error)
+
+    async def _run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+        with contextlib.suppress(ConnectionError, ssl.SSLError, TimeoutError):
+            await self.serve(reader, writer, number)
+            writer.close()
+            await writer.wait_closed()
