@@ -12,5 +12,6 @@ import pytest_asyncio
 async def no_task_is_left_running() -> AsyncIterator[None]:
     before = asyncio.all_tasks()
     yield
-    left = [task for task in asyncio.all_tasks() - before if not task.done()]
+    others = asyncio.all_tasks() - before - {asyncio.current_task()}
+    left = [task for task in others if not task.done()]
     assert not left, f"tasks left running: {left}"

@@ -68,6 +68,10 @@ class Attempt:
     bytes: int = 0
     detail: str = ""
 
+    def __str__(self) -> str:
+        status = f" ({self.status})" if self.status else ""
+        return f"{self.host}: {self.outcome}{status}{f': {self.detail}' if self.detail else ''}"
+
 
 class SampanError(Exception):
     """Base of all; ``hint`` says what to do about it."""
@@ -236,10 +240,7 @@ class AllHostsFailed(SampanError):
         retry_after_seconds: float | None = None,
         hint: str | None = None,
     ) -> None:
-        lines = "".join(
-            f"\n  {a.host}: {a.outcome}{f' ({a.status})' if a.status else ''}{f': {a.detail}' if a.detail else ''}"
-            for a in attempts
-        )
+        lines = "".join(f"\n  {attempt}" for attempt in attempts)
         many = f"all {len(attempts)} attempts failed" if attempts else "no host may be asked for it"
         super().__init__(f"cannot serve {what}: {many}{lines}", hint=hint)
         self.what = what

@@ -79,12 +79,12 @@ class Asking:
         ask: Callable[[Host, Callable[[], None]], Coroutine[Any, Any, Answer]],
         hosts: Sequence[Host] | None,
     ) -> Won[Answer]:
-        route = plan_route(hosts if hosts is not None else self.hosts(question.registry), question, self.health)
+        route = plan_route(
+            hosts if hosts is not None else self.hosts(question.registry), question, self.health
+        )
         noted = self.noted(question)
         won = await Race(question, ask, health=self.health, clock=self.clock, noted=noted).run(route)
         self.health.succeed(won.host, question.repository, question.kind)
         seconds = self.clock.monotonic() - won.asked_at
         noted(Attempt(won.host.name, "ok", seconds, 200))
         return won
-
-

@@ -98,9 +98,7 @@ class Downloads:
         download = running[0] if running else self._begin(digest, size, source())
         download.readers += 1  # while waiting, too: it is wanted
         try:
-            return ComingBlob(
-                download, await download.ready(header_patience_seconds=HEADER_PATIENCE_SECONDS)
-            )
+            return ComingBlob(download, await download.ready(header_patience_seconds=HEADER_PATIENCE_SECONDS))
         finally:
             download.readers -= 1
 

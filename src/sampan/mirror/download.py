@@ -311,9 +311,9 @@ class Download:
         if pace.is_too_slow(self._source.alternative(host, ())):
             raise TimedOut(f"{host.name} sends too slowly", outcome="slow")
         missing = (self.size or 0) - self._written
-        if not self.readers and missing > ABANDONED_BYTES:
-            if self._clock.monotonic() - self._left_at > ABANDONED_SECONDS:
-                raise Abandoned(f"nobody waits for {self._source.digest} any more")
+        unread_seconds = self._clock.monotonic() - self._left_at
+        if not self.readers and missing > ABANDONED_BYTES and unread_seconds > ABANDONED_SECONDS:
+            raise Abandoned(f"nobody waits for {self._source.digest} any more")
 
     def _wrote(self, offset: int) -> None:
         self._written = offset
@@ -348,6 +348,4 @@ class Download:
         for segment, end in zip(self._segments, ends, strict=True):
             if segment.host is not None and end > segment.start:
                 count = end - segment.start
-                self.attempts.append(
-                    self._source.delivered(segment.host, seconds=seconds, count_bytes=count)
-                )
+                self.attempts.append(self._source.delivered(segment.host, seconds=seconds, count_bytes=count))

@@ -27,15 +27,30 @@ from sampan.mirror.route import Question, Route
 from sampan.upstream.health import Health
 from sampan.upstream.host import Host
 
-CONNECT_HEDGE_SECONDS = 1.0  # not connected by then: another is asked as well
-ANSWER_HEDGE_SECONDS = {"manifest": 2.0, "blob": 5.0, "tags": 5.0, "referrers": 5.0}
-BUDGET_SECONDS = 36.0  # below the 40 that are promised for a request that nobody can serve
 RETRIED = (Unreachable, Interrupted, ServerFault, TimedOut)  # what a lone host is asked again after
 
 Answer = TypeVar("Answer")
 Ask = Callable[[Host, Callable[[], None]], Coroutine[Any, Any, Answer]]
 Drop = Callable[[Answer], Awaitable[None]]
 Noted = Callable[[Attempt], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long before another host is asked as well: for a connection, for the beginning of an
+    answer (``blob_seconds`` for all but manifests), and, for the whole race, before it is given up."""
+
+    connect_seconds: float = 1.0
+    manifest_seconds: float = 2.0
+    blob_seconds: float = 5.0
+    budget_seconds: float = 36.0  # below the 40 promised for a request that nobody can serve
+
+    def answer_seconds(self, kind: str) -> float:
+        """Of a connected host."""
+        return self.manifest_seconds if kind == "manifest" else self.blob_seconds
+
+
+PATIENCE = Patience()
 
 
 @dataclass(slots=True)
@@ -70,7 +85,9 @@ class Race(Generic[Answer]):
         clock: Clock,
         noted: Noted,
         drop: Drop[Answer] | None = None,
+        patience: Patience = PATIENCE,
     ) -> None:
+        self._patience = patience
         self._question = question
         self._ask = ask
         self._health = health
@@ -83,7 +100,7 @@ class Race(Generic[Answer]):
 
     async def run(self, route: Route) -> Won[Answer]:
         """Raises AllHostsFailed, or NotFound when every host that may be asked denies it."""
-        deadline = self._clock.monotonic() + BUDGET_SECONDS
+        deadline = self._clock.monotonic() + self._patience.budget_seconds
         waiting = list(route.hosts)
         winner: Won[Answer] | None = None
         another = True
@@ -141,7 +158,9 @@ class Race(Generic[Answer]):
     def _hedge_seconds(self) -> float:
         """Until the next host is asked beside the newest one."""
         newest = self._running[-1]
-        usual = ANSWER_HEDGE_SECONDS[self._question.kind] if newest.connected.is_set() else CONNECT_HEDGE_SECONDS
+        usual = self._patience.connect_seconds
+        if newest.connected.is_set():
+            usual = self._patience.answer_seconds(self._question.kind)
         return newest.started_at + usual - self._clock.monotonic()
 
     def _settle(self, one: _Try[Answer]) -> Won[Answer] | None:
@@ -189,7 +208,9 @@ class Race(Generic[Answer]):
 
     def _failure(self, route: Route) -> AllHostsFailed:
         attempts = (*self._attempts, *route.resting)
-        all_deny = bool(attempts) and all(e.denial for e in self._errors) and (route.denied or not route.resting)
+        all_deny = (
+            bool(attempts) and all(e.denial for e in self._errors) and (route.denied or not route.resting)
+        )
         if all_deny:
             return NotFound(str(self._question), attempts)
         waits = [e.retry_after_seconds for e in self._errors if e.retry_after_seconds is not None]
@@ -197,5 +218,7 @@ class Race(Generic[Answer]):
             str(self._question),
             attempts,
             retry_after_seconds=min(waits) if waits else None,
-            hint="sampan doctor shows which host fails and why" if attempts else "configure a mirror that has it",
+            hint="sampan doctor shows which host fails and why"
+            if attempts
+            else "configure a mirror that has it",
         )

@@ -73,4 +73,6 @@ def plan_route(hosts: Iterable[Host], question: Question, health: Health) -> Rou
         if verdict.last is not None:
             resting.append(verdict.last)
     ranked.sort(key=lambda row: row[:2])
-    return Route(tuple(host for _, _, host in ranked) or tuple(again), tuple(resting), denied and bool(resting))
+    return Route(
+        tuple(host for _, _, host in ranked) or tuple(again), tuple(resting), denied and bool(resting)
+    )

@@ -142,9 +142,7 @@ class Mirror:
             return sorted(known)
         return sorted(known | set(won.answer))
 
-    async def referrers(
-        self, registry: str, repository: str, digest: Digest
-    ) -> Index:
+    async def referrers(self, registry: str, repository: str, digest: Digest) -> Index:
         """What refers to ``digest``: the API's answer, else the fallback tag's, else an empty index.
         Raises AllHostsFailed when hosts failed rather than denied."""
 

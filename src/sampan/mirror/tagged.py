@@ -186,7 +186,9 @@ class Tags:
             log.warning("%s/%s:%s is not remembered: %s", *name, error.message)
         else:
             if record.previous is not None and record.changed_at == record.checked_at:
-                log.info("%s/%s:%s moved from %s to %s, says %s", *name, record.previous, manifest.digest, host)
+                log.info(
+                    "%s/%s:%s moved from %s to %s, says %s", *name, record.previous, manifest.digest, host
+                )
         return Tagged(manifest, host, False, 0.0, attempts)
 
     def _be_quiet(self, name: Name) -> None:

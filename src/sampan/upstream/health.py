@@ -148,7 +148,8 @@ class Health:
         machine = self._machine(host)
         room = self._rooms.get((host.name, repository, kind))
         worst = max(
-            (b for b in (machine.breaker, room) if b is not None), key=lambda b: (b.standing(now), b.rest_until)
+            (b for b in (machine.breaker, room) if b is not None),
+            key=lambda b: (b.standing(now), b.rest_until),
         )
         standing = worst.standing(now)
         if standing < Standing.STRUCK and now < machine.struck_until:
@@ -231,7 +232,9 @@ class Health:
         now = self._clock.monotonic()
         machine = self._machine(host)
         if isinstance(error, Missing):
-            self._denied.remember((host.name, repository, kind, object_name), (now + MISSING_SECONDS, attempt))
+            self._denied.remember(
+                (host.name, repository, kind, object_name), (now + MISSING_SECONDS, attempt)
+            )
         elif isinstance(error, Denied):
             seconds = LOGIN_SECONDS if error.status == 401 or error.outcome == "login" else DENIED_SECONDS
             self._denied.remember((host.name, repository, kind), (now + seconds, attempt))
@@ -243,7 +246,9 @@ class Health:
         else:
             # A time-out is dear: one is enough. A refusal costs nothing and may be a restart.
             dear = isinstance(error, TimedOut) or error.outcome in {"connect-timeout", "unroutable"}
-            breaker = machine.breaker if isinstance(error, Unreachable) else self._room(host, repository, kind)
+            breaker = (
+                machine.breaker if isinstance(error, Unreachable) else self._room(host, repository, kind)
+            )
             breaker.fail(now, attempt, open_at=1 if dear else BREAKER_FAILURES)
         if error.strike:
             self.strike(host)

@@ -48,6 +48,11 @@ _HEADERS_REFUSED = frozenset(
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
+def _nothing() -> Mapping[str, str]:
+    """A default that ``dataclass`` accepts before Python 3.12, where a read-only mapping has no hash."""
+    return _NOTHING
+
+
 class Secret:
     """A text that does not show itself in logs, tracebacks and reprs; :meth:`reveal` where it is used."""
 
@@ -84,7 +89,7 @@ class Host:
     role: Role = "mirror"
     capabilities: frozenset[str] = CAPABILITIES
     allow: tuple[str, ...] = ()
-    repositories: Mapping[str, str] = field(default=_NOTHING, hash=False)
+    repositories: Mapping[str, str] = field(default_factory=_nothing, hash=False)
     username: str | None = None
     password: Secret | None = None
     ca: str | None = None
@@ -92,7 +97,7 @@ class Host:
     client_key: str | None = None
     insecure: bool = False
     proxy: str | None = field(default=None, repr=False)  # may carry the proxy's own password
-    headers: Mapping[str, str] = field(default=_NOTHING, hash=False, repr=False)
+    headers: Mapping[str, str] = field(default_factory=_nothing, hash=False, repr=False)
     group: str | None = None
     verify: Verify | None = None
     requests_per_minute: int | None = None

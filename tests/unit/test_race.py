@@ -1,0 +1,201 @@
+"""Asking hosts one after another: who is asked when, who wins, what is told of the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from sampan.clock import SystemClock
+from sampan.errors import (
+    AllHostsFailed,
+    Attempt,
+    Denied,
+    HostError,
+    Missing,
+    NotFound,
+    RateLimited,
+    ServerFault,
+    Unreachable,
+)
+from sampan.mirror.race import Patience, Race, Won
+from sampan.mirror.route import Question, plan_route
+from sampan.upstream.health import Health
+from sampan.upstream.host import Host
+
+A = Host.from_url("https://a.test")
+B = Host.from_url("https://b.test")
+C = Host.from_url("https://c.test")
+QUESTION = Question("docker.io", "library/alpine", "manifest", "3")
+QUICK = Patience(connect_seconds=0.02, manifest_seconds=0.04, blob_seconds=0.04, budget_seconds=0.3)
+BROKEN = ServerFault("502", outcome="server-error", status=502)
+DENIED = Denied("403", outcome="denied", status=403)
+MISSING = Missing("404", outcome="missing", status=404)
+REFUSED = Unreachable("refused", outcome="refused")
+
+
+@dataclass
+class Scene:
+    """Hosts that answer as told: a text, an error, or "silence" and "deaf" (never even connected)."""
+
+    answers: dict[Host, list[str | HostError]]
+    asked: list[str] = field(default_factory=list)
+    noted: list[Attempt] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+    health: Health = field(default_factory=lambda: Health(SystemClock()))
+
+    async def ask(self, host: Host, connected: Callable[[], None]) -> str:
+        self.asked.append(host.name)
+        answer = self.answers[host].pop(0)
+        if answer == "deaf":
+            await asyncio.Event().wait()
+        connected()
+        if answer == "silence":
+            await asyncio.Event().wait()
+        if isinstance(answer, HostError):
+            raise answer
+        return answer
+
+    async def drop(self, answer: str) -> None:
+        self.dropped.append(answer)
+
+    async def run(self, patience: Patience = QUICK) -> Won[str]:
+        race = Race(
+            QUESTION,
+            self.ask,
+            health=self.health,
+            clock=SystemClock(),
+            noted=self.noted.append,
+            drop=self.drop,
+            patience=patience,
+        )
+        return await race.run(plan_route(list(self.answers), QUESTION, self.health))
+
+
+async def test_the_first_host_that_answers_wins_and_no_other_is_asked() -> None:
+    scene = Scene({A: ["yes"], B: ["also"]})
+    won = await scene.run()
+    assert (won.answer, won.host, won.attempts) == ("yes", A, ())
+    assert scene.asked == ["a.test"]
+
+
+async def test_a_failure_moves_on_at_once_and_is_told() -> None:
+    scene = Scene({A: [BROKEN], B: [DENIED], C: ["yes"]})
+    won = await scene.run(Patience())
+    assert won.host == C
+    assert [(a.host, a.outcome, a.status) for a in won.attempts] == [
+        ("a.test", "server-error", 502),
+        ("b.test", "denied", 403),
+    ]
+
+
+async def test_a_host_that_does_not_connect_is_overtaken_and_loses_its_place() -> None:
+    scene = Scene({A: ["deaf", "yes"], B: ["yes", "yes"]})
+    won = await scene.run()
+    assert won.host == B
+    assert [(a.host, a.outcome) for a in scene.noted] == [("a.test", "beaten")]
+    assert (await scene.run()).host == B
+
+
+async def test_a_host_that_connects_and_is_silent_is_overtaken_later() -> None:
+    scene = Scene({A: ["silence"], B: ["yes"]})
+    began = asyncio.get_running_loop().time()
+    won = await scene.run(Patience(connect_seconds=0.01, manifest_seconds=0.1))
+    assert won.host == B
+    assert asyncio.get_running_loop().time() - began >= 0.1
+
+
+async def test_all_failing_lists_every_attempt() -> None:
+    scene = Scene({A: [BROKEN], B: [REFUSED]})
+    with pytest.raises(AllHostsFailed) as caught:
+        await scene.run()
+    assert [a.outcome for a in caught.value.attempts] == ["server-error", "refused"]
+    assert caught.value.status == 503
+    assert "docker.io/library/alpine:3" in caught.value.message
+
+
+async def test_only_when_all_deny_it_does_not_exist() -> None:
+    with pytest.raises(NotFound) as caught:
+        await Scene({A: [DENIED], B: [MISSING]}).run()
+    assert caught.value.status == 404
+    with pytest.raises(AllHostsFailed) as other:
+        await Scene({A: [BROKEN], B: [MISSING]}).run()
+    assert not isinstance(other.value, NotFound)
+
+
+async def test_a_denial_that_is_remembered_still_counts_and_costs_no_request() -> None:
+    scene = Scene({A: [DENIED], B: [MISSING]})
+    for _ in range(2):
+        with pytest.raises(NotFound) as caught:
+            await scene.run()
+        assert [a.host for a in caught.value.attempts] == ["a.test", "b.test"]
+    assert scene.asked == ["a.test", "b.test"]
+
+
+async def test_a_rate_limit_makes_the_answer_429_with_the_shortest_wait() -> None:
+    limits = [
+        RateLimited("429", outcome="rate-limited", status=429, retry_after_seconds=s) for s in (60.0, 30.0)
+    ]
+    with pytest.raises(AllHostsFailed) as caught:
+        await Scene({A: [limits[0]], B: [limits[1]]}).run()
+    assert (caught.value.status, caught.value.retry_after_seconds) == (429, 30.0)
+
+
+async def test_a_lone_host_is_tried_once_more() -> None:
+    scene = Scene({A: [BROKEN, "yes"]})
+    assert (await scene.run()).answer == "yes"
+    assert scene.asked == ["a.test", "a.test"]
+
+
+async def test_a_lone_host_that_denies_is_not_tried_again() -> None:
+    scene = Scene({A: [DENIED]})
+    with pytest.raises(NotFound):
+        await scene.run()
+    assert scene.asked == ["a.test"]
+
+
+async def test_silence_everywhere_ends_within_the_budget_as_504() -> None:
+    scene = Scene({A: ["silence"], B: ["silence"]})
+    with pytest.raises(AllHostsFailed) as caught:
+        await scene.run()
+    assert caught.value.status == 504
+    assert {a.host for a in caught.value.attempts} == {"a.test", "b.test"}
+
+
+async def test_an_answer_that_comes_too_late_is_closed() -> None:
+    scene = Scene({A: ["late"], B: ["yes"]})
+    released = asyncio.Event()
+    ask = scene.ask
+
+    async def slow_first(host: Host, connected: Callable[[], None]) -> str:
+        answer = await ask(host, connected)
+        if host == A:
+            try:
+                await released.wait()
+            except asyncio.CancelledError:
+                return answer  # it had just arrived
+        return answer
+
+    scene.ask = slow_first  # type: ignore[method-assign]
+    assert (await scene.run()).host == B
+    assert scene.dropped == ["late"]
+
+
+async def test_a_cancelled_race_leaves_nothing_running_and_blames_nobody() -> None:
+    scene = Scene({A: ["silence"]})
+    race = asyncio.create_task(scene.run(Patience()))
+    while not scene.asked:
+        await asyncio.sleep(0)
+    race.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await race
+    assert scene.noted == []
+
+
+async def test_with_no_eligible_host_it_fails_at_once() -> None:
+    with pytest.raises(AllHostsFailed) as caught:
+        await Scene({}).run()
+    assert caught.value.attempts == ()
+    assert "no host may be asked" in caught.value.message
