@@ -308,7 +308,7 @@ class Download:
             self.size = ingest.size = self._written
 
     def _check_pace(self, pace: Pace, host: Host) -> None:
-        if pace.is_too_slow(self._source.alternative(host, ())):
+        if pace.is_too_slow(lambda: self._source.alternative(host)):
             raise TimedOut(f"{host.name} sends too slowly", outcome="slow")
         missing = (self.size or 0) - self._written
         unread_seconds = self._clock.monotonic() - self._left_at

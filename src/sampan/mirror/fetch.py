@@ -14,7 +14,7 @@ from sampan.clock import Clock
 from sampan.errors import Attempt, HostError
 from sampan.mirror.pace import HOPED_BYTES_PER_SECOND
 from sampan.mirror.race import Noted, Race, Won
-from sampan.mirror.route import Question, Route, eligible, plan_route
+from sampan.mirror.route import Question, eligible, plan_route
 from sampan.oci import Digest
 from sampan.upstream.client import BlobStream, RegistryClient
 from sampan.upstream.health import Health, Standing
@@ -107,9 +107,9 @@ class BlobSource:
         """Whether its bytes may leave before the whole is verified."""
         return self._health.trusted_to_stream(host)
 
-    def alternative(self, host: Host, avoid: Collection[Host]) -> float | None:
+    def alternative(self, host: Host) -> float | None:
         """The rate that the best other host promises, in bytes a second; None: there is no other."""
-        others = [h for h in eligible(self._hosts, self.question) if h != host and h not in avoid]
+        others = [h for h in eligible(self._hosts, self.question) if h != host]
         q = self.question
         rates = [
             self._health.bytes_per_second(other) or HOPED_BYTES_PER_SECOND
@@ -117,7 +117,3 @@ class BlobSource:
             if self._health.judge(other, q.repository, q.kind, str(q.object)).standing <= Standing.DEMOTED
         ]
         return max(rates, default=None)
-
-    def route(self, avoid: Collection[Host]) -> Route:
-        """Whom :meth:`open` would ask now."""
-        return plan_route([h for h in self._hosts if h not in avoid], self.question, self._health)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sampan.clock import Clock
 
 WINDOW_SECONDS = 15.0
@@ -11,10 +13,10 @@ SLOWER_BY = 8  # another host is worth a new connection when it promises this ma
 
 
 class Pace:
-    """The rate of one body over a sliding window.
+    """The rate of one body, window after window.
 
-    A crawl is left only for something better: ``alternative`` is the rate that the best other host
-    promises, in bytes a second, or None when there is no other.
+    A crawl is left only for something better: ``alternative`` tells the rate that the best other
+    host promises, in bytes a second, or None when there is no other.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -26,13 +28,12 @@ class Pace:
         """Count what has arrived."""
         self._window_bytes += count_bytes
 
-    def is_too_slow(self, alternative: float | None) -> bool:
+    def is_too_slow(self, alternative: Callable[[], float | None]) -> bool:
         """Whether the last window was a crawl; begins a new window when one is over."""
         seconds = self._clock.monotonic() - self._window_began
         if seconds < WINDOW_SECONDS:
             return False
         rate = self._window_bytes / seconds
         self._window_began, self._window_bytes = self._clock.monotonic(), 0
-        if alternative is None:
-            return False
-        return rate < max(RATE_MIN_BYTES_PER_SECOND, alternative / SLOWER_BY)
+        promised = alternative()
+        return promised is not None and rate < max(RATE_MIN_BYTES_PER_SECOND, promised / SLOWER_BY)
