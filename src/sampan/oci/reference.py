@@ -80,8 +80,6 @@ class Reference:
                 f"invalid reference {_shown(text)}: repository name must be lowercase",
                 hint=f"write {printable(repository.lower())}",
             )
-        if colon:
-            parse_tag(tag)
         bare = not colon and digest is None
         return cls(registry, repository, tag if colon else (default_tag if bare else None), digest)
 
