@@ -24,12 +24,15 @@ from sampan.testing.images import (
     random_layer_file,
 )
 from sampan.testing.match import Match
+from sampan.testing.proxy import FakeProxy
 from sampan.testing.registry import FakeRegistry
+from sampan.testing.table import FAULT_TABLE
 from sampan.testing.thread import ServerThread
 from sampan.testing.tokens import BasicAuth, TokenServer
 from sampan.testing.wire import Delivery, Ending, Reply, Request
 
 __all__ = [
+    "FAULT_TABLE",
     "BasicAuth",
     "BlackHole",
     "Body",
@@ -38,6 +41,7 @@ __all__ = [
     "Delivery",
     "Ending",
     "FakeCdn",
+    "FakeProxy",
     "FakeRegistry",
     "Fault",
     "HelloReset",

@@ -27,7 +27,6 @@ class _DeadEnd(ABC):
     def __init__(self, *, host: str = "127.0.0.1") -> None:
         self.host = host
         self.port = 0
-        self._socket = socket.socket()
 
     @property
     def netloc(self) -> str:
@@ -40,6 +39,7 @@ class _DeadEnd(ABC):
         return f"http://{self.netloc}"
 
     async def __aenter__(self) -> Self:
+        self._socket = socket.socket()
         self._socket.bind((self.host, 0))
         self.port = self._socket.getsockname()[1]
         await self._open()

@@ -159,6 +159,17 @@ def lying_digest(digest: str = LYING_DIGEST) -> Fault:
     return replace(header("Docker-Content-Digest", digest), name="lying digest")
 
 
+def json_fields(**values: object) -> Fault:
+    """A JSON document with some fields set to other values; None takes a field away."""
+
+    def change(_request: Request, right: Reply) -> Reply:
+        document = json.loads(right.body.read()) | values
+        kept = {key: value for key, value in document.items() if value is not None}
+        return right.with_body(Body.of(json.dumps(kept).encode()))
+
+    return Fault(f"json {', '.join(values)}", change, Match(method="GET"))
+
+
 def gzip_encoded() -> Fault:
     """The body as gzip with Content-Encoding, though nobody asked for it."""
 

@@ -116,7 +116,11 @@ class Listener(ABC):
     def _bind(self) -> socket.socket:
         listening = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((self.host, self.port))
+        try:
+            listening.bind((self.host, self.port))
+        except OSError:
+            listening.close()
+            raise
         self.port = listening.getsockname()[1]
         return listening
 

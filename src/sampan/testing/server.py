@@ -114,16 +114,16 @@ class FakeServer(Listener):
             try:
                 request = await read_request(reader)
             except MalformedRequest as error:
-                writer.write(error_reply(400, "UNSUPPORTED", str(error)).head())
+                writer.write(error_reply(400, "UNSUPPORTED", str(error)).encoded())
                 return
             if request is None:
                 return
             request.connection = number
-            going_on = await deliver(self._take(request), request, reader, writer) and request.keeps_alive
+            going_on = await deliver(self.take(request), request, reader, writer) and request.keeps_alive
             request.finished = True
 
-    def _take(self, request: Request) -> Reply:
-        """Record the request and decide what it gets."""
+    def take(self, request: Request) -> Reply:
+        """Record the request and decide what it gets: the right answer, or what a script makes of it."""
         request.at = self.clock.monotonic()
         reply = self.answer(request)
         script = next((one for one in self._scripts if one.counter.takes(request)), None)

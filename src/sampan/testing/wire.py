@@ -143,6 +143,10 @@ class Reply:
         ]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
+    def encoded(self) -> bytes:
+        """All of it, where it need not be delivered with care."""
+        return self.head() + self.body.read()
+
 
 def reply(
     status: int, data: bytes | Body = b"", content_type: str | None = None, headers: Headers = ()
