@@ -1,0 +1,147 @@
+"""What an answer says: its status as an error of ours, its bytes as the manifest that was asked for.
+
+Pure. Guarantees: a manifest that leaves here hashes to the digest that was asked for, or, for a tag,
+to the digest that the host itself declared; and a host is called a liar (WrongContent) only for
+bytes that could have been a manifest, not for a portal's web page.
+
+Which status means what: 401 and 403, and 402 and 451, are denials; 404 and 410 say that it is not
+there; 429 is a rate limit; 5xx, 408 and 425 are the host's own trouble, likely to pass. All other
+4xx, and a 2xx or 3xx that was not asked for, come from something that does not understand the
+registry's protocol: to call them denials would turn a broken mirror into "not found".
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from typing import TYPE_CHECKING
+
+from sampan.errors import (
+    Denied,
+    HostError,
+    InvalidDigest,
+    InvalidManifest,
+    Missing,
+    NotARegistry,
+    RateLimited,
+    ServerFault,
+    WrongContent,
+)
+from sampan.oci.digest import Digest
+from sampan.oci.manifest import MANIFEST_BYTES_MAX, Index, Manifest, parse_manifest
+from sampan.upstream.auth import said_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DENIED_STATUSES = frozenset({401, 402, 403, 451})
+MISSING_STATUSES = frozenset({404, 410})
+PASSING_STATUSES = frozenset({408, 425})
+_WBITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+
+
+def error_of(status: int, body: bytes, *, who: str, retry_after_seconds: float | None = None) -> HostError:
+    """The error that ``status`` is, said by ``who``, with the words of ``body``."""
+    said = said_in(body)
+    message = f"{who}: {status}{': ' + said if said else ''}"
+    if status in DENIED_STATUSES:
+        return Denied(message, outcome="denied", status=status)
+    if status in MISSING_STATUSES:
+        return Missing(message, outcome="missing", status=status)
+    if status == 429:
+        return RateLimited(
+            message, outcome="rate-limited", status=status, retry_after_seconds=retry_after_seconds
+        )
+    if 500 <= status < 600 or status in PASSING_STATUSES:
+        return ServerFault(
+            message, outcome="server-error", status=status, retry_after_seconds=retry_after_seconds
+        )
+    return NotARegistry(message, outcome="protocol", status=status)
+
+
+def media_type_of(content_type: str | None) -> str:
+    """A Content-Type without its parameters, lower case; empty when there is none."""
+    return (content_type or "").partition(";")[0].strip().lower()
+
+
+def is_page(content_type: str | None) -> bool:
+    """Whether it is a type that people look at: portals, challenges and parked domains answer so."""
+    return media_type_of(content_type) in ("text/html", "application/xhtml+xml")
+
+
+def declared_digest(header: str | None) -> Digest | None:
+    """Docker-Content-Digest as a Digest; None when it is missing or not one."""
+    try:
+        return Digest.parse(header.strip()) if header else None
+    except InvalidDigest:
+        return None
+
+
+def manifest_of(
+    body: bytes,
+    *,
+    who: str,
+    wanted: Digest | None,
+    declared: Digest | None,
+    content_type: str | None,
+    content_encoding: str | None,
+) -> Manifest | Index:
+    """``body`` as a manifest. Raises NotARegistry, or WrongContent when the digest is another's."""
+    if len(body) > MANIFEST_BYTES_MAX:
+        raise NotARegistry(f"{who}: a manifest of more than {MANIFEST_BYTES_MAX} bytes", outcome="protocol")
+    expected = wanted or declared
+    encoded = (content_encoding or "identity").strip().lower() not in ("identity", "")
+    if expected is None and encoded:
+        raise NotARegistry(
+            f"{who}: encoded although not asked to, and no digest to check", outcome="protocol"
+        )
+    raw = body if expected is None else _matching(body, expected, content_encoding if encoded else None)
+    if raw is None:
+        if is_page(content_type) or not _could_be_manifest(body, encoded=encoded):
+            raise NotARegistry(f"{who}: not a manifest: {said_in(body[:1000])}", outcome="not-a-registry")
+        source = "asked for" if wanted is not None else "declared"
+        raise WrongContent(f"{who}: a manifest that is not {expected}, as {source}", outcome="wrong-content")
+    try:
+        return parse_manifest(
+            raw, media_type=content_type, algorithm="sha256" if expected is None else expected.algorithm
+        )
+    except InvalidManifest as error:
+        raise NotARegistry(f"{who}: {error.message}", outcome="not-a-registry") from error
+
+
+def _matching(body: bytes, expected: Digest, content_encoding: str | None) -> bytes | None:
+    """``body``, or what it decodes to, whichever hashes to ``expected``."""
+    if Digest.of(body, expected.algorithm) == expected:
+        return body
+    for decoded in _decoded(body, content_encoding):
+        if Digest.of(decoded, expected.algorithm) == expected:
+            return decoded
+    return None
+
+
+def _decoded(body: bytes, content_encoding: str | None) -> Iterator[bytes]:
+    bits = _WBITS.get((content_encoding or "").strip().lower())
+    if bits is None:
+        return
+    unpacker = zlib.decompressobj(bits)
+    try:
+        # One byte more than may be: enough to see that it is too much, whatever a bomb holds.
+        decoded = unpacker.decompress(body, MANIFEST_BYTES_MAX + 1)
+    except zlib.error:
+        return
+    if len(decoded) <= MANIFEST_BYTES_MAX and unpacker.eof:
+        yield decoded
+
+
+def _could_be_manifest(body: bytes, *, encoded: bool) -> bool:
+    """Whether wrong bytes are a damaged or another manifest, rather than an error or a page."""
+    if encoded:
+        return False  # wrong only in an encoding that we cannot read
+    text = body.lstrip()[:512].lower()
+    if text.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return False
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return True
+    return not (isinstance(document, dict) and "errors" in document and "schemaVersion" not in document)

@@ -1,0 +1,287 @@
+"""One request to one host: manifests, blobs, tags and referrers as values, or errors that say why not.
+
+Guarantees: a manifest asked for by digest hashes to it; an answer that no registry would give is an
+error here, whatever its status; every request ends in time, except that a blob takes as long as its
+bytes keep coming. It asks the host that it is told to ask: which one is next, and when again, is
+not its business, nor is where the bytes go. ``repository`` is always the canonical one of the
+registry; the host's own name for it is found here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from sampan.errors import HostError, Missing, NotARegistry, TimedOut, WrongContent
+from sampan.oci.digest import Digest
+from sampan.oci.distribution import DOCKER_CONTENT_DIGEST, blob_path, manifest_path
+from sampan.oci.headers import parse_content_range, parse_retry_after
+from sampan.oci.manifest import ACCEPT, MANIFEST_BYTES_MAX, MANIFEST_TYPES, Descriptor, Index, Manifest
+from sampan.upstream import lists
+from sampan.upstream.answers import declared_digest, error_of, is_page, manifest_of, media_type_of
+from sampan.upstream.limits import Limits
+from sampan.upstream.login import Login
+from sampan.upstream.stream import BlobStream, open_stream
+from sampan.upstream.transport import FIRST_BYTE_SECONDS, READ_SECONDS, Call
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from sampan.clock import Clock
+    from sampan.upstream.host import Host
+    from sampan.upstream.login import Credentials
+    from sampan.upstream.response import Response
+    from sampan.upstream.transport import Transport
+
+__all__ = ["BlobStream", "RegistryClient"]
+
+ERROR_BYTES_MAX = 64 * 1024  # of an error's body; what is shown of it is far less
+SMALL_SECONDS = 15.0  # a manifest, a list or a size, with login, redirects and all
+
+
+class RegistryClient:
+    """Asks hosts. Raises the kinds of :class:`~sampan.errors.HostError`; lives on one event loop."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        credentials: Credentials,
+        clock: Clock,
+        first_byte_seconds: float = FIRST_BYTE_SECONDS,
+        read_seconds: float = READ_SECONDS,
+    ) -> None:
+        self._transport = transport
+        self._login = Login(transport, credentials, clock)
+        self._limits = Limits(clock)
+        self._clock = clock
+        self._first_byte_seconds = first_byte_seconds
+        self._read_seconds = read_seconds
+        self._answers_head: dict[str, bool] = {}  # by host name: whether HEAD of a manifest is any use
+
+    async def close(self) -> None:
+        """Ends what is in flight and closes every connection."""
+        await self._login.close()
+        await self._transport.close()
+
+    # -- manifests ---------------------------------------------------------------------------------
+
+    async def manifest(
+        self,
+        host: Host,
+        repository: str,
+        object: str | Digest,  # noqa: A002 - the glossary's word for a tag or a digest
+        *,
+        on_connected: Callable[[], None] | None = None,
+    ) -> Manifest | Index:
+        """The manifest that ``object``, a tag or a digest, means at ``host``.
+
+        By digest it is verified: WrongContent when the bytes are others. By tag it must agree with
+        the digest that the host itself declares.
+        """
+        name = _name_at(host, repository)
+        path = manifest_path(name, object)
+        wanted = object if isinstance(object, Digest) else None
+        async with self._small(host, name, "GET", path, {"Accept": ACCEPT}, on_connected) as response:
+            await self._expect(response, host, 200)
+            return manifest_of(
+                await response.read(MANIFEST_BYTES_MAX + 1),
+                who=response.served_by,
+                wanted=wanted,
+                declared=declared_digest(response.header(DOCKER_CONTENT_DIGEST)),
+                content_type=response.header("Content-Type"),
+                content_encoding=response.header("Content-Encoding"),
+            )
+
+    async def head_manifest(
+        self,
+        host: Host,
+        repository: str,
+        object: str | Digest,  # noqa: A002 - as above
+        *,
+        on_connected: Callable[[], None] | None = None,
+    ) -> Descriptor | None:
+        """What ``object`` means at ``host``, without its bytes; nothing is verified.
+
+        None: this host does not answer HEAD usefully, ask :meth:`manifest`. Not every host that has a
+        manifest says so to HEAD, so a 404 counts as Missing only where HEAD has worked before.
+        """
+        if self._answers_head.get(host.name) is False:
+            return None
+        name = _name_at(host, repository)
+        path = manifest_path(name, object)
+        async with self._small(host, name, "HEAD", path, {"Accept": ACCEPT}, on_connected) as response:
+            if response.status in (405, 501):
+                self._answers_head[host.name] = False
+                return None
+            if response.status == 404 and not self._answers_head.get(host.name):
+                return None
+            await self._expect(response, host, 200)
+            found = _described(response)
+        self._answers_head[host.name] = found is not None or self._answers_head.get(host.name, False)
+        if found is not None and isinstance(object, Digest) and found.digest != object:
+            raise WrongContent(
+                f"{response.served_by}: says that {object} is another", outcome="wrong-content"
+            )
+        return found
+
+    # -- blobs -------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def blob(
+        self,
+        host: Host,
+        repository: str,
+        digest: Digest,
+        *,
+        offset: int = 0,
+        size: int | None,
+        on_connected: Callable[[], None] | None = None,
+    ) -> AsyncIterator[BlobStream]:
+        """The bytes of a blob from ``offset`` on, as they come; ``size`` is that of the whole, if known.
+
+        The bytes are not verified. Leaving early closes the connection.
+        """
+        name = _name_at(host, repository)
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        async with self._open(host, name, "GET", blob_path(name, digest), headers, on_connected) as response:
+            await self._expect(response, host, 200, 206)
+            yield open_stream(response, asked_offset=offset, size=size)
+
+    async def stat_blob(self, host: Host, repository: str, digest: Digest) -> int:
+        """The size of a blob in bytes, as ``host`` says. Asks for one byte where HEAD is no use."""
+        name = _name_at(host, repository)
+        path = blob_path(name, digest)
+        async with self._small(host, name, "HEAD", path, {}, None) as response:
+            if response.status not in (405, 501):
+                await self._expect(response, host, 200)
+                if response.content_length is not None and not is_page(response.header("Content-Type")):
+                    return response.content_length
+        async with self._small(host, name, "GET", path, {"Range": "bytes=0-0"}, None) as response:
+            await self._expect(response, host, 200, 206)
+            size = _whole_size(response)
+            if size is None or is_page(response.header("Content-Type")):
+                raise NotARegistry(f"{response.served_by}: a blob without a size", outcome="protocol")
+            return size
+
+    # -- lists: see lists.py -----------------------------------------------------------------------
+
+    async def tags(self, host: Host, repository: str) -> list[str]:
+        """The tags of ``repository`` at ``host``, in its order, all pages together."""
+        name = _name_at(host, repository)
+        return await lists.tags(self._pages(host, name), name)
+
+    async def referrers(
+        self, host: Host, repository: str, digest: Digest, *, artifact_type: str | None = None
+    ) -> Index:
+        """What refers to ``digest`` at ``host``; where it has no such list, its fallback tag."""
+        name = _name_at(host, repository)
+        try:
+            return await lists.referrers(self._pages(host, name), name, digest, artifact_type)
+        except Missing:
+            found = await self.manifest(host, repository, lists.fallback_tag(digest))
+            return lists.as_referrers(found, host.name, artifact_type)
+
+    def _pages(self, host: Host, name: str) -> lists.FetchPage:
+        async def fetch(path: str) -> lists.Page:
+            async with self._small(host, name, "GET", path, {"Accept": lists.ACCEPT}, None) as response:
+                await self._expect(response, host, 200)
+                body = await response.read(MANIFEST_BYTES_MAX + 1)
+                return lists.Page(host.base.at(path), body, response.served_by, response.headers("Link"))
+
+        return fetch
+
+    # -- one request -------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _small(
+        self,
+        host: Host,
+        name: str,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        on_connected: Callable[[], None] | None,
+    ) -> AsyncIterator[Response]:
+        """What is small must be there soon, also from a host that sends a byte a second."""
+        limit = asyncio.timeout(None)  # runs from when it is this request's turn
+        try:
+            async with limit, self._open(host, name, method, path, headers, on_connected, limit) as response:
+                yield response
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            message = f"{host.name}: {path} not there within {SMALL_SECONDS:g} s"
+            raise TimedOut(message, outcome="slow") from error
+
+    @asynccontextmanager
+    async def _open(
+        self,
+        host: Host,
+        name: str,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        on_connected: Callable[[], None] | None,
+        limit: asyncio.Timeout | None = None,
+    ) -> AsyncIterator[Response]:
+        async def send(authorization: str | None) -> Response:
+            self._limits.count(host)
+            call = Call(
+                method,
+                headers,
+                authorization,
+                first_byte_seconds=self._first_byte_seconds,
+                read_seconds=self._read_seconds,
+                connected=on_connected,
+            )
+            return await self._transport.request(host, host.base.at(path), call)
+
+        async with self._limits.slots(host):
+            if limit is not None:
+                limit.reschedule(asyncio.get_running_loop().time() + SMALL_SECONDS)
+            response = await self._login.send(host, name, send)
+            try:
+                yield response
+            finally:
+                response.close()
+
+    async def _expect(self, response: Response, host: Host, *statuses: int) -> None:
+        """Raises what ``response`` is when its status is none of ``statuses``."""
+        if response.status in statuses:
+            return
+        try:
+            body = await response.read(ERROR_BYTES_MAX)
+        except HostError:
+            body = b""  # the status says enough
+        away = response.url.origin != host.base.origin
+        who = f"{host.name} by way of {response.served_by}" if away else host.name
+        wait = parse_retry_after(response.header("Retry-After"), self._clock.time())
+        raise error_of(response.status, body, who=who, retry_after_seconds=wait)
+
+
+def _name_at(host: Host, repository: str) -> str:
+    name = host.repository_for(repository)
+    if name is None:
+        raise Missing(
+            f"{host.name}: not asked for {repository}, its settings leave it out", outcome="missing"
+        )
+    return name
+
+
+def _described(response: Response) -> Descriptor | None:
+    """What the headers say of a manifest; None when they do not say all of it."""
+    digest = declared_digest(response.header(DOCKER_CONTENT_DIGEST))
+    media_type = media_type_of(response.header("Content-Type"))
+    size = response.content_length
+    if digest is None or not size or size > MANIFEST_BYTES_MAX or media_type not in MANIFEST_TYPES:
+        return None
+    return Descriptor(media_type, digest, size)
+
+
+def _whole_size(response: Response) -> int | None:
+    if response.status == 200:
+        return response.content_length
+    given = parse_content_range(response.header("Content-Range"))
+    return given[2] if given else None

@@ -1,0 +1,74 @@
+"""How much one host is asked at a time: requests a minute, connections at once.
+
+Guarantee: neither configured number is ever exceeded. A request over the minute's number is refused
+at once, so that the next host is tried; one over the connections waits for its turn, in order,
+because with a single host there is nothing else to do. A caller with another host to ask sees that
+no connection was made, and asks it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from sampan.errors import RateLimited
+
+if TYPE_CHECKING:
+    from sampan.clock import Clock
+    from sampan.upstream.host import Host
+
+CONNECTIONS_DEFAULT = 8  # at one host; DaoCloud, the strictest that says so, allows 10
+
+
+class Limits:
+    """The limits of every machine: hosts that differ in their prefix only share them."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._buckets: dict[tuple[str, int], _Bucket] = {}
+        self._slots: dict[tuple[str, int], asyncio.Semaphore] = {}
+
+    def slots(self, host: Host) -> asyncio.Semaphore:
+        """One slot is held while a request to ``host`` is in flight, its body included."""
+        key = (host.url, host.max_connections or CONNECTIONS_DEFAULT)
+        slots = self._slots.get(key)
+        if slots is None:
+            slots = self._slots[key] = asyncio.Semaphore(key[1])
+        return slots
+
+    def count(self, host: Host) -> None:
+        """One more request goes to ``host``; RateLimited when that is one too many this minute."""
+        if host.requests_per_minute is None:
+            return
+        key = (host.url, host.requests_per_minute)
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._buckets[key] = _Bucket(host.requests_per_minute, self._clock)
+        wait_seconds = bucket.take()
+        if wait_seconds > 0:
+            raise RateLimited(
+                f"{host.name}: requests_per_minute = {host.requests_per_minute} is used up",
+                outcome="rate-limited",
+                retry_after_seconds=wait_seconds,
+            )
+
+
+class _Bucket:
+    """Tokens that come back evenly over the minute; a full bucket is one minute's worth."""
+
+    def __init__(self, per_minute: int, clock: Clock) -> None:
+        self._per_second = per_minute / 60.0
+        self._capacity = float(per_minute)
+        self._clock = clock
+        self._tokens = self._capacity
+        self._counted_at = clock.monotonic()
+
+    def take(self) -> float:
+        """0: taken. More: nothing was taken, one comes back in so many seconds."""
+        now = self._clock.monotonic()
+        self._tokens = min(self._capacity, self._tokens + (now - self._counted_at) * self._per_second)
+        self._counted_at = now
+        if self._tokens < 1:
+            return (1 - self._tokens) / self._per_second
+        self._tokens -= 1
+        return 0.0

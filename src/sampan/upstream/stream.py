@@ -1,0 +1,89 @@
+"""A blob on its way: where its body begins, and its bytes until the last one that is due.
+
+Guarantee: the iteration ends normally only after exactly the bytes that were announced; a body that
+stops short raises Interrupted, a pause raises TimedOut, and bytes beyond the size are never given.
+Nothing is verified here: whoever writes the bytes hashes them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from sampan.errors import Interrupted, NotARegistry
+from sampan.oci.headers import parse_content_range
+from sampan.upstream.answers import is_page
+
+if TYPE_CHECKING:
+    from sampan.upstream.response import Response
+
+
+class BlobStream:
+    """``offset``: where in the blob the body begins, 0 although more was asked for when the host
+    ignores Range. ``size``: of the whole blob, None while nobody said. ``served_by``: the machine
+    that sends it, after redirects.
+    """
+
+    def __init__(self, response: Response, *, offset: int, size: int | None) -> None:
+        self._response = response
+        self.offset = offset
+        self.size = size
+        self.served_by = response.served_by
+
+        self._position = offset
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        left = None if self.size is None else self.size - self._position
+        if left == 0:
+            # The end of the message is still to be seen, or the connection cannot serve again.
+            await self._response.discard()
+            raise StopAsyncIteration
+        data = await self._response.read_some()
+        if not data:
+            if left is None:
+                raise StopAsyncIteration
+            raise Interrupted(f"{self.served_by}: the body ended {left} bytes early", outcome="truncated")
+        if left is not None and len(data) > left:
+            data = data[:left]
+        self._position += len(data)
+        return data
+
+
+def open_stream(response: Response, *, asked_offset: int, size: int | None) -> BlobStream:
+    """The stream in ``response``, a 200 or 206. Raises NotARegistry when it cannot be what was asked for."""
+    who = response.served_by
+    length = response.content_length
+    if response.status == 206:
+        total = _check_range(response, asked_offset, size)
+        return BlobStream(response, offset=asked_offset, size=size if size is not None else total)
+    page = is_page(response.header("Content-Type"))
+    if size is not None and length != size and (page or length is not None):
+        what = "a web page" if page else f"{length} bytes"
+        raise NotARegistry(f"{who}: {what} in place of a blob of {size} bytes", outcome="not-a-registry")
+    return BlobStream(response, offset=0, size=size if size is not None else length)
+
+
+def _check_range(response: Response, asked_offset: int, size: int | None) -> int | None:
+    """The total that a 206 gives. Raises NotARegistry unless it is the range that was asked for."""
+    who = response.served_by
+    if asked_offset == 0:
+        raise NotARegistry(f"{who}: 206 without being asked for a range", outcome="protocol", status=206)
+    given = parse_content_range(response.header("Content-Range"))
+    if given is None:
+        raise NotARegistry(f"{who}: 206 without a usable Content-Range", outcome="protocol", status=206)
+    start, stop, total = given
+    length = response.content_length
+    if (
+        start != asked_offset
+        or (total is not None and stop != total)
+        or (size is not None and stop != size)
+        or (length is not None and length != stop - start)
+    ):
+        raise NotARegistry(
+            f"{who}: the range {start}-{stop}/{total} in place of {asked_offset}-{size}",
+            outcome="protocol",
+            status=206,
+        )
+    return stop
