@@ -269,10 +269,10 @@ def test_a_path_outside_the_grammar_is_refused(path: str, error: type[SampanErro
 @pytest.mark.parametrize("filler", ["a", "a/", "%41", "/", "%", "é", "manifests/"])
 def test_a_path_of_a_megabyte_is_refused_within_10_ms(filler: str) -> None:
     path = "/v2/" + filler * (1_000_000 // len(filler)) + "/manifests/latest"
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(InvalidReference, match=f"at most {PATH_CHARACTERS_MAX} characters"):
         target(path)
-    assert time.perf_counter() - started < 0.01
+    assert time.process_time() - started < 0.01
 
 
 def test_the_longest_names_fit_into_a_path_even_if_all_is_encoded() -> None:

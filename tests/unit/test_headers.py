@@ -238,7 +238,7 @@ def test_a_page_size_is_clamped_or_nothing(text: str | None, size: int | None) -
     ],
 )
 def test_hostile_headers_take_no_time(parse: Callable[[str], object], filler: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     for length in (127, 8000, 1_000_000):
         parse((filler * length)[:length])
-    assert time.perf_counter() - started < 0.05
+    assert time.process_time() - started < 0.05

@@ -329,22 +329,22 @@ def test_what_is_no_registry_is_refused(registry: str) -> None:
 def test_a_text_of_a_megabyte_is_refused_within_10_ms(parse: object, hostile: str) -> None:
     assert callable(parse)
     text = (hostile * 1_000_000)[:1_000_000]
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(InvalidReference):
         parse(text)
-    assert time.perf_counter() - started < 0.01
+    assert time.process_time() - started < 0.01
 
 
 @pytest.mark.parametrize("filler", ["a", "a-", "a_", "--a", "a.b_c", "0/"])
 def test_the_longest_texts_that_just_fail_to_match_take_no_time(filler: str) -> None:
     text = (filler * 255)[:254] + "!"
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(10):
         with pytest.raises(InvalidReference):
             parse_repository(text)
         with pytest.raises(InvalidReference):
             parse_registry(text)
-    assert time.perf_counter() - started < 0.1
+    assert time.process_time() - started < 0.1
 
 
 @pytest.mark.parametrize(
