@@ -10,26 +10,18 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from sampan.errors import InvalidDigest, printable
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as Hasher
 
 DIGEST_CHARACTERS_MAX = 7 + 128  # "sha512:" and its digits: anything longer is refused unread
 
 # The two algorithms that the image spec registers and that every registry accepts.
 _HEX = {"sha256": re.compile(r"[0-9a-f]{64}"), "sha512": re.compile(r"[0-9a-f]{128}")}
 ALGORITHMS = tuple(_HEX)
-
-
-class Hasher(Protocol):
-    """A running hash, as hashlib makes them; updates of more than 2 KiB let other threads run."""
-
-    @property
-    def name(self) -> str: ...
-
-    def update(self, data: bytes | bytearray | memoryview, /) -> None: ...
-
-    def hexdigest(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, order=True)
