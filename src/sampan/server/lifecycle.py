@@ -1,0 +1,84 @@
+"""`sampan serve`: a server from its start to the signal that ends it.
+
+Guarantees that SIGTERM ends it after the answers under way, and that SIGHUP never leaves it without a
+working configuration: a bad new one is reported and the old one kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import resource
+import signal
+from collections.abc import Awaitable, Callable
+
+from sampan.errors import SampanError
+from sampan.server.app import GRACE_SECONDS, Server
+from sampan.server.contract import MirrorApi
+from sampan.server.settings import ServerSettings
+
+Reload = Callable[[], Awaitable[tuple[MirrorApi, ServerSettings]]]
+
+_log = logging.getLogger("sampan.server")
+
+
+async def serve(
+    server: Server,
+    *,
+    reload: Reload | None = None,
+    started: Callable[[Server], None] | None = None,
+    grace_seconds: float = GRACE_SECONDS,
+) -> None:
+    """Start ``server``, call ``started``, run until SIGTERM or SIGINT, stop. Raises :class:`ConfigError`.
+
+    ``reload`` reads the configuration anew at SIGHUP and raises :class:`SampanError` for a bad one.
+    """
+    _allow_all_descriptors()
+    stop = asyncio.Event()
+    hangup = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    signals = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: hangup}
+    for number, event in signals.items():
+        loop.add_signal_handler(number, event.set)
+    reloading = asyncio.create_task(_reload_at(hangup, server, reload))
+    try:
+        await server.start()
+        if started is not None:
+            started(server)
+        await stop.wait()
+        _log.info("stopping")
+    finally:
+        reloading.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await reloading
+        await server.stop(grace_seconds)
+        for number in signals:
+            loop.remove_signal_handler(number)
+
+
+async def _reload_at(hangup: asyncio.Event, server: Server, reload: Reload | None) -> None:
+    while True:
+        await hangup.wait()
+        hangup.clear()
+        if reload is None:
+            continue
+        try:
+            mirror, settings = await reload()
+            server.replace_mirror(mirror, settings)
+        except SampanError as error:
+            server.metrics.reloaded(well=False)
+            hint = f" (hint: {error.hint})" if error.hint else ""
+            _log.error("the new configuration is bad, the old one is kept: %s%s", error.message, hint)
+        else:
+            server.metrics.reloaded(well=True)
+            _log.info("configuration loaded")
+
+
+def _allow_all_descriptors() -> None:
+    """Shells and systemd give 1024 open files unless asked, a connection each and a file for its answer."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
