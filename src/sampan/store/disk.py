@@ -1,0 +1,392 @@
+"""The store on a directory, an OCI image layout that other tools can read and ``sha256sum`` can check.
+
+    oci-layout, index.json   what makes it a layout; the index is left as it is found
+    blobs/ALGORITHM/HEX      verified content
+    ingest/                  content on its way in, or on its way out
+    manifests/, pins/        notes: which blobs are manifests, which must stay
+    quarantine/              what did not hash to its name
+
+Guarantees that no file under ``blobs/`` was put there before it was verified and confirmed by the disk, at
+any instant of a crash; several processes may share the directory. Reads trust the disk except where that
+is cheap (:meth:`DiskStore.read`) or where a size is wrong; :meth:`DiskStore.verify` asks it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from contextlib import contextmanager
+from secrets import token_hex
+from typing import TYPE_CHECKING
+
+from sampan.clock import SystemClock
+from sampan.errors import ContentMismatch, InvalidDigest, InvalidManifest, StoreError, StoreFull
+from sampan.oci.digest import ALGORITHMS, Digest, new_hasher
+from sampan.oci.manifest import MANIFEST_BYTES_MAX, OCI_INDEX, parse_manifest
+from sampan.store.content import BlobInfo, OpenBlob
+from sampan.store.directory import Directory, NotAFile, read_all, same_file, store_error
+from sampan.store.ingest import READ_BYTES, FileIngest
+from sampan.store.manifests import ManifestShelf, note_name, noted_digest
+from sampan.store.uses import Uses
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from io import FileIO
+    from pathlib import Path
+
+    from sampan.clock import Clock
+    from sampan.oci.manifest import Index, Manifest
+
+LAYOUT_BYTES_MAX = 4 * 1024 * 1024  # an index.json is a manifest, and has its limit
+
+log = logging.getLogger(__name__)
+
+
+class DiskStore:
+    """The :class:`~sampan.store.content.Store` under ``root``, made if absent. Thread-safe.
+
+    Raises StoreError when the directory cannot be written, with what to do about it; a full disk is no
+    reason not to start, for what is stored can be served.
+    """
+
+    def __init__(self, root: Path, clock: Clock = SystemClock()) -> None:
+        self.root = root
+        self.clock = clock
+        self.top = Directory.root(root)
+        blobs = self.top.child("blobs")
+        self._blobs = {algorithm: blobs.child(algorithm) for algorithm in ALGORITHMS}
+        blobs.close()
+        self.ingests = self.top.child("ingest")
+        self.quarantine = self.top.child("quarantine")
+        self._pins = self.top.child("pins")
+        self._notes = self.top.child("manifests")
+        self._manifests = ManifestShelf(self._notes)
+        self._lock = threading.RLock()
+        self._uses = Uses()
+        self._sizes: dict[Digest, int] = {}  # of blobs that this process verified
+        self._counted_bytes: int | None = None
+        self._changed_bytes = 0
+        try:
+            self.check_writable()
+            self._lay_out()
+        except StoreFull as error:
+            log.warning("the store is full: %s", error.message)
+        self._pinned = self._read_pins()
+
+    def _lay_out(self) -> None:
+        """The two files of an OCI image layout; an index of somebody's own stays as it is."""
+        empty = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}
+        for name, value in (("oci-layout", {"imageLayoutVersion": "1.0.0"}), ("index.json", empty)):
+            try:
+                valid = isinstance(json.loads(self.top.read(name, size_max=LAYOUT_BYTES_MAX) or b""), dict)
+            except (ValueError, RecursionError, NotAFile):
+                valid = False
+            if not valid:
+                self.top.write(name, json.dumps(value).encode())
+
+    def close(self) -> None:
+        for directory in (*self._blobs.values(), self.ingests, self.quarantine, self._pins, self._notes):
+            directory.close()
+        self.top.close()
+
+    # -- out ---------------------------------------------------------------------------------------
+
+    def stat(self, digest: Digest) -> int | None:
+        found = self._blobs[digest.algorithm].stat(digest.hex)
+        return None if found is None else found.st_size
+
+    def find(self, digest: Digest) -> FileIO | None:
+        """The blob's file, not counted as a use. A link or the like in its place is set aside."""
+        try:
+            return self._blobs[digest.algorithm].open(digest.hex)
+        except NotAFile as error:
+            log.warning("refused what was planted in the store: %s", error.message)
+        if (found := self._blobs[digest.algorithm].stat(digest.hex)) is not None:
+            self._set_aside(digest, found)
+        return None
+
+    def open(self, digest: Digest, size: int | None = None) -> OpenBlob | None:
+        """See the contract. A size that surprises makes this call hash the blob, which blocks: a
+        manifest may lie about a blob's size, and must not cost us a good one."""
+        file = self.find(digest)
+        if file is None:
+            return None
+        actual = os.fstat(file.fileno()).st_size
+        expected = self._sizes.get(digest, size)
+        if expected is not None and expected != actual:
+            file.close()
+            return self.open(digest) if self.verify(digest) else None
+        self._use(digest, hold=True)
+        return OpenBlob(digest, file, actual, self._release)
+
+    def read(self, digest: Digest, *, size_max: int) -> bytes | None:
+        data = self._read(digest, size_max)
+        if data is not None:
+            self._use(digest)
+        return data
+
+    def _read(self, digest: Digest, size_max: int) -> bytes | None:
+        """As :meth:`read`, and not counted as a use."""
+        file = self.find(digest)
+        if file is None:
+            return None
+        with file:
+            found = os.fstat(file.fileno())
+            if found.st_size > size_max:
+                return None
+            try:
+                data = read_all(file, size_max)
+            except OSError as error:
+                log.warning("cannot read %s: %s", digest, error)
+                data = None
+        if data is None or Digest.of(data, digest.algorithm) != digest:
+            self._set_aside(digest, found)
+            return None
+        return data
+
+    def verify(self, digest: Digest) -> bool:
+        file = self.find(digest)
+        if file is None:
+            return False
+        with file:
+            found = os.fstat(file.fileno())
+            right = _hash(file, digest.algorithm) == digest
+        if right:
+            self._sizes[digest] = found.st_size
+        else:
+            self._set_aside(digest, found)
+        return right
+
+    def _set_aside(self, digest: Digest, found: os.stat_result) -> None:
+        """Into quarantine, unless a good one has come in its place meanwhile."""
+        name = f"{note_name(digest)}.{token_hex(8)}"
+        blobs = self._blobs[digest.algorithm]
+        with self._lock:
+            if not same_file(blobs.stat(digest.hex), found):
+                return
+            try:
+                blobs.rename(digest.hex, self.quarantine, name)
+            except StoreError as error:
+                log.warning("%s is damaged and cannot be set aside: %s", digest, error.message)
+                return
+            self._forget(digest, found.st_size)
+        self.quarantine.stamp(name, self.clock.time())
+        log.warning("%s was damaged: it is now %s", digest, self.quarantine.path / name)
+
+    # -- in ----------------------------------------------------------------------------------------
+
+    def ingest(self, digest: Digest, size: int | None = None) -> FileIngest:
+        return FileIngest(self.ingests, self, digest, size)
+
+    def put(self, digest: Digest, data: bytes) -> None:
+        if Digest.of(data, digest.algorithm) != digest:
+            raise ContentMismatch(f"{len(data)} bytes that are not {digest}")
+        if self.read(digest, size_max=len(data)) is not None:
+            return
+        ingest = FileIngest(self.ingests, self, digest, len(data), private=True)
+        try:
+            ingest.write(data)
+            ingest.commit()
+        finally:
+            ingest.discard()
+
+    def publish(self, source: Directory, name: str, digest: Digest, size: int) -> None:
+        """Make a verified, durable file visible: the last two steps of a commit."""
+        blobs = self._blobs[digest.algorithm]
+        source.stamp(name, now := self.clock.time())
+        with self._lock:
+            replaced = blobs.stat(digest.hex)
+            if not source.rename(name, blobs, digest.hex):
+                raise StoreError(
+                    f"{source.path / name} vanished", hint="only sampan may write there: ask again"
+                )
+            self._changed_bytes += size - (replaced.st_size if replaced else 0)
+            self._sizes[digest] = size
+            self._uses.use(digest, now)
+        blobs.sync()
+
+    # -- manifests ---------------------------------------------------------------------------------
+
+    def put_manifest(self, manifest: Manifest | Index) -> None:
+        self.put(manifest.digest, manifest.raw)
+        self._manifests.note(manifest.digest, manifest.media_type)
+        with self._lock:
+            # What it names is wanted now: a sweep that has already chosen its victims will notice.
+            for descriptor in manifest.references:
+                if self._uses.last(descriptor.digest) is not None or self.stat(descriptor.digest) is not None:
+                    self._uses.use(descriptor.digest, self.clock.time())
+        self._manifests.remember(manifest.digest, manifest)
+
+    def get_manifest(self, digest: Digest) -> Manifest | Index | None:
+        manifest = self._manifests.remembered(digest)
+        if manifest is None:
+            if (manifest := self.peek_manifest(digest)) is None:
+                return None
+            self._manifests.remember(digest, manifest)
+        self._use(digest)
+        return manifest
+
+    def peek_manifest(self, digest: Digest) -> Manifest | Index | None:
+        """The manifest, read and hashed, neither counted as a use nor remembered."""
+        if not self._manifests.is_noted(digest):
+            return None
+        raw = self._read(digest, MANIFEST_BYTES_MAX)
+        if raw is None:
+            return None
+        try:
+            return parse_manifest(
+                raw, media_type=self._manifests.media_type(digest), algorithm=digest.algorithm
+            )
+        except InvalidManifest as error:
+            log.warning("%s was stored as a manifest and is none: %s", digest, error.message)
+            return None
+
+    def manifest_digests(self) -> list[Digest]:
+        """All that were given to :meth:`put_manifest`, whether or not they are still there."""
+        return self._manifests.digests()
+
+    def drop_stray_notes(self, before: float) -> None:
+        """Remove notes of manifests that are gone, and what a killed process left before that time."""
+        for digest in self.manifest_digests():
+            with self._lock:
+                if self.stat(digest) is None:
+                    self._manifests.forget(digest, note=True)
+        for directory in (self.top, self._notes, self._pins):
+            directory.drop_leftovers(before)
+
+    # -- what stays --------------------------------------------------------------------------------
+
+    def pin(self, digest: Digest) -> None:
+        self._pins.write(note_name(digest), b"")
+        with self._lock:
+            self._pinned |= {digest}
+
+    def unpin(self, digest: Digest) -> None:
+        self._pins.unlink(note_name(digest))
+        with self._lock:
+            self._pinned -= {digest}
+
+    def pinned(self) -> frozenset[Digest]:
+        """Read anew: another process may have pinned."""
+        pinned = self._read_pins()
+        with self._lock:
+            self._pinned = pinned
+        return pinned
+
+    def _read_pins(self) -> frozenset[Digest]:
+        found = (noted_digest(name) for name in self._pins.names())
+        return frozenset(digest for digest in found if digest is not None)
+
+    @contextmanager
+    def hold(self, digest: Digest) -> Iterator[None]:
+        with self._lock:
+            self._uses.hold(digest)
+        try:
+            yield
+        finally:
+            self._release(digest)
+
+    def is_held(self, digest: Digest) -> bool:
+        """Whether it is being served by this process. Another's open files survive an eviction here:
+        a file that is open outlives its name."""
+        return self._uses.is_held(digest)
+
+    def mark(self) -> int:
+        """This moment, for :meth:`remove`."""
+        return self._uses.mark()
+
+    def _use(self, digest: Digest, *, hold: bool = False) -> None:
+        with self._lock:
+            if hold:
+                self._uses.hold(digest)
+            note = self._uses.use(digest, now := self.clock.time())
+        if note:
+            self._blobs[digest.algorithm].stamp(digest.hex, now)
+
+    def _release(self, digest: Digest) -> None:
+        with self._lock:
+            self._uses.release(digest)
+
+    # -- what goes ---------------------------------------------------------------------------------
+
+    def remove(self, digest: Digest, *, mark: int | None = None) -> bool:
+        """See the contract; with ``mark``, not when it was used since :meth:`mark` was taken."""
+        blobs = self._blobs[digest.algorithm]
+        name = f"{note_name(digest)}.{token_hex(8)}"
+        with self._lock:
+            found = blobs.stat(digest.hex)
+            kept = self._uses.is_held(digest) or digest in self._pinned
+            if found is None or kept or (mark is not None and self._uses.used_since(digest, mark)):
+                return False
+            # Moved first: freeing a large file's blocks takes long, and openers wait for this lock.
+            try:
+                blobs.rename(digest.hex, self.ingests, name)
+            except StoreFull:
+                blobs.unlink(digest.hex)
+            self._forget(digest, found.st_size)
+        self.ingests.unlink(name)
+        self._manifests.forget(digest, note=True)
+        return True
+
+    def _forget(self, digest: Digest, size: int) -> None:
+        self._changed_bytes -= size
+        self._sizes.pop(digest, None)
+        self._uses.forget(digest)
+        self._manifests.forget(digest, note=False)
+
+    def sync_removals(self) -> None:
+        """Wait until removals so far are durable: what is removed afterwards cannot outrun them."""
+        for directory in self._blobs.values():
+            directory.sync()
+
+    # -- how much ----------------------------------------------------------------------------------
+
+    def blobs(self) -> Iterator[BlobInfo]:
+        now = self.clock.time()
+        for algorithm, directory in self._blobs.items():
+            for name, found in directory.stats():
+                try:
+                    digest = Digest(algorithm, name)
+                except InvalidDigest:
+                    continue  # not ours
+                used_at = max(min(found.st_mtime, now), self._uses.last(digest) or 0.0)
+                yield BlobInfo(digest, found.st_size, used_at)
+
+    def usage(self) -> int:
+        """Bytes in committed blobs. The first call counts; later ones add what changed since, in this
+        process: :meth:`recount` sees what others did."""
+        counted = self._counted_bytes
+        return self.recount() if counted is None else counted + self._changed_bytes
+
+    def recount(self) -> int:
+        """Count anew what is on disk."""
+        changed = self._changed_bytes
+        total = sum(blob.size for blob in self.blobs())
+        self._counted_bytes = total - changed
+        return total
+
+    def check_writable(self) -> None:
+        name = f"probe.{token_hex(8)}"
+        file = self.ingests.create(name)
+        try:
+            with file:
+                file.write(b"?")
+        except OSError as error:
+            raise store_error(f"write to {self.ingests.path}", error) from error
+        finally:
+            self.ingests.unlink(name)
+
+
+def _hash(file: FileIO, algorithm: str) -> Digest | None:
+    """The digest of all that is in ``file``; None when the disk does not give it."""
+    hasher = new_hasher(algorithm)
+    buffer = memoryview(bytearray(READ_BYTES))
+    try:
+        while count := file.readinto(buffer):
+            hasher.update(buffer[:count])
+    except OSError as error:
+        log.warning("cannot read a blob: %s", error)
+        return None
+    return Digest.from_hasher(hasher)

@@ -1,0 +1,275 @@
+"""Bytes on their way in: one file under ``ingest/``, locked by its one writer.
+
+Guarantees that a file reaches ``blobs/`` only after its bytes were hashed, found right and confirmed by
+the disk, in the order verify, fsync, rename, fsync of the directory; a crash at any instant leaves either
+a partial file here, to be gone on with, or a whole blob there. It does not fetch anything.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from contextlib import suppress
+from secrets import token_hex
+from typing import TYPE_CHECKING, Protocol
+
+from sampan.errors import ContentMismatch, StoreError, StoreFull
+from sampan.oci.digest import Digest, new_hasher
+from sampan.store.directory import NotAFile, same_file, store_error, try_lock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from io import FileIO
+    from pathlib import Path
+
+    from sampan.oci.digest import Hasher
+    from sampan.store.content import Buffer
+    from sampan.store.directory import Directory
+
+READ_BYTES = 4 * 1024 * 1024  # at a time when re-hashing: long enough to hash without the interpreter
+TAKE_UP_TRIES = 8  # the file may be committed or swept away between opening and locking it
+
+log = logging.getLogger(__name__)
+
+
+class Shelf(Protocol):
+    """Where a verified file goes: the store's side of a commit."""
+
+    def publish(self, source: Directory, name: str, digest: Digest, size: int) -> None:
+        """Move ``name`` out of ``source`` to its digest, durably."""
+
+    def find(self, digest: Digest) -> FileIO | None:
+        """The committed file, without counting it as a use."""
+
+
+class FileIngest:
+    """An ingest in a file of ``directory``. See :class:`~sampan.store.content.Ingest`.
+
+    The lock makes ``discard`` wait for a ``write`` that still runs in another thread: closing the file
+    under it could send its bytes to whatever file gets the number next.
+    """
+
+    def __init__(
+        self, directory: Directory, shelf: Shelf, digest: Digest, size: int | None, *, private: bool = False
+    ) -> None:
+        self.digest = digest
+        self.size = size
+        self._directory = directory
+        self._shelf = shelf
+        self._lock = threading.RLock()
+        take_up = _create_private if private else _take_up
+        self._file, self._name, self.resumable = take_up(directory, digest, size)
+        self._identity = os.fstat(self._file.fileno())
+        self.resumed_bytes = self._offset = self._identity.st_size
+        self._hasher: Hasher | None = None if self._offset else new_hasher(digest.algorithm)
+        self._trusted = True
+
+    @property
+    def path(self) -> Path:
+        return self._directory.path / self._name
+
+    @property
+    def offset(self) -> int:
+        return self._offset
+
+    def rehash(self) -> int:
+        with self._lock:
+            if self._hasher is None:
+                self._hasher = self._hash_file(self._offset)
+            return self._offset
+
+    def _hash_file(self, stop: int) -> Hasher:
+        """The running hash of the first ``stop`` bytes on disk."""
+        hasher = new_hasher(self.digest.algorithm)
+        buffer = memoryview(bytearray(min(READ_BYTES, stop)))
+        position = 0
+        while position < stop:
+            try:
+                count = os.preadv(self._fd(), [buffer[: stop - position]], position)
+            except OSError as error:
+                raise self._distrusted("read", error) from error
+            if not count:
+                self._trusted = False
+                raise StoreError(f"{self.path} became shorter", hint="only sampan may write there: ask again")
+            hasher.update(buffer[:count])
+            position += count
+        return hasher
+
+    def write(self, data: Buffer | Iterable[Buffer]) -> None:
+        # Joined, because a hash gives up the interpreter and must then wait for it again: with a busy
+        # event loop, 64 updates of 64 KiB ran at a tenth of the speed of a single one of 4 MiB.
+        view = memoryview(data if isinstance(data, bytes | bytearray | memoryview) else b"".join(data))
+        with self._lock:
+            self.rehash()
+            if self.size is not None and self._offset + len(view) > self.size:
+                raise ContentMismatch(f"more than the {self.size} bytes that {self.digest} has")
+            while view:
+                view = view[self._write_some(view) :]
+
+    def _write_some(self, view: memoryview) -> int:
+        """One write, hashed: ``offset`` counts exactly the bytes that are both on disk and hashed."""
+        assert self._hasher is not None
+        try:
+            count = os.pwrite(self._fd(), view, self._offset)
+        except OSError as error:
+            full = store_error(f"write {self.path}", error)
+            if isinstance(full, StoreFull):
+                raise full from error
+            raise self._distrusted("write", error) from error
+        self._hasher.update(view[:count])
+        self._offset += count
+        return count
+
+    def rewind(self, offset: int = 0) -> None:
+        with self._lock:
+            if not 0 <= offset <= self._offset:
+                raise ValueError(f"cannot rewind from {self._offset} to {offset}")
+            if offset == 0:
+                self._begin_afresh()
+                return
+            try:
+                os.ftruncate(self._fd(), offset)
+            except OSError as error:
+                raise self._distrusted("truncate", error) from error
+            self._offset, self._hasher = offset, None
+            self.resumed_bytes = min(self.resumed_bytes, offset)
+            self.rehash()
+
+    def _begin_afresh(self) -> None:
+        """A new file in place of the old one: quicker than truncating, and readers of the old one see
+        no bytes change under them. Both are locked until the name has passed from one to the other."""
+        self._fd()
+        temporary = _private_name(self.digest)
+        file = self._directory.create(temporary)
+        try:
+            if not try_lock(file) or not self._directory.rename(temporary, self._directory, self._name):
+                raise StoreError(f"another process took {self._directory.path / temporary}", hint="ask again")
+        except BaseException:
+            file.close()
+            raise
+        self._file.close()
+        self._file, self._identity = file, os.fstat(file.fileno())
+        self.resumed_bytes = self._offset = 0
+        self._hasher, self._trusted = new_hasher(self.digest.algorithm), True
+
+    def open_reader(self) -> FileIO:
+        identity = self._identity
+        # In this order: a commit moves the file from the first place to the second, never back.
+        for place in (lambda: self._directory.open(self._name), lambda: self._shelf.find(self.digest)):
+            if (file := place()) is not None:
+                if same_file(os.fstat(file.fileno()), identity):
+                    return file
+                file.close()
+        raise StoreError(f"the partial {self.digest} is gone", hint="ask again")
+
+    def matches(self) -> bool:
+        with self._lock:
+            self.rehash()
+            assert self._hasher is not None
+            if self.size is not None and self.size != self._offset:
+                return False
+            return Digest.from_hasher(self._hasher) == self.digest
+
+    def commit(self) -> int:
+        with self._lock:
+            try:
+                if not self.matches():
+                    raise ContentMismatch(f"{self._offset} bytes that are not {self.digest}")
+                self._settle()
+                self._shelf.publish(self._directory, self._name, self.digest, self._offset)
+            except BaseException:
+                with suppress(StoreError):  # the first error is the one to tell
+                    self.discard()
+                raise
+            self._file.close()
+            return self._offset
+
+    def _settle(self) -> None:
+        """On disk, exactly what was hashed. A failed fsync is final: tried again it may claim success
+        for pages that the kernel has already dropped."""
+        if not self._trusted:
+            raise StoreError(f"{self.path} had a disk error", hint="ask again")
+        try:
+            if os.fstat(self._fd()).st_size != self._offset:
+                os.ftruncate(self._fd(), self._offset)
+            os.fsync(self._fd())
+        except OSError as error:
+            raise self._distrusted("make durable", error) from error
+
+    def suspend(self) -> None:
+        with self._lock:
+            if not self.resumable or not self._trusted or not self._offset:
+                self.discard()
+            self._file.close()
+
+    def discard(self) -> None:
+        with self._lock:
+            if self._file.closed:
+                return
+            try:
+                if same_file(self._directory.stat(self._name), self._identity):
+                    self._directory.unlink(self._name)
+            finally:
+                self._file.close()
+
+    def _fd(self) -> int:
+        if self._file.closed:
+            raise StoreError(f"the ingest of {self.digest} has ended", hint="begin another")
+        return self._file.fileno()
+
+    def _distrusted(self, action: str, error: OSError) -> StoreError:
+        self._trusted = False
+        return store_error(f"{action} {self.path}", error)
+
+
+def _take_up(directory: Directory, digest: Digest, size: int | None) -> tuple[FileIO, str, bool]:
+    """(locked file, its name, whether it can be resumed): the digest's own partial, or a private one."""
+    name = f"{digest.algorithm}-{digest.hex}"
+    for _ in range(TAKE_UP_TRIES):
+        file = _open_shared(directory, name)
+        if file is None or not try_lock(file):
+            if file is not None:
+                file.close()
+            break
+        found = os.fstat(file.fileno())
+        if not same_file(directory.stat(name), found):
+            file.close()
+        elif found.st_nlink > 1 or (size is not None and found.st_size > size):
+            # A second name would let a write reach a committed blob; too long cannot be a part of it.
+            log.warning("dropped a partial file that cannot be right: %s", directory.path / name)
+            directory.unlink(name)
+            file.close()
+        else:
+            return file, name, True
+    return _create_private(directory, digest, size)
+
+
+def _open_shared(directory: Directory, name: str) -> FileIO | None:
+    """The partial, or None where something that cannot be removed is in its place."""
+    try:
+        return directory.open_or_create(name)
+    except NotAFile as error:
+        log.warning("refused what was planted in the store: %s", error.message)
+    try:
+        directory.unlink(name)
+        return directory.open_or_create(name)
+    except StoreFull:
+        raise
+    except StoreError:
+        return None
+
+
+def _create_private(directory: Directory, digest: Digest, _size: int | None) -> tuple[FileIO, str, bool]:
+    for _ in range(TAKE_UP_TRIES):
+        name = _private_name(digest)
+        file = directory.create(name)
+        # A sweep may have found it in the moment before it was locked.
+        if try_lock(file) and same_file(directory.stat(name), os.fstat(file.fileno())):
+            return file, name, False
+        file.close()
+    raise StoreError(f"cannot create a file in {directory.path}", hint="ask again")
+
+
+def _private_name(digest: Digest) -> str:
+    return f"{digest.algorithm}-{digest.hex}.{token_hex(8)}"
