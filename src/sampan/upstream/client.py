@@ -51,6 +51,7 @@ class RegistryClient:
         clock: Clock,
         first_byte_seconds: float = FIRST_BYTE_SECONDS,
         read_seconds: float = READ_SECONDS,
+        small_seconds: float = SMALL_SECONDS,
     ) -> None:
         self._transport = transport
         self._login = Login(transport, credentials, clock)
@@ -58,6 +59,7 @@ class RegistryClient:
         self._clock = clock
         self._first_byte_seconds = first_byte_seconds
         self._read_seconds = read_seconds
+        self._small_seconds = small_seconds
         self._answers_head: dict[str, bool] = {}  # by host name: whether HEAD of a manifest is any use
 
     async def close(self) -> None:
@@ -212,7 +214,7 @@ class RegistryClient:
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            message = f"{host.name}: {path} not there within {SMALL_SECONDS:g} s"
+            message = f"{host.name}: {path} not there within {self._small_seconds:g} s"
             raise TimedOut(message, outcome="slow") from error
 
     @asynccontextmanager
@@ -240,7 +242,7 @@ class RegistryClient:
 
         async with self._limits.slots(host):
             if limit is not None:
-                limit.reschedule(asyncio.get_running_loop().time() + SMALL_SECONDS)
+                limit.reschedule(asyncio.get_running_loop().time() + self._small_seconds)
             response = await self._login.send(host, name, send)
             try:
                 yield response

@@ -33,6 +33,18 @@ PROXY_SECONDS = 6.0  # the proxy's own connection, and the one that it makes for
 ADDRESSES_MAX = 4  # of each family: a name with a hundred addresses is not worth a hundred tries
 LOOKUPS_MAX = 16  # at one time; a resolver that hangs holds a thread for up to half a minute
 
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long the making of a connection may take: ``proxy_seconds`` in place of ``connect_seconds``
+    when it goes through a proxy.
+    """
+
+    connect_seconds: float = CONNECT_SECONDS
+    tls_seconds: float = TLS_SECONDS
+    proxy_seconds: float = PROXY_SECONDS
+
+
 AddressInfo = tuple[Any, Any, int, str, Any]  # as socket.getaddrinfo gives it
 
 
@@ -52,6 +64,7 @@ class Dial:
     """
 
     limit: asyncio.Timeout
+    patience: Patience
     first_byte_seconds: float
     connected: Callable[[], None] | None = None
     phase: str = "resolve"
@@ -67,7 +80,7 @@ class Dial:
     def handshake_begins(self) -> None:
         """Called for every step of the handshake: the first one counts."""
         if self.phase in ("resolve", "connect"):
-            self.enter("tls", TLS_SECONDS)
+            self.enter("tls", self.patience.tls_seconds)
 
     def established(self, *, reused: bool) -> None:
         """A connection, new or reused, carries the request from here on."""

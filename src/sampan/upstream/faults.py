@@ -13,7 +13,7 @@ import ssl
 from typing import TYPE_CHECKING
 
 from sampan.errors import HostError, Interrupted, NotARegistry, TimedOut, Unreachable
-from sampan.upstream.dialer import CONNECT_SECONDS, PROXY_SECONDS, TLS_SECONDS, BlockedAddress, Dial, blocked
+from sampan.upstream.dialer import BlockedAddress, Dial, blocked
 from sampan.upstream.tls import explain
 
 if TYPE_CHECKING:
@@ -76,9 +76,10 @@ def out_of_time(url: Url, dial: Dial, proxy: Proxy | None) -> HostError:
         waited = f"{dial.first_byte_seconds:g} s"
         return TimedOut(f"{url.netloc}: no answer within {waited}", outcome="first-byte-timeout")
     if proxy is not None and dial.phase != "tls":
-        return proxy_fault(url, proxy, f"no connection within {PROXY_SECONDS:g} s")
+        return proxy_fault(url, proxy, f"no connection within {dial.patience.proxy_seconds:g} s")
     outcome, what = _PHASES[dial.phase]
-    seconds = TLS_SECONDS if dial.phase == "tls" else CONNECT_SECONDS
+    patience = dial.patience
+    seconds = patience.tls_seconds if dial.phase == "tls" else patience.connect_seconds
     return Unreachable(f"{url.netloc}: {what} within {seconds:g} s", outcome=outcome)
 
 

@@ -22,10 +22,9 @@ import yarl
 
 from sampan.errors import ConfigError, HostError, NotARegistry
 from sampan.upstream.dialer import (
-    CONNECT_SECONDS,
-    PROXY_SECONDS,
     Dial,
     Once,
+    Patience,
     Resolver,
     begin,
     check_destination,
@@ -98,7 +97,9 @@ class Transport:
         proxies: ProxySettings | None = None,
         instance_id: str | None = None,
         user_agent: str = "sampan",
+        patience: Patience = Patience(),
     ) -> None:
+        self._patience = patience
         self._proxies = proxies or ProxySettings()
         self._contexts: dict[TlsOptions, ssl.SSLContext] = {}
         self._sessions: dict[_Way, aiohttp.ClientSession] = {}
@@ -187,9 +188,9 @@ class Transport:
         self, way: _Way, url: Url, call: Call, headers: Mapping[str, str], connected: Once
     ) -> Response:
         session = self._session(way)
-        seconds = CONNECT_SECONDS if way.proxy is None else PROXY_SECONDS
-        limit = asyncio.timeout(seconds)
-        dial = Dial(limit, call.first_byte_seconds, connected)
+        patience = self._patience
+        limit = asyncio.timeout(patience.connect_seconds if way.proxy is None else patience.proxy_seconds)
+        dial = Dial(limit, patience, call.first_byte_seconds, connected)
         begin(dial)
         try:
             async with limit:
