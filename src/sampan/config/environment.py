@@ -1,0 +1,80 @@
+"""What the environment says: where the file is, which profile, which mirrors, which language.
+
+It guarantees that every variable that sampan reads by itself is named in this file. It reads no
+configuration file; passwords named by ``password_env`` are looked up where the mirror is read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from sampan.config.problems import Problems
+from sampan.config.schema import MirrorTable
+from sampan.errors import ConfigError, printable
+
+CONFIG = "SAMPAN_CONFIG"
+PROFILE = "SAMPAN_PROFILE"
+MIRRORS = "SAMPAN_MIRRORS"
+LANGUAGE = "SAMPAN_LANG"
+FILE_NAME = "sampan.toml"
+SYSTEM_FILE = Path("/etc/sampan") / FILE_NAME
+SYSTEM_STORE = Path("/var/lib/sampan")
+
+Language = Literal["en", "zh"]
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
+
+
+def find_file(path: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> Path | None:
+    """The configuration file: ``path``, else the variable's, else the first of the usual places that exists.
+
+    A file that is named need not exist: reading it then says that it does not. None: there is no file.
+    """
+    if named := path or environ.get(CONFIG):
+        return Path(named)
+    usual = (Path(FILE_NAME), _xdg(environ, "XDG_CONFIG_HOME", ".config") / "sampan" / FILE_NAME, SYSTEM_FILE)
+    return next((candidate for candidate in usual if os.path.lexists(candidate)), None)
+
+
+def default_store(environ: Mapping[str, str]) -> Path:
+    """Where content is kept when the file does not say: a system directory for root, else the user's own."""
+    if os.geteuid() == 0:
+        return SYSTEM_STORE
+    return _xdg(environ, "XDG_DATA_HOME", ".local/share") / "sampan"
+
+
+def language(environ: Mapping[str, str]) -> Language:
+    """``SAMPAN_LANG``, else what the locale asks for, else English. Raises :class:`ConfigError`."""
+    if named := environ.get(LANGUAGE):
+        for known in LANGUAGES:
+            if named == known:
+                return known
+        raise ConfigError(f'${LANGUAGE}: expected "en" or "zh", got "{printable(named, characters_max=40)}"')
+    locale = next((environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if environ.get(name)), "")
+    return "zh" if locale.lower().startswith("zh") else "en"
+
+
+def mirrors(environ: Mapping[str, str], problems: Problems) -> dict[str, list[str | MirrorTable]]:
+    """``SAMPAN_MIRRORS`` as registry -> mirrors: ``docker.io=https://a,https://b;ghcr.io=https://c``."""
+    found: dict[str, list[str | MirrorTable]] = {}
+    for part in filter(None, (part.strip() for part in environ.get(MIRRORS, "").split(";"))):
+        with problems.at(f"${MIRRORS}"):
+            registry, equals, urls = (word.strip() for word in part.partition("="))
+            if not equals or not registry or "/" in registry or not urls:
+                raise ConfigError(
+                    f'expected REGISTRY=URL,URL;…, got "{printable(part, characters_max=80)}"',
+                    hint=f'as in {MIRRORS}="docker.io=https://mirror.example,https://other.example"',
+                )
+            if registry in found:
+                raise ConfigError(f"expected each registry once, got {printable(registry)} twice")
+            found[registry] = [url.strip() for url in urls.split(",") if url.strip()]
+    return found
+
+
+def _xdg(environ: Mapping[str, str], variable: str, beneath_home: str) -> Path:
+    """The user's directory of that kind. A relative one is ignored, as the XDG specification asks."""
+    named = environ.get(variable, "")
+    home = Path(environ.get("HOME") or "/")
+    return Path(named) if named.startswith("/") else home / beneath_home

@@ -1,0 +1,126 @@
+"""The configuration as values: what ``sampan.toml`` and the environment mean together.
+
+:meth:`Config.load` finds and reads, :meth:`Config.parse` takes the text. Both guarantee that a
+``Config`` exists only when nothing is wrong with it: otherwise one :class:`ConfigError` tells all that
+is. Nothing is dialled, started or written.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sampan.config import environment
+from sampan.config.address import Address
+from sampan.config.registries import RegistryConfig, Wildcard
+from sampan.config.tables import WILDCARD
+from sampan.oci.distribution import Registries
+from sampan.upstream.host import Host
+
+BUILT_IN_NAME = "built-in configuration"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """Where the mirror listens and whom it lets in. Paths are of readable files."""
+
+    listen: Address
+    anonymous: bool
+    htpasswd: Path | None
+    tls_cert: Path | None
+    tls_key: Path | None
+    default_registry: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreConfig:
+    """``max_size_bytes`` None: no limit but the disk's."""
+
+    path: Path
+    max_size_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TagsConfig:
+    """Seconds may be infinite. ``agree``: how many operators must give the same digest for a tag."""
+
+    fresh_for_seconds: float
+    stale_for_seconds: float
+    agree: int
+
+
+@dataclass(frozen=True, slots=True)
+class RewriteConfig:
+    """``to`` is ``mirror`` or a template; ``exceptions`` are globs of what stays as it is."""
+
+    to: str
+    exceptions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All of it. ``registry`` holds the tables in force by canonical name, ``*`` among them;
+    ``path`` is the file read (None: none was found), ``profile`` the one that holds, ``environ`` the
+    environment in which it was read, for proxies and Docker's credentials.
+    """
+
+    server: ServerConfig
+    store: StoreConfig
+    tags: TagsConfig
+    rewrite: RewriteConfig
+    node_commands: Mapping[str, str]
+    registry: Mapping[str, RegistryConfig]
+    language: environment.Language
+    profile: str | None = None
+    path: Path | None = None
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    _wildcard: Wildcard | None = field(init=False, repr=False, compare=False, default=None)
+
+    def __post_init__(self) -> None:
+        if WILDCARD in self.registry:
+            object.__setattr__(self, "_wildcard", Wildcard(self.registry[WILDCARD]))
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        environ: Mapping[str, str] = os.environ,
+        *,
+        listen: str | None = None,
+        store: str | os.PathLike[str] | None = None,
+    ) -> Config:
+        """The configuration of this machine: the file at ``path``, else the first of the usual places.
+
+        ``listen`` and ``store`` stand above the file (the command line's options).
+        Raises :class:`ConfigError`.
+        """
+        from sampan.config.reading import load
+
+        return load(path, environ, listen=listen, store=store)
+
+    @classmethod
+    def parse(
+        cls, text: str, *, name: str = environment.FILE_NAME, environ: Mapping[str, str] = os.environ
+    ) -> Config:
+        """The configuration that ``text`` means. ``name`` stands in errors; its directory is where
+        relative paths start. Raises :class:`ConfigError`."""
+        from sampan.config.reading import parse
+
+        return parse(text, name=name, environ=environ)
+
+    @property
+    def registries(self) -> Registries:
+        """Which registries a request may mean."""
+        named = frozenset(self.registry) - {WILDCARD}
+        return Registries(named, self._wildcard is not None, self.server.default_registry)
+
+    def hosts_for(self, registry: str) -> tuple[Host, ...] | None:
+        """The hosts to ask for ``registry``, a canonical name, in the configured order.
+
+        None: it is not configured and must not be dialled.
+        """
+        if registry != WILDCARD and registry in self.registry:
+            return self.registry[registry].hosts
+        return self._wildcard.hosts_for(registry) if self._wildcard is not None else None
