@@ -114,7 +114,9 @@ class Listener(ABC):
         self._server = self._reserved = None
 
     def _bind(self) -> socket.socket:
-        listening = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
+        """The protocol must be named: asyncio switches Nagle's algorithm off only where it stands."""
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((self.host, self.port))
