@@ -1,4 +1,4 @@
-"""A whole mirror in this process: real store, real client, hosts on loopback; only the HTTP front is left out."""
+"""A whole mirror in this process: real store, real client, hosts on loopback; no HTTP front."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from sampan.clock import Clock, SystemClock
 from sampan.errors import Attempt
 from sampan.mirror.blobs import BlobAnswer
+from sampan.mirror.patience import Patience
 from sampan.mirror.service import Mirror
 from sampan.mirror.tagged import TagPolicy
 from sampan.oci import Digest, Registries
@@ -19,6 +20,7 @@ from sampan.store.disk import DiskStore
 from sampan.store.tags import TagStore
 from sampan.testing import FakeRegistry
 from sampan.upstream.client import RegistryClient
+from sampan.upstream.credentials import CredentialFiles
 from sampan.upstream.health import Health
 from sampan.upstream.host import Host
 from sampan.upstream.transport import Transport
@@ -64,7 +66,9 @@ class Rig:
         """What a runtime does: the manifest, then its blobs side by side. Returns the bytes of blobs."""
         answer = await self.mirror.manifest(registry, repository, tag)
         wanted = [d.digest for d in answer.manifest.references]
-        return sum(await asyncio.gather(*(self.read(d, registry=registry, repository=repository) for d in wanted)))
+        return sum(
+            await asyncio.gather(*(self.read(d, registry=registry, repository=repository) for d in wanted))
+        )
 
     async def read(self, digest: Digest | str, *, registry: str = HUB, repository: str = ALPINE) -> int:
         """One blob, hashed as it comes; returns its size."""
@@ -100,6 +104,8 @@ async def mirror_of(
     policy: TagPolicy | None = None,
     clock: Clock | None = None,
     verify: str | None = None,
+    patience: Patience | None = None,
+    read_seconds: float = 10.0,
 ) -> AsyncIterator[Rig]:
     """A mirror of docker.io (or of the registries of a mapping) with its store in ``path``."""
     if isinstance(hosts, Mapping):
@@ -109,14 +115,20 @@ async def mirror_of(
     watcher, time = Watcher(), clock or SystemClock()
     store = await asyncio.to_thread(DiskStore, path)
     mirror = Mirror(
-        hosts_for=table.get,
+        hosts_for=lambda registry: table.get(registry),
         registries=Registries(frozenset(table), wildcard=False, default=HUB),
         store=store,
         tag_store=TagStore(path / "tags"),
-        client=RegistryClient(Transport(clock=time), clock=time),
+        client=RegistryClient(
+            Transport(),
+            credentials=CredentialFiles((), environment={}, clock=time),
+            clock=time,
+            read_seconds=read_seconds,
+        ),
         health=Health(time),
         tag_policy=policy,
         observer=watcher,
+        patience=patience,
         clock=time,
     )
     try:

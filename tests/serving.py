@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from interop.processes import Process, answers, free_port, running, surroundings
-
 from sampan.oci import Digest
 
 READ_BYTES = 256 * 1024

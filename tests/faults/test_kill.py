@@ -9,9 +9,8 @@ from pathlib import Path
 
 from interop.processes import free_port
 from rig import assert_store_is_sound
-from serving import download, serving
-
 from sampan.testing import FakeRegistry, Image, ServerThread, image, random_layer
+from serving import download, serving
 
 MIB = 1024 * 1024
 KILLS = 50
@@ -24,7 +23,11 @@ def some_images() -> list[Image]:
         image(
             f"library/image{n}",
             "3",
-            layers=[random_layer(10 * n, 400_000), random_layer(10 * n + 1, 12 * MIB), random_layer(10 * n + 2, 3 * MIB)],
+            layers=[
+                random_layer(10 * n, 400_000),
+                random_layer(10 * n + 1, 12 * MIB),
+                random_layer(10 * n + 2, 3 * MIB),
+            ],
         )
         for n in range(IMAGES)
     ]

@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 from pathlib import Path
 
-from serving import Serving, download, serving
-
 from sampan.testing import FakeRegistry, Image, ServerThread, image, random_layer_file
+from serving import Serving, download, serving
 
 MIB = 1024 * 1024
 SIZE = 256 * MIB

@@ -20,7 +20,8 @@ from sampan.errors import (
     ServerFault,
     Unreachable,
 )
-from sampan.mirror.race import Patience, Race, Won
+from sampan.mirror.patience import Patience
+from sampan.mirror.race import Race, Won
 from sampan.mirror.route import Question, plan_route
 from sampan.upstream.health import Health
 from sampan.upstream.host import Host

@@ -13,12 +13,11 @@ from typing import Any, Protocol, TypeVar
 from sampan.clock import Clock
 from sampan.errors import AllHostsFailed, Attempt, RegistryUnknown
 from sampan.mirror.events import Observer
+from sampan.mirror.patience import Patience
 from sampan.mirror.race import Noted, Race, Won
 from sampan.mirror.route import Question, plan_route
 from sampan.upstream.health import Health
 from sampan.upstream.host import Host
-
-RATE_LIMIT_PATIENCE_SECONDS = 15.0  # all are rate-limited: waited for once when it ends this soon
 
 Answer = TypeVar("Answer")
 
@@ -32,10 +31,13 @@ class HostsFor(Protocol):
 class Asking:
     """What every question needs: hosts, health, a clock and somebody who listens."""
 
-    def __init__(self, hosts_for: HostsFor, health: Health, clock: Clock, observer: Observer) -> None:
+    def __init__(
+        self, hosts_for: HostsFor, health: Health, clock: Clock, observer: Observer, patience: Patience
+    ) -> None:
         self.health = health
         self.clock = clock
         self.observer = observer
+        self.patience = patience
         self._hosts_for = hosts_for
 
     def hosts(self, registry: str) -> Sequence[Host]:
@@ -68,7 +70,7 @@ class Asking:
             return await self._race(question, ask, hosts)
         except AllHostsFailed as error:
             wait = error.retry_after_seconds
-            if wait is None or wait > RATE_LIMIT_PATIENCE_SECONDS:
+            if wait is None or wait > self.patience.rate_limit_seconds:
                 raise
             await asyncio.sleep(wait)
             return await self._race(question, ask, hosts)
@@ -83,7 +85,8 @@ class Asking:
             hosts if hosts is not None else self.hosts(question.registry), question, self.health
         )
         noted = self.noted(question)
-        won = await Race(question, ask, health=self.health, clock=self.clock, noted=noted).run(route)
+        race = Race(question, ask, health=self.health, clock=self.clock, noted=noted, patience=self.patience)
+        won = await race.run(route)
         self.health.succeed(won.host, question.repository, question.kind)
         seconds = self.clock.monotonic() - won.asked_at
         noted(Attempt(won.host.name, "ok", seconds, 200))

@@ -17,8 +17,6 @@ from sampan.mirror.fetch import BlobSource
 from sampan.oci import Digest
 from sampan.store.content import OpenBlob, Store
 
-HEADER_PATIENCE_SECONDS = 20.0  # containerd 2.3 waits 30 s for response headers
-
 
 class BlobAnswer(Protocol):
     """``size`` in bytes; ``source``: ``store`` or a host's name."""
@@ -98,7 +96,7 @@ class Downloads:
         download = running[0] if running else self._begin(digest, size, source())
         download.readers += 1  # while waiting, too: it is wanted
         try:
-            return ComingBlob(download, await download.ready(header_patience_seconds=HEADER_PATIENCE_SECONDS))
+            return ComingBlob(download, await download.ready())
         finally:
             download.readers -= 1
 

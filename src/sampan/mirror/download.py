@@ -40,13 +40,10 @@ from sampan.upstream.host import Host
 MIB = 1024 * 1024
 VERIFIED_FIRST_BYTES = 8 * MIB  # up to this size nothing leaves before the digest is right
 HELD_BACK_BYTES = 64 * 1024  # of a larger blob, until then
-PATIENCE_SECONDS = 200.0  # containerd gives a pull up after 300 s without a byte
 PROGRESS_BYTES = 64 * 1024  # less than this is no progress
 FAILURES_WITHOUT_PROGRESS_MAX = 2  # by one host, in one download
 ATTEMPTS_MAX = 200  # of one download: a host that cuts every few bytes must not go on for ever
-COME_BACK_SECONDS = 3.0  # all hosts rest and readers wait: how long until they are asked again
-RATE_LIMIT_PATIENCE_SECONDS = 15.0  # a rate limit that ends sooner is waited for within the request
-COME_BACKS_MAX = 3  # in a row, without progress
+COME_BACKS_MAX = 3  # all hosts rest in mid-blob: how often they are waited for, in a row
 WINDOW_BYTES_MAX = 4 * MIB  # handed to one send, so that a reader notices a failure in between
 ABANDONED_SECONDS = 30.0  # nobody reads any more ...
 ABANDONED_BYTES = 256 * MIB  # ... and more than this is missing: stop, keep what there is
@@ -83,6 +80,7 @@ class Download:
         self.attempts: list[Attempt] = []
         self.readers = 0
         self._source = source
+        self._patience = source.patience
         self._store = store
         self._clock = clock
         self._observer = observer
@@ -105,16 +103,17 @@ class Download:
         last = self._segments[-1].host if self._segments else None
         return last.name if last else None
 
-    async def ready(self, *, header_patience_seconds: float) -> int:
+    async def ready(self) -> int:
         """The size, once the first byte may leave; or, with a known size, once a client would give
         up waiting for headers. Raises what ended the download before that."""
         began = self._clock.monotonic()
         while not (self.size == 0 and self._verified):
             self._raise_error()
             waited = self._clock.monotonic() - began
-            if self.size is not None and (self._released(waited) > 0 or waited >= header_patience_seconds):
+            headers_seconds = self._patience.headers_seconds
+            if self.size is not None and (self._released(waited) > 0 or waited >= headers_seconds):
                 break
-            await self._pulse.next(max(header_patience_seconds - waited, 1.0))
+            await self._pulse.next(max(headers_seconds - waited, 1.0))
         assert self.size is not None
         return self.size
 
@@ -158,13 +157,13 @@ class Download:
             waited = self._clock.monotonic() - began
             if (limit := self._released(waited)) > position:
                 return limit
-            await self._pulse.next(max(PATIENCE_SECONDS - waited, 1.0))
+            await self._pulse.next(max(self._patience.first_byte_seconds - waited, 1.0))
 
     def _released(self, waited_seconds: float) -> int:
         """How many bytes, from the start, a reader that has waited so long may have."""
         if self._verified:
             return self._written
-        if waited_seconds >= PATIENCE_SECONDS:
+        if waited_seconds >= self._patience.first_byte_seconds:
             limit = self._written  # it would leave with nothing: better bytes that are held to account
         elif self.size is None or self.size <= VERIFIED_FIRST_BYTES:
             return 0
@@ -272,9 +271,10 @@ class Download:
         """How long to wait before asking again; None: give up now."""
         if not self.readers and not self._written:
             return None
-        if error.retry_after_seconds is not None and error.retry_after_seconds <= RATE_LIMIT_PATIENCE_SECONDS:
-            return error.retry_after_seconds
-        return COME_BACK_SECONDS if self._written else None
+        limit = error.retry_after_seconds
+        if limit is not None and limit <= self._patience.rate_limit_seconds:
+            return limit
+        return self._patience.come_back_seconds if self._written else None
 
     def _failed(self, error: AllHostsFailed) -> AllHostsFailed:
         return AllHostsFailed(

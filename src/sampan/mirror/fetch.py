@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from sampan.clock import Clock
 from sampan.errors import Attempt, HostError
 from sampan.mirror.pace import HOPED_BYTES_PER_SECOND
+from sampan.mirror.patience import Patience
 from sampan.mirror.race import Noted, Race, Won
 from sampan.mirror.route import Question, eligible, plan_route
 from sampan.oci import Digest
@@ -45,6 +46,7 @@ class BlobSource:
         health: Health,
         clock: Clock,
         noted: Noted,
+        patience: Patience,
     ) -> None:
         self.question = question
         self.digest = digest
@@ -53,6 +55,7 @@ class BlobSource:
         self._health = health
         self._clock = clock
         self._noted = noted
+        self.patience = patience
 
     async def open(self, offset: int, size: int | None, *, avoid: Collection[Host]) -> Won[OpenStream]:
         """The first body that begins at ``offset`` or before it. ``avoid`` is not asked.
@@ -82,6 +85,7 @@ class BlobSource:
             clock=self._clock,
             noted=self._noted,
             drop=OpenStream.close,
+            patience=self.patience,
         )
         return await race.run(route)
 

@@ -23,6 +23,7 @@ from sampan.errors import (
     TimedOut,
     Unreachable,
 )
+from sampan.mirror.patience import Patience
 from sampan.mirror.route import Question, Route
 from sampan.upstream.health import Health
 from sampan.upstream.host import Host
@@ -33,24 +34,6 @@ Answer = TypeVar("Answer")
 Ask = Callable[[Host, Callable[[], None]], Coroutine[Any, Any, Answer]]
 Drop = Callable[[Answer], Awaitable[None]]
 Noted = Callable[[Attempt], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long before another host is asked as well: for a connection, for the beginning of an
-    answer (``blob_seconds`` for all but manifests), and, for the whole race, before it is given up."""
-
-    connect_seconds: float = 1.0
-    manifest_seconds: float = 2.0
-    blob_seconds: float = 5.0
-    budget_seconds: float = 36.0  # below the 40 promised for a request that nobody can serve
-
-    def answer_seconds(self, kind: str) -> float:
-        """Of a connected host."""
-        return self.manifest_seconds if kind == "manifest" else self.blob_seconds
-
-
-PATIENCE = Patience()
 
 
 @dataclass(slots=True)
@@ -85,7 +68,7 @@ class Race(Generic[Answer]):
         clock: Clock,
         noted: Noted,
         drop: Drop[Answer] | None = None,
-        patience: Patience = PATIENCE,
+        patience: Patience,
     ) -> None:
         self._patience = patience
         self._question = question

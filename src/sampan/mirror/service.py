@@ -16,6 +16,7 @@ from sampan.mirror.blobs import BlobAnswer, Downloads, StoredBlob
 from sampan.mirror.events import Observer, Silence
 from sampan.mirror.fetch import BlobSource
 from sampan.mirror.manifests import AnyManifest, Manifests
+from sampan.mirror.patience import Patience
 from sampan.mirror.route import Question
 from sampan.mirror.tagged import TagPolicy, Tags
 from sampan.oci import Digest, Index, Registries
@@ -55,6 +56,7 @@ class Mirror:
         health: Health,
         tag_policy: TagPolicy | None = None,
         observer: Observer | None = None,
+        patience: Patience | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.registries = registries
@@ -64,7 +66,7 @@ class Mirror:
         self._client = client
         self._clock = clock or SystemClock()
         self._observer = observer or Silence()
-        self._asking = Asking(hosts_for, health, self._clock, self._observer)
+        self._asking = Asking(hosts_for, health, self._clock, self._observer, patience or Patience())
         self._manifests = Manifests(store, client, self._asking)
         self._tags = Tags(tag_store, self._manifests, client, self._asking, tag_policy or TagPolicy())
         self._downloads = Downloads(store, self._clock, self._observer)
@@ -111,6 +113,7 @@ class Mirror:
             health=self.health,
             clock=self._clock,
             noted=self._asking.noted(question),
+            patience=self._asking.patience,
         )
 
     async def stat_blob(self, registry: str, repository: str, digest: Digest) -> tuple[int, str]:
@@ -121,7 +124,8 @@ class Mirror:
             return size, "store"
 
         async def ask(host: Host, connected: Callable[[], None]) -> int:
-            return await self._client.stat_blob(host, repository, digest, on_connected=connected)
+            connected()
+            return await self._client.stat_blob(host, repository, digest)
 
         won = await self._asking.first(Question(registry, repository, "blob", digest), ask)
         return won.answer, won.host.name
@@ -132,7 +136,8 @@ class Mirror:
         known = set(self._tag_store.list(registry, repository))
 
         async def ask(host: Host, connected: Callable[[], None]) -> list[str]:
-            return await self._client.tags(host, repository, on_connected=connected)
+            connected()
+            return await self._client.tags(host, repository)
 
         try:
             won = await self._asking.first(Question(registry, repository, "tags", ""), ask)
@@ -143,24 +148,18 @@ class Mirror:
         return sorted(known | set(won.answer))
 
     async def referrers(self, registry: str, repository: str, digest: Digest) -> Index:
-        """What refers to ``digest``: the API's answer, else the fallback tag's, else an empty index.
+        """What refers to ``digest``, by the first host that tells; empty when all deny that they know.
         Raises AllHostsFailed when hosts failed rather than denied."""
 
         async def ask(host: Host, connected: Callable[[], None]) -> Index:
-            return await self._client.referrers(host, repository, digest, on_connected=connected)
+            connected()
+            return await self._client.referrers(host, repository, digest)
 
         try:
             won = await self._asking.first(Question(registry, repository, "referrers", digest), ask)
         except NotFound:
-            return await self._referrers_by_tag(registry, repository, digest)
-        return won.answer
-
-    async def _referrers_by_tag(self, registry: str, repository: str, digest: Digest) -> Index:
-        try:
-            tagged = await self._tags.manifest(registry, repository, f"{digest.algorithm}-{digest.hex}")
-        except NotFound:
             return EMPTY_INDEX
-        return tagged.manifest if isinstance(tagged.manifest, Index) else EMPTY_INDEX
+        return won.answer
 
     async def close(self) -> None:
         """Stop what runs, keep what arrived, close the connections."""

@@ -23,7 +23,6 @@ from sampan.store.tags import TagRecord, TagStore
 from sampan.upstream.client import RegistryClient
 from sampan.upstream.host import Host
 
-STALE_PATIENCE_SECONDS = 3.0  # a known tag is not kept waiting longer than a dead host's connection
 QUIET_TAGS_MAX = 10_000
 
 log = logging.getLogger(__name__)
@@ -112,7 +111,7 @@ class Tags:
         if may_be_stale and self._asking.clock.monotonic() < self._quiet_until.get(name, 0.0):
             return self._stored(known, stale=True)
         task = self._checks.start(name, lambda: self._ask(name, known))
-        await asyncio.wait([task], timeout=STALE_PATIENCE_SECONDS if may_be_stale else None)
+        await asyncio.wait([task], timeout=self._asking.patience.stale_seconds if may_be_stale else None)
         if not task.done():
             return self._stored(known, stale=True)
         try:
@@ -155,7 +154,8 @@ class Tags:
         if said is None:
             return None
         if said.digest == known[0].descriptor.digest:
-            self._store.touch(registry, repository, tag, host=won.host.name, now=self._asking.clock.time())
+            now = self._asking.clock.time()
+            await asyncio.to_thread(self._store.touch, registry, repository, tag, host=won.host.name, now=now)
             return Tagged(known[1], won.host.name, False, 0.0, won.attempts)
         manifest = await self._manifests.by_digest(registry, repository, said.digest)
         return await self._learned(name, manifest.manifest, won.host.name, won.attempts)

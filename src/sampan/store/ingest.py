@@ -20,10 +20,10 @@ from sampan.store.directory import NotAFile, same_file, store_error, try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from hashlib import _Hash as Hasher
     from io import FileIO
     from pathlib import Path
 
-    from sampan.oci.digest import Hasher
     from sampan.store.content import Buffer
     from sampan.store.directory import Directory
 
