@@ -19,7 +19,7 @@ from sampan.oci.digest import Digest, new_hasher
 from sampan.store.directory import NotAFile, same_file, store_error, try_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from hashlib import _Hash as Hasher
     from io import FileIO
     from pathlib import Path
@@ -155,13 +155,18 @@ class FileIngest:
 
     def open_reader(self) -> FileIO:
         identity = self._identity
-        # In this order: a commit moves the file from the first place to the second, never back.
-        for place in (lambda: self._directory.open(self._name), lambda: self._shelf.find(self.digest)):
-            if (file := place()) is not None:
-                if same_file(os.fstat(file.fileno()), identity):
-                    return file
-                file.close()
+        for file in self._places():
+            if same_file(os.fstat(file.fileno()), identity):
+                return file
+            file.close()
         raise StoreError(f"the partial {self.digest} is gone", hint="ask again")
+
+    def _places(self) -> Iterator[FileIO]:
+        """Where the bytes may be, in this order: a commit moves them from the first to the second."""
+        if (partial := self._directory.open(self._name)) is not None:
+            yield partial
+        if (blob := self._shelf.find(self.digest)) is not None:
+            yield blob
 
     def matches(self) -> bool:
         with self._lock:
