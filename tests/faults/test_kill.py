@@ -10,7 +10,7 @@ from pathlib import Path
 from interop.processes import free_port
 from rig import assert_store_is_sound
 from sampan.testing import FakeRegistry, Image, ServerThread, image, random_layer
-from serving import download, serving
+from faults.mirror_process import download, serving
 
 MIB = 1024 * 1024
 KILLS = 50

@@ -7,7 +7,7 @@ import contextlib
 from pathlib import Path
 
 from sampan.testing import FakeRegistry, Image, ServerThread, image, random_layer_file
-from serving import Serving, download, serving
+from faults.mirror_process import Serving, download, serving
 
 MIB = 1024 * 1024
 SIZE = 256 * MIB
