@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sampan.testing.listener import Listener
 
-SILENCE_SECONDS = 0.03  # on loopback, what has not come by now is not coming
+SILENCE_SECONDS = 0.1  # on loopback, what has not come by now is not coming
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Seen:
         return self.parts[1]
 
     def is_complete(self, method: str) -> bool:
-        if b"\r\n\r\n" not in self.raw or self.raw.startswith(b"HTTP/1.1 1"):
+        if b"\r\n\r\n" not in self.raw or not self.parts[0]:
             return False
         length = self.header("Content-Length")
         return method == "HEAD" or (length is not None and len(self.body) >= int(length))

@@ -9,7 +9,7 @@ from sampan.testing.body import Body
 from sampan.testing.cdn import FakeCdn
 from sampan.testing.clock import ManualClock
 from sampan.testing.dead_ends import BlackHole, ClosedPort, HelloReset, Silence
-from sampan.testing.faults import Fault
+from sampan.testing.fault import Fault
 from sampan.testing.images import (
     Content,
     Image,

@@ -19,7 +19,7 @@ from sampan.testing.registry import FakeRegistry
 from sampan.testing.tokens import TokenServer
 
 if TYPE_CHECKING:
-    from sampan.testing.faults import Fault
+    from sampan.testing.fault import Fault
 
 BASE, MANIFEST, BLOB, TAGS = (Match(kind=kind) for kind in ("base", "manifest", "blob", "tags"))
 BY_TAG = Match(kind="manifest", tagged=True)
@@ -203,6 +203,7 @@ HTTP: tuple[Case[Apply], ...] = (
     Case("H27", "Range from elsewhere", _resumed(_wrong_range(0, 0))),
     Case("H27", "Range of another total", _resumed(_wrong_range(1, 1))),
     Case("H27", "416", _resumed(lambda _image: faults.status(416))),
+    Case("H27", "416 with a false length", _resumed(lambda _image: faults.unsatisfied_with_false_length())),
     Case("H28", "manifest in gzip", scripted(faults.gzip_encoded(), MANIFEST)),
     Case("H28", "manifest said to be br", scripted(faults.header("Content-Encoding", "br"), MANIFEST)),
     Case("H29", "blob said to be x-gzip", scripted(faults.header("Content-Encoding", "x-gzip"), BLOB)),

@@ -1,7 +1,6 @@
 """What can be wrong with an answer: one small constructor for each way, to be given to ``script``.
 
-A fault turns the right answer into the wrong one and nothing else; which requests meet it is its
-``on``, which the script may narrow. How they make up the catalogue of faults is in
+None of them does anything before it is scripted. How they make up the catalogue of faults is in
 :mod:`sampan.testing.catalogue`.
 """
 
@@ -9,17 +8,18 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sampan.testing.body import Body
+from sampan.testing.fault import WITH_BODY, Fault
 from sampan.testing.images import random_bytes
 from sampan.testing.match import Match
 from sampan.testing.wire import BEFORE_HEAD, Delivery, Ending, Reply, Request, error_reply, reply
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Mapping
 
     from sampan.testing.images import Content
 
@@ -37,18 +37,6 @@ CODES = {
 HUGE_HEADER_BYTES = 100 * 1024
 MANY_HEADERS = 10_000
 MANY_INTERIM = 1_000
-
-Change = Callable[[Request, Reply], Reply]
-WITH_BODY = Match(method="GET")  # what is wrong with a body shows in no answer to HEAD
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A named way to spoil the right answer of the requests that ``on`` means."""
-
-    name: str
-    change: Change
-    on: Match = field(default_factory=Match)
 
 
 # -- another answer ---------------------------------------------------------------------------------
@@ -310,6 +298,17 @@ def wrong_range(content_range: str) -> Fault:
     return replace(
         header("Content-Range", content_range), name="wrong range", on=Match(kind="blob", ranged=True)
     )
+
+
+def unsatisfied_with_false_length() -> Fault:
+    """416 as distribution 2.8 sends it: a short text under the Content-Length of the whole blob."""
+
+    def change(_request: Request, right: Reply) -> Reply:
+        size = (right.whole or right).body.size
+        text = reply(416, b"invalid range\n", "text/plain; charset=utf-8")
+        return text.with_header("Content-Length", str(size)).delivered(Delivery(ending=Ending.CLOSE))
+
+    return Fault("416 with false length", change, Match(kind="blob", ranged=True))
 
 
 # -- the way the bytes come -------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from sampan.testing.wire import MalformedRequest, Reply, Request, error_reply, r
 if TYPE_CHECKING:
     import ssl
 
-    from sampan.testing.faults import Fault
+    from sampan.testing.fault import Fault
 
 
 @dataclass(frozen=True, slots=True)
