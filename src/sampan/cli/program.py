@@ -1,0 +1,91 @@
+"""``sampan``: finds the command by its name and turns what goes wrong into words and an exit code.
+
+It guarantees that an error is ``error:`` and ``hint:`` on stderr, with the exit code of its class and
+never a traceback that nobody asked for, and that asking for help imports no command.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+
+import click
+
+from sampan.cli.command import Invocation, common_options
+from sampan.cli.report import report
+from sampan.errors import UsageError
+
+# In the order of the help: name, which is also the module's, and what the list of commands says.
+COMMANDS = {
+    "serve": "Run the mirror, until SIGTERM; SIGHUP reloads the configuration.",
+}
+
+
+class Program(click.Group):
+    """The commands, imported when one is named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"sampan.cli.{cmd_name.replace('-', '_')}").command
+        if not isinstance(command, click.Command):
+            raise TypeError(f"sampan.cli.{cmd_name} has no command")
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS:
+            raise UsageError(f'no such command: "{args[0]}"', hint=_nearest(args[0]))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run ``sampan`` with ``args`` (the process's own when None); returns the exit code."""
+    invocation = Invocation()
+    try:
+        result = program.main(args=args, prog_name="sampan", standalone_mode=False, obj=invocation)
+    except Exception as error:  # noqa: BLE001 - the last stop: everything becomes words and a code
+        return report(error, debug=invocation.debug)
+    except KeyboardInterrupt as error:
+        return report(error, debug=invocation.debug)
+    return result if isinstance(result, int) else 0
+
+
+def _show_version(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        from importlib.metadata import version  # slow, and rarely asked for
+
+        click.echo(f"sampan {version('sampan')}")
+        context.exit()
+
+
+def _nearest(word: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(word[:100], COMMANDS, n=1)
+    return f"did you mean sampan {near[0]}?" if near else "sampan --help lists the commands"
+
+
+program = Program(
+    help="Brings container images to machines that a registry no longer reaches.",
+    epilog="sampan COMMAND --help shows an example first.",
+    params=[
+        *common_options(),
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_show_version,
+            help="Show the version and exit.",
+        ),
+    ],
+)

@@ -1,0 +1,86 @@
+"""The composition root: a mirror out of a configuration. Here, and nowhere else, the parts meet.
+
+It guarantees that building touches no network, and that everything wrong with the store or with a
+file of a host shows now and not at the first request. It starts nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sampan.clock import Clock, SystemClock
+from sampan.config.settings import Config
+from sampan.mirror.events import Observer
+from sampan.mirror.service import Mirror
+from sampan.mirror.tagged import TagPolicy
+from sampan.store.disk import DiskStore
+from sampan.store.tags import TagStore
+from sampan.upstream.client import RegistryClient
+from sampan.upstream.credentials import CredentialFiles
+from sampan.upstream.health import Health
+from sampan.upstream.proxies import ProxySettings
+from sampan.upstream.transport import Transport
+
+TAGS_DIRECTORY = "tags"  # beside the blobs: who carries the directory elsewhere carries both
+
+
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """What outlives a reload: the store, what tags mean, how hosts behaved, the name of this process."""
+
+    path: Path
+    store: DiskStore
+    tag_store: TagStore
+    health: Health
+    clock: Clock
+    instance: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @classmethod
+    def of(cls, config: Config, clock: Clock | None = None) -> Lasting:
+        """Open the store of ``config``, made if absent. Raises :class:`StoreError`."""
+        clock = clock or SystemClock()
+        path = config.store.path
+        return cls(path, DiskStore(path, clock), TagStore(path / TAGS_DIRECTORY, clock), Health(clock), clock)
+
+    def close(self) -> None:
+        """Let go of the directories; no mirror may use them any more."""
+        self.tag_store.close()
+        self.store.close()
+
+
+def build(config: Config, *, lasting: Lasting | None = None, observer: Observer | None = None) -> Mirror:
+    """The mirror that ``config`` describes, on ``lasting`` parts (its own when None).
+
+    Raises :class:`StoreError` when the store cannot be used, :class:`ConfigError` when a certificate or
+    a proxy of a host cannot.
+    """
+    lasting = lasting or Lasting.of(config)
+    transport = Transport(
+        (host for registry in config.registry.values() for host in registry.hosts),
+        proxies=ProxySettings.from_environment(config.environ),
+        instance_id=lasting.instance,
+    )
+    credentials = CredentialFiles.from_environment(config.environ, clock=lasting.clock)
+    return Mirror(
+        hosts_for=config.hosts_for,
+        registries=config.registries,
+        store=lasting.store,
+        tag_store=lasting.tag_store,
+        client=RegistryClient(transport, credentials=credentials, clock=lasting.clock),
+        health=lasting.health,
+        tag_policy=_tag_policy(config),
+        observer=observer,
+        clock=lasting.clock,
+    )
+
+
+def _tag_policy(config: Config) -> TagPolicy:
+    stale_for_seconds = config.tags.stale_for_seconds
+    return TagPolicy(
+        fresh_for_seconds=config.tags.fresh_for_seconds,
+        stale_for_seconds=None if math.isinf(stale_for_seconds) else stale_for_seconds,
+        agree=config.tags.agree,
+    )
