@@ -13,6 +13,7 @@ from sampan.clock import Clock, SystemClock
 from sampan.errors import Attempt
 from sampan.mirror.blobs import BlobAnswer
 from sampan.mirror.patience import Patience
+from sampan.mirror.room import Room
 from sampan.mirror.service import Mirror
 from sampan.mirror.tagged import TagPolicy
 from sampan.oci import Digest, Registries
@@ -61,6 +62,7 @@ class Rig:
     mirror: Mirror
     store: DiskStore
     watcher: Watcher
+    room: Room
 
     async def pull(self, tag: str = "3", *, registry: str = HUB, repository: str = ALPINE) -> int:
         """What a runtime does: the manifest, then its blobs side by side. Returns the bytes of blobs."""
@@ -106,6 +108,7 @@ async def mirror_of(
     verify: str | None = None,
     patience: Patience | None = None,
     read_seconds: float = 10.0,
+    max_size_bytes: int | None = None,
 ) -> AsyncIterator[Rig]:
     """A mirror of docker.io (or of the registries of a mapping) with its store in ``path``."""
     if isinstance(hosts, Mapping):
@@ -114,11 +117,14 @@ async def mirror_of(
         table = {HUB: [h if isinstance(h, Host) else Host.from_url(h.url, verify=verify) for h in hosts]}
     watcher, time = Watcher(), clock or SystemClock()
     store = await asyncio.to_thread(DiskStore, path)
+    tag_store = TagStore(path / "tags")
+    room = Room(store, tag_store, max_size_bytes)
     mirror = Mirror(
         hosts_for=lambda registry: table.get(registry),
         registries=Registries(frozenset(table), wildcard=False, default=HUB),
         store=store,
-        tag_store=TagStore(path / "tags"),
+        tag_store=tag_store,
+        room=room,
         client=RegistryClient(
             Transport(),
             credentials=CredentialFiles((), environment={}, clock=time),
@@ -132,9 +138,10 @@ async def mirror_of(
         clock=time,
     )
     try:
-        yield Rig(mirror, store, watcher)
+        yield Rig(mirror, store, watcher, room)
     finally:
         await mirror.close()
+        tag_store.close()
         store.close()
 
 

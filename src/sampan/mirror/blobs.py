@@ -6,16 +6,21 @@ However many ask for an absent blob, it is downloaded once.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 from sampan.clock import Clock
-from sampan.errors import Attempt
+from sampan.errors import Attempt, StoreError
 from sampan.mirror.download import Download, Window
 from sampan.mirror.events import Observer
 from sampan.mirror.fetch import BlobSource
+from sampan.mirror.passing import PassingBlob
+from sampan.mirror.room import Room
 from sampan.oci import Digest
 from sampan.store.content import OpenBlob, Store
+
+log = logging.getLogger(__name__)
 
 
 class BlobAnswer(Protocol):
@@ -57,7 +62,7 @@ class StoredBlob:
 
 
 class ComingBlob:
-    """A blob that is on its way."""
+    """A blob that is on its way. Should the disk fail it, the rest passes through, in the same answer."""
 
     def __init__(self, download: Download, size: int) -> None:
         self.size = size
@@ -68,8 +73,17 @@ class ComingBlob:
     def attempts(self) -> tuple[Attempt, ...]:
         return tuple(self._download.attempts)
 
-    def windows(self, start: int, stop: int) -> AsyncIterator[Window]:
-        return self._download.windows(start, stop)
+    async def windows(self, start: int, stop: int) -> AsyncIterator[Window]:
+        position = start
+        try:
+            async for window in self._download.windows(start, stop):
+                yield window
+                position += window.count
+        except StoreError as error:
+            log.warning("the rest of a blob passes through without being stored: %s", error.message)
+            passing = PassingBlob(self._download.source, self.size, self.source)
+            async for window in passing.windows(position, stop):
+                yield window
 
     def close(self) -> None:
         """The download belongs to nobody: it goes on."""
@@ -78,8 +92,9 @@ class ComingBlob:
 class Downloads:
     """The downloads in flight, one a digest. Owns their tasks."""
 
-    def __init__(self, store: Store, clock: Clock, observer: Observer) -> None:
+    def __init__(self, store: Store, room: Room, clock: Clock, observer: Observer) -> None:
         self._store = store
+        self._room = room
         self._clock = clock
         self._observer = observer
         self._running: dict[Digest, tuple[Download, asyncio.Task[None]]] = {}
@@ -87,21 +102,26 @@ class Downloads:
     def __len__(self) -> int:
         return len(self._running)
 
-    async def follow(self, digest: Digest, size: int | None, source: Callable[[], BlobSource]) -> ComingBlob:
+    async def follow(self, digest: Digest, size: int | None, source: Callable[[], BlobSource]) -> BlobAnswer:
         """Join the download of ``digest``, begun if there is none. Returns when it may be answered.
 
-        Raises AllHostsFailed, NotFound or StoreError when it fails before its first byte.
+        Raises AllHostsFailed or NotFound when it fails before its first byte.
         """
         running = self._running.get(digest)
         download = running[0] if running else self._begin(digest, size, source())
         download.readers += 1  # while waiting, too: it is wanted
         try:
             return ComingBlob(download, await download.ready())
+        except StoreError as error:
+            log.warning("a blob passes through without being stored: %s", error.message)
+            return await PassingBlob.begin(download.source, download.size)
         finally:
             download.readers -= 1
 
     def _begin(self, digest: Digest, size: int | None, source: BlobSource) -> Download:
-        download = Download(source, size, store=self._store, clock=self._clock, observer=self._observer)
+        download = Download(
+            source, size, store=self._store, room=self._room, clock=self._clock, observer=self._observer
+        )
         task = asyncio.create_task(download.run(), name=f"download {digest}")
         self._running[digest] = download, task
         task.add_done_callback(lambda _: self._running.pop(digest, None))

@@ -25,6 +25,7 @@ from sampan.errors import (
     NotFound,
     SampanError,
     StoreError,
+    StoreFull,
     TimedOut,
     WrongContent,
 )
@@ -33,6 +34,7 @@ from sampan.mirror.fetch import BlobSource, OpenStream
 from sampan.mirror.pace import Pace
 from sampan.mirror.pulse import Pulse
 from sampan.mirror.race import Won
+from sampan.mirror.room import Room
 from sampan.mirror.stride import StrideWriter
 from sampan.store.content import Ingest, Store
 from sampan.upstream.host import Host
@@ -66,22 +68,32 @@ class Segment:
     host: Host | None
 
 
-class Abandoned(StoreError):
-    """All readers left early; what arrived is kept."""
+class Abandoned(SampanError):
+    """All readers left early, or the mirror stops; what arrived is kept."""
+
+    oci_code, http_status, exit_code = "UNAVAILABLE", 503, 5
 
 
 class Download:
     """``size`` is the blob's in bytes, None until a manifest or a host has said it."""
 
     def __init__(
-        self, source: BlobSource, size: int | None, *, store: Store, clock: Clock, observer: Observer
+        self,
+        source: BlobSource,
+        size: int | None,
+        *,
+        store: Store,
+        room: Room,
+        clock: Clock,
+        observer: Observer,
     ) -> None:
         self.size = size
         self.attempts: list[Attempt] = []
         self.readers = 0
-        self._source = source
+        self.source = source
         self._patience = source.patience
         self._store = store
+        self._room = room
         self._clock = clock
         self._observer = observer
         self._pulse = Pulse()
@@ -143,7 +155,7 @@ class Download:
     def _check_unchanged(self, nothing_left: bool) -> None:
         if not nothing_left:
             raise ContentMismatch(
-                f"bytes of {self._source.digest} that were already sent turned out to be wrong",
+                f"bytes of {self.source.digest} that were already sent turned out to be wrong",
                 hint="ask again: it is being fetched from another host",
             )
 
@@ -173,7 +185,7 @@ class Download:
 
     def _trusted_prefix(self) -> int:
         for segment in self._segments:
-            if segment.host is None or not self._source.is_trusted(segment.host):
+            if segment.host is None or not self.source.is_trusted(segment.host):
                 return segment.start
         return self._written
 
@@ -185,7 +197,7 @@ class Download:
 
     async def run(self) -> None:
         """Bring the blob into the store. Never raises but when cancelled: readers are told."""
-        self._observer.download_started(self._source.question.registry)
+        self._observer.download_started(self.source.question.registry)
         outcome = "abandoned"
         try:
             await self._bring()
@@ -194,19 +206,20 @@ class Download:
             self._error = error
             outcome = "abandoned" if isinstance(error, Abandoned) else "failed"
         except asyncio.CancelledError:
-            self._error = StoreError("the mirror is stopping", hint="ask again")
+            self._error = Abandoned("the mirror is stopping", hint="ask again")
             raise
         finally:
-            self._observer.download_ended(self._source.question.registry, outcome)
+            self._observer.download_ended(self.source.question.registry, outcome)
             self._pulse.beat()
 
     async def _bring(self) -> None:
-        ingest = await asyncio.to_thread(self._store.ingest, self._source.digest, self.size)
+        ingest = await asyncio.to_thread(self._store.ingest, self.source.digest, self.size)
         try:
             await self._take_up(ingest)
             while not await self._fill_and_verify(ingest):
                 await self._start_over(ingest)
             await asyncio.to_thread(ingest.commit)
+            self._room.check()
         except BaseException:
             # What arrived is kept: the next one to ask goes on from there.
             with suppress(StoreError):
@@ -244,6 +257,10 @@ class Download:
             await self._receive(won, ingest)
         except HostError as error:
             self._note_failure(won.host, error, self._written - start, self._clock.monotonic() - began)
+        except StoreFull:
+            missing = (self.size or self._written + VERIFIED_FIRST_BYTES) - self._written
+            if not await self._room.make(missing):
+                raise
         finally:
             await won.answer.close()
 
@@ -253,7 +270,7 @@ class Download:
         offset = 0 if self._alone else self._written
         for come_back in range(COME_BACKS_MAX + 1):
             try:
-                won = await self._source.open(offset, self.size, avoid=avoid)
+                won = await self.source.open(offset, self.size, avoid=avoid)
             except NotFound as error:
                 raise error if not self._written else self._failed(error) from error
             except AllHostsFailed as error:
@@ -278,7 +295,7 @@ class Download:
 
     def _failed(self, error: AllHostsFailed) -> AllHostsFailed:
         return AllHostsFailed(
-            str(self._source.question),
+            str(self.source.question),
             self.attempts or error.attempts,
             retry_after_seconds=error.retry_after_seconds,
             hint=error.hint,
@@ -308,12 +325,12 @@ class Download:
             self.size = ingest.size = self._written
 
     def _check_pace(self, pace: Pace, host: Host) -> None:
-        if pace.is_too_slow(lambda: self._source.alternative(host)):
+        if pace.is_too_slow(lambda: self.source.alternative(host)):
             raise TimedOut(f"{host.name} sends too slowly", outcome="slow")
         missing = (self.size or 0) - self._written
         unread_seconds = self._clock.monotonic() - self._left_at
         if not self.readers and missing > ABANDONED_BYTES and unread_seconds > ABANDONED_SECONDS:
-            raise Abandoned(f"nobody waits for {self._source.digest} any more")
+            raise Abandoned(f"nobody waits for {self.source.digest} any more")
 
     def _wrote(self, offset: int) -> None:
         self._written = offset
@@ -323,7 +340,7 @@ class Download:
         if count_bytes >= PROGRESS_BYTES:
             self._failures.pop(host, None)
         self._failures[host] = self._failures.get(host, 0) + 1
-        self.attempts.append(self._source.failed(host, error, seconds=seconds, count_bytes=count_bytes))
+        self.attempts.append(self.source.failed(host, error, seconds=seconds, count_bytes=count_bytes))
 
     async def _start_over(self, ingest: Ingest) -> None:
         """The bytes are not the blob's. One host gave them all: it lied. Several did: from now on
@@ -331,7 +348,7 @@ class Download:
         hosts = {segment.host for segment in self._segments}
         if self._written == self.size and len(hosts) == 1 and (liar := next(iter(hosts))) is not None:
             lie = WrongContent(
-                f"{liar.name} sent bytes that are not {self._source.digest}", outcome="wrong-content"
+                f"{liar.name} sent bytes that are not {self.source.digest}", outcome="wrong-content"
             )
             self._note_failure(liar, lie, 0, 0.0)
             self._failures[liar] = FAILURES_WITHOUT_PROGRESS_MAX
@@ -348,4 +365,4 @@ class Download:
         for segment, end in zip(self._segments, ends, strict=True):
             if segment.host is not None and end > segment.start:
                 count = end - segment.start
-                self.attempts.append(self._source.delivered(segment.host, seconds=seconds, count_bytes=count))
+                self.attempts.append(self.source.delivered(segment.host, seconds=seconds, count_bytes=count))

@@ -17,6 +17,7 @@ from sampan.mirror.events import Observer, Silence
 from sampan.mirror.fetch import BlobSource
 from sampan.mirror.manifests import AnyManifest, Manifests
 from sampan.mirror.patience import Patience
+from sampan.mirror.room import Room
 from sampan.mirror.route import Question
 from sampan.mirror.tagged import TagPolicy, Tags
 from sampan.oci import Digest, Index, Registries
@@ -52,6 +53,7 @@ class Mirror:
         registries: Registries,
         store: Store,
         tag_store: TagStore,
+        room: Room,
         client: RegistryClient,
         health: Health,
         tag_policy: TagPolicy | None = None,
@@ -69,7 +71,8 @@ class Mirror:
         self._asking = Asking(hosts_for, health, self._clock, self._observer, patience or Patience())
         self._manifests = Manifests(store, client, self._asking)
         self._tags = Tags(tag_store, self._manifests, client, self._asking, tag_policy or TagPolicy())
-        self._downloads = Downloads(store, self._clock, self._observer)
+        self._room = room
+        self._downloads = Downloads(store, room, self._clock, self._observer)
 
     @property
     def downloads_in_flight(self) -> int:
@@ -161,9 +164,14 @@ class Mirror:
             return EMPTY_INDEX
         return won.answer
 
+    async def tidy(self) -> None:
+        """Drop what earlier runs left behind; to be called once, after the start."""
+        await self._room.tidy()
+
     async def close(self) -> None:
         """Stop what runs, keep what arrived, close the connections."""
         await self._downloads.close()
         await self._tags.close()
         await self._manifests.close()
+        await self._room.close()
         await self._client.close()

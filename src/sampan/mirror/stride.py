@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from sampan.errors import StoreFull
 from sampan.store.content import Ingest
 
 STRIDE_BYTES_MAX = 2 * 1024 * 1024  # twice this is held in memory for each download, at most
@@ -58,6 +59,8 @@ class StrideWriter:
         if future.cancelled():
             return
         self._error = future.exception()
+        if isinstance(self._error, StoreFull):
+            self._wrote(self._ingest.offset)  # what fitted is kept
         if self._error is not None:
             self._gathered, self._gathered_bytes = [], 0
             return

@@ -1,0 +1,57 @@
+"""Keeping the store within its size: when to sweep, which ``store/sweep.py`` then does in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from sampan.errors import StoreError
+from sampan.store.disk import DiskStore
+from sampan.store.sweep import evict, tidy
+from sampan.store.tags import TagStore
+
+SLACK = 0.05  # freed beyond the limit, so that not every commit sweeps the whole store
+
+log = logging.getLogger(__name__)
+
+
+class Room:
+    """``max_size_bytes`` None: no limit but the disk's. One sweep runs at a time."""
+
+    def __init__(self, store: DiskStore, tags: TagStore, max_size_bytes: int | None) -> None:
+        self._store = store
+        self._tags = tags
+        self._max_size_bytes = max_size_bytes
+        self._sweeping = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+
+    def check(self) -> None:
+        """Something was committed: sweep behind the answers if it is too much now. Returns at once."""
+        limit = self._max_size_bytes
+        if limit is None or self._store.usage() <= limit or (self._task and not self._task.done()):
+            return
+        self._task = asyncio.create_task(self._evict(int(limit * (1 - SLACK))), name="evict")
+
+    async def make(self, size_bytes: int) -> bool:
+        """The disk is full and ``size_bytes`` more are wanted: whether some room could be made."""
+        before = self._store.usage()
+        await self._evict(max(0, before - size_bytes))
+        return self._store.usage() < before
+
+    async def tidy(self) -> None:
+        """At the start: drop what earlier runs abandoned."""
+        async with self._sweeping:
+            await asyncio.to_thread(tidy, self._store, self._tags)
+        self.check()
+
+    async def _evict(self, size_bytes: int) -> None:
+        async with self._sweeping:
+            try:
+                await asyncio.to_thread(evict, self._store, self._tags, size_bytes)
+            except StoreError as error:
+                log.warning("cannot make room: %s", error.message)
+
+    async def close(self) -> None:
+        """Wait for the sweep that runs: it cannot be interrupted, and is short."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
