@@ -70,7 +70,8 @@ class Attempt:
 
     def __str__(self) -> str:
         status = f" ({self.status})" if self.status else ""
-        return f"{self.host}: {self.outcome}{status}{f': {self.detail}' if self.detail else ''}"
+        detail = self.detail.removeprefix(f"{self.host}: ")
+        return f"{self.host}: {self.outcome}{status}{f': {detail}' if detail else ''}"
 
 
 class SampanError(Exception):

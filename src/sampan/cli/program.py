@@ -18,6 +18,7 @@ from sampan.errors import UsageError
 # In the order of the help: name, which is also the module's, and what the list of commands says.
 COMMANDS = {
     "serve": "Run the mirror, until SIGTERM; SIGHUP reloads the configuration.",
+    "demo": "Show on loopback, in seconds, what the mirror does.",
 }
 
 

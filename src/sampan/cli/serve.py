@@ -16,7 +16,6 @@ from pathlib import Path
 import click
 
 from sampan.cli.command import Command, Invocation
-from sampan.cli.keeping import Keeper
 from sampan.config import Config
 from sampan.config.build import Lasting, build
 from sampan.mirror.service import Mirror
@@ -70,13 +69,9 @@ async def _serve(asked: _Asked, config: Config) -> None:
         metrics = Metrics(lasting.clock)
         mirror = build(config, lasting=lasting, observer=metrics)
         server = Server(mirror, _settings(asked, config, lasting), metrics=metrics, clock=lasting.clock)
-        keeper = Keeper(lasting.store, lasting.tag_store, config.store.max_size_bytes)
-        running = _Running(asked, config, lasting, metrics, keeper)
-        keeping = asyncio.create_task(keeper.run())
-        try:
-            await serve(server, reload=running.reload, started=partial(_tell, config))
-        finally:
-            await keeper.stop(keeping)
+        running = _Running(asked, config, lasting, metrics)
+        await mirror.tidy()
+        await serve(server, reload=running.reload, started=partial(_tell, config))
     finally:
         lasting.close()
 
@@ -89,7 +84,6 @@ class _Running:
     config: Config
     lasting: Lasting
     metrics: Metrics
-    keeper: Keeper
 
     async def reload(self) -> tuple[Mirror, ServerSettings]:
         """A mirror of the configuration as it is now. Raises :class:`ConfigError` when it is bad."""
@@ -102,7 +96,6 @@ class _Running:
             if old != new:
                 _log.warning("%s has changed: it is taken up at the next start", key)
         mirror = build(config, lasting=self.lasting, observer=self.metrics)
-        self.keeper.max_size_bytes = config.store.max_size_bytes
         return mirror, _settings(self.asked, config, self.lasting)
 
 

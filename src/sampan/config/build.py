@@ -14,6 +14,7 @@ from pathlib import Path
 from sampan.clock import Clock, SystemClock
 from sampan.config.settings import Config
 from sampan.mirror.events import Observer
+from sampan.mirror.room import Room
 from sampan.mirror.service import Mirror
 from sampan.mirror.tagged import TagPolicy
 from sampan.store.disk import DiskStore
@@ -34,6 +35,7 @@ class Lasting:
     path: Path
     store: DiskStore
     tag_store: TagStore
+    room: Room
     health: Health
     clock: Clock
     instance: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -43,7 +45,9 @@ class Lasting:
         """Open the store of ``config``, made if absent. Raises :class:`StoreError`."""
         clock = clock or SystemClock()
         path = config.store.path
-        return cls(path, DiskStore(path, clock), TagStore(path / TAGS_DIRECTORY, clock), Health(clock), clock)
+        store, tag_store = DiskStore(path, clock), TagStore(path / TAGS_DIRECTORY, clock)
+        room = Room(store, tag_store, config.store.max_size_bytes)
+        return cls(path, store, tag_store, room, Health(clock), clock)
 
     def close(self) -> None:
         """Let go of the directories; no mirror may use them any more."""
@@ -58,6 +62,7 @@ def build(config: Config, *, lasting: Lasting | None = None, observer: Observer 
     a proxy of a host cannot.
     """
     lasting = lasting or Lasting.of(config)
+    lasting.room.max_size_bytes = config.store.max_size_bytes
     transport = Transport(
         (host for registry in config.registry.values() for host in registry.hosts),
         proxies=ProxySettings.from_environment(config.environ),
@@ -69,6 +74,7 @@ def build(config: Config, *, lasting: Lasting | None = None, observer: Observer 
         registries=config.registries,
         store=lasting.store,
         tag_store=lasting.tag_store,
+        room=lasting.room,
         client=RegistryClient(transport, credentials=credentials, clock=lasting.clock),
         health=lasting.health,
         tag_policy=_tag_policy(config),

@@ -16,18 +16,18 @@ log = logging.getLogger(__name__)
 
 
 class Room:
-    """``max_size_bytes`` None: no limit but the disk's. One sweep runs at a time."""
+    """``max_size_bytes``: None is no limit but the disk's; may be set any time. One sweep runs at a time."""
 
     def __init__(self, store: DiskStore, tags: TagStore, max_size_bytes: int | None) -> None:
         self._store = store
         self._tags = tags
-        self._max_size_bytes = max_size_bytes
+        self.max_size_bytes = max_size_bytes
         self._sweeping = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
     def check(self) -> None:
         """Something was committed: sweep behind the answers if it is too much now. Returns at once."""
-        limit = self._max_size_bytes
+        limit = self.max_size_bytes
         if limit is None or self._store.usage() <= limit or (self._task and not self._task.done()):
             return
         self._task = asyncio.create_task(self._evict(int(limit * (1 - SLACK))), name="evict")
@@ -39,9 +39,12 @@ class Room:
         return self._store.usage() < before
 
     async def tidy(self) -> None:
-        """At the start: drop what earlier runs abandoned."""
+        """At the start: drop what earlier runs abandoned, and what is too much."""
         async with self._sweeping:
-            await asyncio.to_thread(tidy, self._store, self._tags)
+            try:
+                await asyncio.to_thread(tidy, self._store, self._tags)
+            except StoreError as error:
+                log.warning("cannot tidy the store: %s", error.message)
         self.check()
 
     async def _evict(self, size_bytes: int) -> None:
