@@ -1,0 +1,88 @@
+"""``sampan serve`` as its users run it: a process with a configuration file, on a free loopback port.
+
+Its store is fresh, and its origin is a closed port unless a test gives another: only the mirrors
+that a test names can have an image.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from interop.containerd import CLOSED
+from interop.processes import Process, answers, free_port, running
+
+Mirror = str | Mapping[str, object]  # a URL, or the table that stands for one in sampan.toml
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A running mirror; ``netloc`` is ``127.0.0.1:port``."""
+
+    netloc: str
+    home: Path
+    process: Process
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.netloc}"
+
+    def stored(self) -> set[str]:
+        """The digests of the store, after checking that every file of it hashes to its name."""
+        found = set()
+        for path in (self.home / "store" / "blobs").glob("sha256/*"):
+            assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name, f"{path} holds wrong bytes"
+            found.add(f"sha256:{path.name}")
+        return found
+
+    def get(self, path: str) -> tuple[int, Mapping[str, str], bytes]:
+        """Status, headers (names in lower case) and body of a GET."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(f"{self.url}{path}", timeout=30) as response:
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            return response.status, headers, response.read()
+
+
+@contextlib.contextmanager
+def serving(
+    directory: Path, mirrors: Sequence[Mirror], *, origin_url: str = CLOSED, more: str = ""
+) -> Iterator[Serving]:
+    """``sampan serve`` with these mirrors of docker.io; ``more`` is put behind that in sampan.toml."""
+    home = Path(tempfile.mkdtemp(prefix="sampan", dir=directory))
+    netloc = f"127.0.0.1:{free_port()}"
+    (home / "sampan.toml").write_text(configuration(home, netloc, mirrors, origin_url) + more)
+    command = [sys.executable, "-m", "sampan.cli", "serve", "--config", str(home / "sampan.toml")]
+    with running(
+        "sampan", command, directory=home, ready=lambda: answers(f"http://{netloc}/readyz")
+    ) as process:
+        yield Serving(netloc, home, process)
+
+
+def configuration(home: Path, netloc: str, mirrors: Sequence[Mirror], origin_url: str) -> str:
+    """The text of sampan.toml."""
+    return f"""
+[server]
+listen = "{netloc}"
+
+[store]
+path = "{home}/store"
+
+[registry."docker.io"]
+mirrors = [{", ".join(map(_inline, mirrors))}]
+origin = "last"
+origin_url = "{origin_url}"
+"""
+
+
+def _inline(value: object) -> str:
+    """A value as TOML has it on one line; strings, numbers and lists are written as in JSON."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{key} = {_inline(item)}" for key, item in value.items()) + " }"
+    return json.dumps(value)
