@@ -13,6 +13,7 @@ import contextlib
 import logging
 import ssl
 import time
+from dataclasses import replace
 from email.utils import formatdate
 from functools import lru_cache, partial
 from typing import Any
@@ -123,6 +124,9 @@ class Server:
             self._listener.close()
         if self._web is not None:
             self._web.pre_shutdown()
+            for connection in self._web.connections:
+                if isinstance(connection, _Connection) and not connection.is_answering:
+                    connection.force_close()
             await self._gone(self._web, grace_seconds)
             for connection in self._web.connections:
                 if connection.transport is not None:
@@ -142,10 +146,12 @@ class Server:
     def replace_mirror(self, mirror: MirrorApi, settings: ServerSettings | None = None) -> None:
         """Answer with ``mirror`` from now on; requests under way end with the old one, which is then closed.
 
-        From ``settings`` the htpasswd file and the certificate are read again. Raises
-        :class:`ConfigError`, and then nothing has changed.
+        From ``settings`` the htpasswd file and the certificate are read again; where it listens stays as it
+        is. Raises :class:`ConfigError`, and then nothing has changed.
         """
         if settings is not None:
+            # Checked with the address that is really open, not with the one that the new file names.
+            settings = replace(settings, host=self._settings.host)
             access = load_htpasswd(settings.htpasswd, self._clock) if settings.htpasswd else None
             if self._tls and settings.tls_cert and settings.tls_key:
                 _load_chain(self._tls, settings.tls_cert, settings.tls_key)
@@ -184,6 +190,8 @@ class Server:
         if len(hosts) != 1 and (hosts or request.version >= HTTP_1_1):
             return self.reply(self.front.refuse(client, 400, "expected one Host header"), stay=False)
         asked = Request(request.method, _origin_form(request.raw_path), request.headers)
+        if isinstance(request.protocol, _Connection):
+            request.protocol.is_answering = True
         exchange = await self.front.begin(asked, client)
         stay = request.keep_alive and not request.body_exists and request.method in ("GET", "HEAD")
         return self.reply(exchange, stay=stay and not self.front.stopping)
@@ -229,6 +237,8 @@ class _Reply(web.StreamResponse):
             raise ConnectionAbortedError("cut short") from failure
         finally:
             self._front.end(exchange, sent_bytes=sent_bytes, left=left, error=error)
+            if isinstance(request.protocol, _Connection):
+                request.protocol.is_answering = False
 
     async def _send(self, request: web.BaseRequest, wire: Wire) -> None:
         exchange = self._exchange
@@ -275,6 +285,7 @@ class _Connection(web.RequestHandler):
     def __init__(self, owner: Server, server: web.Server, **options: Any) -> None:  # noqa: ANN401  (aiohttp's own)
         super().__init__(server, **options)
         self._owner = owner
+        self.is_answering = False
 
     def handle_error(
         self,

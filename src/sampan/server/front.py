@@ -16,7 +16,7 @@ from sampan.oci.distribution import Kind
 from sampan.server.access import Access
 from sampan.server.answer import Answer, document, problem, refusal
 from sampan.server.contract import MirrorApi
-from sampan.server.log import Ended, Pull, PullLog
+from sampan.server.log import Pull, PullLog
 from sampan.server.metrics import CONTENT_TYPE, Metrics
 from sampan.server.v2 import V2, Request, refuse_method
 
@@ -119,7 +119,7 @@ class Front:
             self.metrics.client_left()
         if error:
             self.metrics.answer_cut()
-        self.metrics.request_ended(
+        self.metrics.requests.add(
             exchange.kind,
             answer.status,
             seconds=self._clock.monotonic() - exchange.began,
@@ -132,15 +132,15 @@ class Front:
             attempts = answer.blob.attempts  # by now it knows more than when it began
             answer.blob.close()
         if exchange.pull is not None:
-            ended = Ended(
+            self.log.end(
+                exchange.pull,
                 502 if error else answer.status,
                 answer.source,
-                sent_bytes,
-                exchange.first_byte_seconds,
                 attempts,
+                sent_bytes=sent_bytes,
+                first_byte_seconds=exchange.first_byte_seconds,
                 left=left,
             )
-            self.log.end(exchange.pull, ended)
         if error or answer.error:
             request = exchange.request
             shown = f"cut short: {error}" if error else answer.error

@@ -48,20 +48,8 @@ class Pull:
     sent_bytes: int = 0
     last_status: int = 0
     first_byte_seconds: float | None = None
-    sources: Counter[str] = field(default_factory=Counter)
+    sources: dict[str, int] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How one request of a pull ended. ``left``: the client did not wait for the end."""
-
-    status: int
-    source: str
-    sent_bytes: int
-    first_byte_seconds: float | None
-    attempts: Sequence[Attempt]
-    left: bool = False
 
 
 class PullLog:
@@ -93,24 +81,34 @@ class PullLog:
             client, printable(user, characters_max=60), printable(agent, characters_max=80), name, now, now
         )
 
-    def end(self, pull: Pull, ended: Ended) -> None:
-        """The request that :meth:`begin` announced is over."""
+    def end(
+        self,
+        pull: Pull,
+        status: int,
+        source: str,
+        attempts: Sequence[Attempt],
+        *,
+        sent_bytes: int,
+        first_byte_seconds: float | None,
+        left: bool,
+    ) -> None:
+        """The request that :meth:`begin` announced is over. ``left``: its client did not wait for the end."""
         pull.in_flight -= 1
         pull.requests += 1
         pull.touched = self._clock.monotonic()
-        pull.sent_bytes += ended.sent_bytes
-        pull.last_status = ended.status
+        pull.sent_bytes += sent_bytes
+        pull.last_status = status
         if pull.first_byte_seconds is None:
-            pull.first_byte_seconds = ended.first_byte_seconds
-        if ended.source:
-            pull.sources[ended.source] += 1
-        if ended.status >= 400:
+            pull.first_byte_seconds = first_byte_seconds
+        if source:
+            pull.sources[source] = pull.sources.get(source, 0) + 1
+        if status >= 400:
             pull.failed += 1
-        if ended.left:
+        if left:
             pull.left += 1
-        if ended.attempts and len(pull.attempts) < ATTEMPTS_KEPT_MAX:
+        if attempts and len(pull.attempts) < ATTEMPTS_KEPT_MAX:
             known = set(pull.attempts)  # readers of one download all have its attempts
-            pull.attempts.extend(attempt for attempt in ended.attempts if attempt not in known)
+            pull.attempts.extend(attempt for attempt in attempts if attempt not in known)
 
     def sweep(self) -> None:
         """Write the pulls that are over."""
@@ -160,7 +158,7 @@ def describe(pull: Pull) -> str:
     """``pull`` as one line for people."""
     who = pull.client + (f" as {pull.user}" if pull.user else "") + (f" ({pull.agent})" if pull.agent else "")
     first = "" if pull.first_byte_seconds is None else f", first byte after {pull.first_byte_seconds:.3f} s"
-    given = ", ".join(f"{count} from {source}" for source, count in pull.sources.most_common())
+    given = ", ".join(f"{count} from {source}" for source, count in pull.sources.items())
     troubles = Counter(
         f"{a.host}: {a.outcome}{f' {a.status}' if a.status else ''}"
         for a in pull.attempts
@@ -190,7 +188,7 @@ def fields_of(pull: Pull) -> dict[str, object]:
         "bytes": pull.sent_bytes,
         "seconds": round(pull.touched - pull.began, 4),
         "first_byte_seconds": None if pull.first_byte_seconds is None else round(pull.first_byte_seconds, 4),
-        "sources": dict(pull.sources),
+        "sources": pull.sources,
         "attempts": [describe_attempt(attempt) for attempt in pull.attempts],
     }
 

@@ -8,15 +8,17 @@ in one process do not meet.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 
 from sampan.clock import Clock
 from sampan.errors import Attempt, StoreError
 from sampan.server.contract import HostStatus, MirrorApi
+from sampan.server.tally import Tally
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -24,33 +26,13 @@ if TYPE_CHECKING:
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 HOSTS_MAX = 200  # labels; more than any configuration names, less than a wildcard can bring
 STORE_USAGE_SECONDS = 15.0  # how long the store's size is believed: to count it may mean to walk it
-DURATION_BUCKETS = (
-    0.0005,
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1,
-    2.5,
-    5,
-    10,
-    30,
-    60,
-    300,
-    1800,
-)
-FIRST_BYTE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 20, 40)
 STATES = ("ready", "demoted", "open")
 OTHER = "other"
+_CREATED = re.compile(rb"(?m)^(?:# (?:HELP|TYPE) )?sampan_\w+_created[ {].*\n")  # when each began: noise
 
 
 class Metrics:
-    """Hears of requests from the server and, as its ``Observer``, of everything else from the mirror."""
+    """Of requests the server tells (``requests``); of all else the mirror, whose ``Observer`` this is."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -62,33 +44,12 @@ class Metrics:
         self._define_requests()
         self._define_upstream()
         self._state = _MirrorState()
-        for collector in (self._state, ProcessCollector(registry=None)):
+        self.requests = Tally()
+        for collector in (self.requests, self._state, ProcessCollector(registry=None)):
             self.registry.register(collector)
-        self._ended: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
-        self._first: dict[tuple[str, str], Histogram] = {}
 
     def _define_requests(self) -> None:
         r = self.registry
-        self._requests = Counter(
-            "sampan_requests", "Requests by kind and status.", ("kind", "status"), registry=r
-        )
-        self._duration = Histogram(
-            "sampan_request_duration_seconds",
-            "From a request's head to the last byte of its answer.",
-            ("kind",),
-            buckets=DURATION_BUCKETS,
-            registry=r,
-        )
-        self._first_byte = Histogram(
-            "sampan_first_byte_seconds",
-            "From a request's head to the first byte of its answer.",
-            ("kind", "origin"),
-            buckets=FIRST_BYTE_BUCKETS,
-            registry=r,
-        )
-        self._sent = Counter(
-            "sampan_sent_bytes", "Bytes of content sent to clients.", ("origin",), registry=r
-        )
         self._left = Counter("sampan_clients_left", "Clients that left before the end.", registry=r)
         self._cut = Counter("sampan_answers_cut", "Answers cut short: no host had the rest.", registry=r)
         self._stalled = Counter("sampan_clients_stalled", "Clients dropped: they took no bytes.", registry=r)
@@ -121,35 +82,6 @@ class Metrics:
         """``mirror`` answers from now on: its state is shown, its registries are labels."""
         self._state.mirror = mirror
         self._named = mirror.registries.named | {mirror.registries.default}
-
-    def request_ended(
-        self,
-        kind: str,
-        status: int,
-        *,
-        seconds: float,
-        first_byte_seconds: float | None,
-        source: str,
-        sent_bytes: int,
-    ) -> None:
-        """A request was answered; ``first_byte_seconds`` is None when nothing was."""
-        children = self._ended.get((kind, status))
-        if children is None:
-            children = self._requests.labels(kind, str(status)), self._duration.labels(kind)
-            self._ended[kind, status] = children
-        children[0].inc()
-        children[1].observe(seconds)
-        if source:
-            origin = "store" if source == "store" else "host"
-            if first_byte_seconds is not None:
-                self._first_byte_of(kind, origin).observe(first_byte_seconds)
-            self._sent.labels(origin).inc(sent_bytes)
-
-    def _first_byte_of(self, kind: str, origin: str) -> Histogram:
-        child = self._first.get((kind, origin))
-        if child is None:
-            child = self._first[kind, origin] = self._first_byte.labels(kind, origin)
-        return child
 
     def client_left(self) -> None:
         self._left.inc()
@@ -193,7 +125,7 @@ class Metrics:
         """The text that Prometheus reads. ``connections``: of clients, now."""
         self._state.connections = connections
         self._state.store_bytes = await self._usage()
-        return generate_latest(self.registry)
+        return _CREATED.sub(b"", generate_latest(self.registry))
 
     async def _usage(self) -> int:
         now = self._clock.monotonic()
