@@ -42,7 +42,7 @@ _UNUSABLE_V4 = tuple(
         "198.51.100.0/24",
         "203.0.113.0/24",
         "192.88.99.0/24",  # 6to4 relays, retired
-        "198.18.0.0/15",  # benchmarking; some proxies answer DNS from here, see `proxy`
+        "198.18.0.0/15",  # benchmarking, and the made-up answers of some proxies
         "224.0.0.0/4",  # multicast
         "240.0.0.0/4",  # reserved, and broadcast
     )

@@ -76,8 +76,9 @@ def explain(error: BaseException) -> str:
         reason = reason[:1].lower() + reason[1:].rstrip(".")
         notes = "; ".join(getattr(error, "__notes__", ()))
         return f"TLS: {reason} ({notes})" if notes else f"TLS: {reason}"
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return f"TLS: {error.reason.lower().replace('_', ' ')}"
+    reason = getattr(error, "reason", None)  # absent when Python itself raised it
+    if reason:
+        return f"TLS: {str(reason).lower().replace('_', ' ')}"
     return "TLS: the handshake failed"
 
 

@@ -13,6 +13,7 @@ It does not log in, does not judge an answer's status, and asks one host only.
 from __future__ import annotations
 
 import asyncio
+import errno
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -333,8 +334,11 @@ def _in_words(error: BaseException) -> str:
 
 def _broken_body(error: BaseException, url: Url) -> HostError | None:
     """``error`` ended the reading of a body; None: it is none of ours."""
+    if isinstance(error, aiohttp.ClientPayloadError) and ConnectionResetError.__name__ in str(error):
+        # The client keeps the system's error only in its text. Without it the outcome is "truncated".
+        return interrupted(url, ConnectionResetError(errno.ECONNRESET, "reset"))
     if isinstance(error, (aiohttp.ClientError, OSError)):
-        return interrupted(url, error.__cause__ if isinstance(error.__cause__, OSError) else error)
+        return interrupted(url, error)
     return None
 
 

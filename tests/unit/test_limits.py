@@ -1,0 +1,50 @@
+"""How much one host is asked."""
+
+from __future__ import annotations
+
+import pytest
+
+from sampan.errors import RateLimited
+from sampan.testing import ManualClock
+from sampan.upstream.host import Host
+from sampan.upstream.limits import Limits
+
+
+def test_a_request_over_the_minutes_number_is_refused_at_once_with_the_time_to_wait() -> None:
+    clock = ManualClock()
+    limits, host = Limits(clock), Host.from_url("https://a.io", requests_per_minute=20)
+    for _ in range(20):
+        limits.count(host)
+    with pytest.raises(RateLimited) as caught:
+        limits.count(host)
+    assert caught.value.outcome == "rate-limited"
+    assert caught.value.retry_after_seconds == pytest.approx(3.0)
+
+
+def test_requests_come_back_evenly_and_never_more_than_a_minutes_worth() -> None:
+    clock = ManualClock()
+    limits, host = Limits(clock), Host.from_url("https://a.io", requests_per_minute=2)
+    clock.advance(3600)
+    for _ in range(2):
+        limits.count(host)
+    with pytest.raises(RateLimited):
+        limits.count(host)
+    clock.advance(30)
+    limits.count(host)
+
+
+def test_hosts_on_one_machine_share_its_limits() -> None:
+    limits = Limits(ManualClock())
+    one, two = (
+        Host.from_url(f"https://a.io/{p}", requests_per_minute=1, max_connections=3) for p in ("x", "y")
+    )
+    assert limits.slots(one) is limits.slots(two)
+    limits.count(one)
+    with pytest.raises(RateLimited):
+        limits.count(two)
+
+
+def test_a_host_without_a_number_is_not_counted() -> None:
+    limits, host = Limits(ManualClock()), Host.from_url("https://a.io")
+    for _ in range(1000):
+        limits.count(host)
