@@ -25,6 +25,8 @@ from sampan.upstream.health import (
     LOGIN_SECONDS,
     MISSING_SECONDS,
     PROBE_SECONDS,
+    REFUSALS_MAX,
+    REFUSALS_SECONDS,
     REST_SECONDS,
     REST_SECONDS_MAX,
     STRIKE_SECONDS,
@@ -203,6 +205,22 @@ def test_the_configuration_overrides_what_a_host_earned(ground: Ground, verify: 
     if not trusted:
         ground.health.verified(host, EARNED_BYTES, 1.0)
     assert ground.health.trusted_to_stream(host) is trusted
+
+
+def test_a_public_host_that_refuses_fifty_times_a_day_goes_behind_before_it_bans(ground: Ground) -> None:
+    for _ in range(REFUSALS_MAX):
+        assert ground.standing(repository="any/other") is Standing.READY
+        ground.fail(Missing("404", outcome="missing", status=404))
+    assert ground.standing(repository="any/other") is Standing.DEMOTED
+    ground.clock.advance(REFUSALS_SECONDS)
+    assert ground.standing(repository="any/other") is Standing.READY
+
+
+def test_a_private_host_may_refuse_as_often_as_it_likes(ground: Ground) -> None:
+    harbor = Host.from_url("http://192.168.1.5:5000")
+    for _ in range(REFUSALS_MAX):
+        ground.fail(Missing("404", outcome="missing", status=404), host=harbor)
+    assert ground.standing(host=harbor, repository="any/other") is Standing.READY
 
 
 def test_the_speed_follows_what_is_measured(ground: Ground) -> None:

@@ -12,9 +12,9 @@ Memory is kept at three levels, because hosts fail at three:
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Generic, TypeVar
 
@@ -35,6 +35,8 @@ STRIKE_SECONDS = 600.0
 EARNED_BLOBS = 3
 EARNED_BYTES = 16 * 1024 * 1024
 REMEMBERED_MAX = 50_000  # rooms and objects each: a stranger's names must not fill the memory
+REFUSALS_MAX = 50  # by a public host within a day; one well-known mirror bans whoever collects 100 in two
+REFUSALS_SECONDS = 86_400.0
 SPEED_WEIGHT = 0.3  # of the newest sample in the moving average
 
 
@@ -107,6 +109,11 @@ class _Machine:
     verified_blobs: int = 0
     verified_bytes: int = 0
     bytes_per_second: float | None = None
+    refusals: deque[float] = field(default_factory=lambda: deque(maxlen=REFUSALS_MAX))
+
+    def is_overdrawn(self, now: float) -> bool:
+        """Whether it has refused so often that more requests could mean a ban."""
+        return len(self.refusals) == REFUSALS_MAX and now - self.refusals[0] < REFUSALS_SECONDS
 
 
 Key = TypeVar("Key", bound=Hashable)
@@ -152,8 +159,10 @@ class Health:
             key=lambda b: (b.standing(now), b.rest_until),
         )
         standing = worst.standing(now)
-        if standing < Standing.STRUCK and now < machine.struck_until:
-            standing = Standing.STRUCK
+        if machine.is_overdrawn(now):
+            standing = max(standing, Standing.DEMOTED)
+        if now < machine.struck_until:
+            standing = max(standing, Standing.STRUCK)
         return Verdict(standing, worst.rest_until, worst.last)
 
     def may_ask_anyway(self, host: Host, repository: str, kind: str) -> bool:
@@ -231,6 +240,8 @@ class Health:
         """``error`` came back; what it says decides what is remembered, and how long."""
         now = self._clock.monotonic()
         machine = self._machine(host)
+        if error.status is not None and error.status >= 400 and not host.private:
+            machine.refusals.append(now)
         if isinstance(error, Missing):
             self._denied.remember(
                 (host.name, repository, kind, object_name), (now + MISSING_SECONDS, attempt)
