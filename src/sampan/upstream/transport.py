@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 REDIRECTS_MAX = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-READ_BUFFER_BYTES = 1024 * 1024  # 64 KiB, the client's own, costs a third of the speed
+READ_BUFFER_BYTES = 1024 * 1024  # twice this may arrive while a write waits; speed is the same from 64 KiB on
 HEADER_BYTES_MAX = 16 * 1024  # each; presigned Locations have up to 3 thousand
 HEADERS_MAX = 128
 STALE_CONNECTIONS_MAX = 8  # idle connections that the peer may have closed, one after the other
