@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sampan.clock import Clock, SystemClock
 from sampan.config.settings import Config
+from sampan.errors import StoreError
 from sampan.mirror.events import Observer
 from sampan.mirror.room import Room
 from sampan.mirror.service import Mirror
@@ -25,6 +26,7 @@ from sampan.upstream.health import Health
 from sampan.upstream.proxies import ProxySettings
 from sampan.upstream.transport import Transport
 
+_STORE_HINT = "store.path or --store must name a directory that this user may write, or may make"
 TAGS_DIRECTORY = "tags"  # beside the blobs: who carries the directory elsewhere carries both
 
 
@@ -45,7 +47,10 @@ class Lasting:
         """Open the store of ``config``, made if absent. Raises :class:`StoreError`."""
         clock = clock or SystemClock()
         path = config.store.path
-        store, tag_store = DiskStore(path, clock), TagStore(path / TAGS_DIRECTORY, clock)
+        try:
+            store, tag_store = DiskStore(path, clock), TagStore(path / TAGS_DIRECTORY, clock)
+        except StoreError as error:
+            raise type(error)(error.message, hint=_STORE_HINT) from error
         room = Room(store, tag_store, config.store.max_size_bytes)
         return cls(path, store, tag_store, room, Health(clock), clock)
 

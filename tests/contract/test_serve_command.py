@@ -1,0 +1,148 @@
+"""``sampan serve`` as a process: signals, reloads, and why it does not start."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+ENDS_SECONDS = 20.0
+
+
+class Served:
+    """A running ``sampan serve`` whose log is read line by line."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.log: list[str] = []
+
+    def wait_for(self, words: str) -> str:
+        """The next line of the log that holds ``words``."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.log.append(line)
+            if words in line:
+                return line
+        raise AssertionError(f"{words!r} is not in the log: {''.join(self.log)}")
+
+    def status(self, url: str, path: str) -> int:
+        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    def end(self, number: int) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(ENDS_SECONDS)
+
+
+@contextmanager
+def serve(directory: Path, *args: str, **environ: str) -> Iterator[Served]:
+    command = [sys.executable, "-W", "error", "-m", "sampan", "serve", "--listen", "127.0.0.1:0"]
+    environment = {"HOME": str(directory), "PATH": os.environ["PATH"], **environ}
+    process = subprocess.Popen(
+        [*command, *args], stderr=subprocess.PIPE, text=True, cwd=directory, env=environment
+    )
+    try:
+        yield Served(process)
+    finally:
+        process.kill()
+        process.wait()
+        if process.stderr is not None:
+            process.stderr.close()
+
+
+def write(directory: Path, text: str) -> Path:
+    file = directory / "sampan.toml"
+    file.write_text(f'[store]\npath = "store"\n{text}')
+    return file
+
+
+def registry_is_served(served: Served, url: str, registry: str) -> bool:
+    """Is the registry configured? Its only host is a closed port, so nothing is ever found."""
+    return served.status(url, f"/v2/a/b/manifests/1?ns={registry}") != 404
+
+
+CLOSED = 'mirrors = ["http://127.0.0.1:1"]\norigin = "never"\n'
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    file = write(tmp_path, "")
+    with serve(tmp_path) as served:
+        line = served.wait_for("serving at")
+        url = line.partition("serving at ")[2].split()[0]
+        assert f"by {file.name}, store store" in line
+        assert served.status(url, "/readyz") == 200
+        assert served.end(number) == 0
+    assert (tmp_path / "store/oci-layout").exists()
+
+
+def test_a_bad_configuration_at_sighup_is_told_and_the_old_one_kept(tmp_path: Path) -> None:
+    write(tmp_path, f'[registry."one.example"]\n{CLOSED}')
+    with serve(tmp_path) as served:
+        url = served.wait_for("serving at").partition("serving at ")[2].split()[0]
+        assert registry_is_served(served, url, "one.example")
+
+        write(tmp_path, f'[registry."two.example"]\n{CLOSED}orign = "last"\n')
+        served.process.send_signal(signal.SIGHUP)
+        line = served.wait_for("the old one is kept")
+        assert 'sampan.toml:6: registry."two.example".orign: expected a key of' in line
+        assert 'did you mean "origin"?' in line
+        assert registry_is_served(served, url, "one.example")
+        assert not registry_is_served(served, url, "two.example")
+
+        write(tmp_path, f'[registry."two.example"]\n{CLOSED}')
+        served.process.send_signal(signal.SIGHUP)
+        served.wait_for("configuration loaded")
+        assert registry_is_served(served, url, "two.example")
+        assert not registry_is_served(served, url, "one.example")
+        assert served.end(signal.SIGTERM) == 0
+
+
+def test_what_needs_a_new_start_is_told_at_sighup(tmp_path: Path) -> None:
+    file = write(tmp_path, "")
+    with serve(tmp_path) as served:
+        served.wait_for("serving at")
+        file.write_text('[store]\npath = "elsewhere"\n')
+        served.process.send_signal(signal.SIGHUP)
+        served.wait_for("store.path has changed: it is taken up at the next start")
+        served.wait_for("configuration loaded")
+        assert served.end(signal.SIGTERM) == 0
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_the_log_may_be_json(tmp_path: Path) -> None:
+    with serve(tmp_path, "--log-format", "json", "--store", "content") as served:
+        line = json.loads(served.wait_for("serving at"))
+        assert "by the built-in configuration, store content" in str(line)
+        assert served.end(signal.SIGTERM) == 0
+
+
+def test_an_address_in_use_is_told_with_a_hint(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with serve(tmp_path, "--listen", f"127.0.0.1:{port}", "--store", "content") as served:
+            line = served.wait_for("error: ")
+            assert line.startswith(f"error: cannot listen on 127.0.0.1:{port}: ")
+            served.wait_for("hint: ")
+            assert served.process.wait(ENDS_SECONDS) == 2
+
+
+def test_a_store_that_cannot_be_written_is_told_with_a_hint(tmp_path: Path) -> None:
+    (tmp_path / "content").write_text("a file")
+    with serve(tmp_path, "--store", "content") as served:
+        assert "content" in served.wait_for("error: ")
+        served.wait_for("hint: ")
+        assert served.process.wait(ENDS_SECONDS) == 6
