@@ -70,7 +70,7 @@ class Asking:
             return await self._race(question, ask, hosts)
         except AllHostsFailed as error:
             wait = error.retry_after_seconds
-            if wait is None or wait > self.patience.rate_limit_seconds:
+            if error.status != 429 or wait is None or wait > self.patience.rate_limit_seconds:
                 raise
             await asyncio.sleep(wait)
             return await self._race(question, ask, hosts)

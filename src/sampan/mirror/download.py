@@ -44,6 +44,7 @@ VERIFIED_FIRST_BYTES = 8 * MIB  # up to this size nothing leaves before the dige
 HELD_BACK_BYTES = 64 * 1024  # of a larger blob, until then
 PROGRESS_BYTES = 64 * 1024  # less than this is no progress
 FAILURES_WITHOUT_PROGRESS_MAX = 2  # by one host, in one download
+MOMENT_SECONDS = 0.01  # at least, so that a wait that is nearly over does not spin
 ATTEMPTS_MAX = 200  # of one download: a host that cuts every few bytes must not go on for ever
 COME_BACKS_MAX = 3  # all hosts rest in mid-blob: how often they are waited for, in a row
 WINDOW_BYTES_MAX = 4 * MIB  # handed to one send, so that a reader notices a failure in between
@@ -125,7 +126,7 @@ class Download:
             headers_seconds = self._patience.headers_seconds
             if self.size is not None and (self._released(waited) > 0 or waited >= headers_seconds):
                 break
-            await self._pulse.next(max(headers_seconds - waited, 1.0))
+            await self._pulse.next(max(headers_seconds - waited, MOMENT_SECONDS))
         assert self.size is not None
         return self.size
 
@@ -169,7 +170,7 @@ class Download:
             waited = self._clock.monotonic() - began
             if (limit := self._released(waited)) > position:
                 return limit
-            await self._pulse.next(max(self._patience.first_byte_seconds - waited, 1.0))
+            await self._pulse.next(max(self._patience.first_byte_seconds - waited, MOMENT_SECONDS))
 
     def _released(self, waited_seconds: float) -> int:
         """How many bytes, from the start, a reader that has waited so long may have."""
@@ -289,7 +290,7 @@ class Download:
         if not self.readers and not self._written:
             return None
         limit = error.retry_after_seconds
-        if limit is not None and limit <= self._patience.rate_limit_seconds:
+        if error.status == 429 and limit is not None and limit <= self._patience.rate_limit_seconds:
             return limit
         return self._patience.come_back_seconds if self._written else None
 

@@ -196,7 +196,8 @@ class Race(Generic[Answer]):
         )
         if all_deny:
             return NotFound(str(self._question), attempts)
-        waits = [e.retry_after_seconds for e in self._errors if e.retry_after_seconds is not None]
+        told = (*(error.retry_after_seconds for error in self._errors), route.rest_seconds)
+        waits = [seconds for seconds in told if seconds is not None]
         return AllHostsFailed(
             str(self._question),
             attempts,

@@ -38,12 +38,13 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """``hosts``: whom to ask, in this order. ``resting``: those not asked, as remembered;
-    ``denied``: whether every one of those has denied it."""
+    """``hosts``: whom to ask, in this order. ``resting``: those not asked, as remembered; ``denied``:
+    whether every one of those has denied it; ``rest_seconds``: until the first of the others is asked."""
 
     hosts: tuple[Host, ...]
     resting: tuple[Attempt, ...]
     denied: bool
+    rest_seconds: float | None = None
 
 
 def eligible(hosts: Iterable[Host], question: Question) -> list[Host]:
@@ -60,19 +61,19 @@ def plan_route(hosts: Iterable[Host], question: Question, health: Health) -> Rou
     failure is a few seconds old are tried again rather than nobody."""
     ranked: list[tuple[Standing, int, Host]] = []
     resting: list[Attempt] = []
-    denied, again = True, []
+    again: list[Host] = []
+    rests: list[float] = []
     for position, host in enumerate(eligible(hosts, question)):
         verdict = health.judge(host, question.repository, question.kind, str(question.object))
         if verdict.standing < Standing.OPEN:
             ranked.append((verdict.standing, position, host))
             continue
         if verdict.standing is Standing.OPEN:
-            denied = False
+            rests.append(verdict.rest_seconds)
             if health.may_ask_anyway(host, question.repository, question.kind):
                 again.append(host)
         if verdict.last is not None:
             resting.append(verdict.last)
     ranked.sort(key=lambda row: row[:2])
-    return Route(
-        tuple(host for _, _, host in ranked) or tuple(again), tuple(resting), denied and bool(resting)
-    )
+    hosts = tuple(host for _, _, host in ranked) or tuple(again)
+    return Route(hosts, tuple(resting), bool(resting) and not rests, min(rests, default=None))

@@ -52,11 +52,11 @@ class Standing(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``until``: monotonic seconds when an ``OPEN`` or ``DENIED`` host may be asked again;
-    ``last``: the failure that is remembered, for an answer that needs no request."""
+    """``rest_seconds``: until an ``OPEN`` or ``DENIED`` host may be asked again; ``last``: the failure
+    that is remembered, for an answer that needs no request."""
 
     standing: Standing
-    until: float = 0.0
+    rest_seconds: float = 0.0
     last: Attempt | None = None
 
 
@@ -151,7 +151,7 @@ class Health:
         for key in ((host.name, repository, kind), (host.name, repository, kind, object_name)):
             denied = self._denied.get(key)
             if denied is not None and now < denied[0]:
-                return Verdict(Standing.DENIED, *denied)
+                return Verdict(Standing.DENIED, denied[0] - now, denied[1])
         machine = self._machine(host)
         room = self._rooms.get((host.name, repository, kind))
         worst = max(
@@ -163,7 +163,7 @@ class Health:
             standing = max(standing, Standing.DEMOTED)
         if now < machine.struck_until:
             standing = max(standing, Standing.STRUCK)
-        return Verdict(standing, worst.rest_until, worst.last)
+        return Verdict(standing, max(worst.rest_until - now, 0.0), worst.last)
 
     def may_ask_anyway(self, host: Host, repository: str, kind: str) -> bool:
         """Nothing better is left: whether an ``OPEN`` host may be asked, its last failure being a
