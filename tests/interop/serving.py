@@ -65,6 +65,14 @@ def serving(
         yield Serving(netloc, home, process)
 
 
+def first_host(row: str, url: str) -> Mirror:
+    """How the bad host of a row of the fault table stands in sampan.toml.
+
+    An old tag looks just like a new one. Who may be behind must not resolve; its blobs are as good as any.
+    """
+    return {"url": url, "capabilities": ["pull"]} if row == "stale tag" else url
+
+
 def configuration(home: Path, netloc: str, mirrors: Sequence[Mirror], origin_url: str) -> str:
     """The text of sampan.toml."""
     return f"""

@@ -14,7 +14,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -27,10 +27,11 @@ from interop.hosts import host
 from interop.images import Image
 from interop.processes import CommandFailed, DidNotStart
 from interop.sentinel import sentinel
+from interop.serving import first_host, serving
 from sampan.testing import FAULT_TABLE
 
 PATIENCE_SECONDS = 15.0
-Measure = Callable[[str, str, Image, Path], str]
+Measure = Callable[[str, tuple[str, str], Image, Path], str]
 
 
 def main() -> None:
@@ -38,6 +39,7 @@ def main() -> None:
     image = library.image("library/alpine:3")
     programs: dict[str, Measure] = {name: _containerd(name) for name in VERSIONS}
     programs |= {"skopeo": _skopeo, "docker-registry (proxy)": _proxy}
+    programs |= {f"{VERSIONS[-1]} behind sampan": _behind_sampan}
     right = dict.fromkeys(programs, 0)
     print("|".join(["", "fault", *programs, ""]))
     print("|---" * (len(programs) + 1) + "|")
@@ -53,7 +55,7 @@ def main() -> None:
                     thread.call(lambda: spoil(bad, content))  # noqa: B023  called at once
                     begun = time.monotonic()
                     with tempfile.TemporaryDirectory(dir=scratch) as directory:
-                        said = measure(bad.url, good.url, image, Path(directory))
+                        said = measure(row, (bad.url, good.url), image, Path(directory))
                     right[name] += said == "ok"
                     seconds = time.monotonic() - begun
                     cells.append(
@@ -64,20 +66,26 @@ def main() -> None:
 
 
 def _containerd(name: str) -> Measure:
-    def measure(bad: str, good: str, image: Image, _directory: Path) -> str:
-        with containerd(name) as runtime:
-            runtime.use("docker.io", [bad, good])
-            try:
-                got = runtime.cri.pull(f"docker.io/{image.reference}", timeout_seconds=PATIENCE_SECONDS)
-            except CriError as error:
-                return "hangs" if error.code == "DEADLINE_EXCEEDED" else "fails"
-            return "ok" if got == image.config_digest() else "wrong image"
-
-    return measure
+    return lambda _row, hosts, image, _directory: _pull(name, hosts, image)
 
 
-def _skopeo(bad: str, good: str, image: Image, directory: Path) -> str:
-    skopeo = Skopeo(directory, [bad.removeprefix("http://"), good.removeprefix("http://")])
+def _behind_sampan(row: str, hosts: tuple[str, str], image: Image, directory: Path) -> str:
+    with serving(directory, [first_host(row, hosts[0]), hosts[1]]) as mirror:
+        return _pull(VERSIONS[-1], [mirror.url], image)
+
+
+def _pull(name: str, urls: Sequence[str], image: Image) -> str:
+    with containerd(name) as runtime:
+        runtime.use("docker.io", urls)
+        try:
+            got = runtime.cri.pull(f"docker.io/{image.reference}", timeout_seconds=PATIENCE_SECONDS)
+        except CriError as error:
+            return "hangs" if error.code == "DEADLINE_EXCEEDED" else "fails"
+        return "ok" if got == image.config_digest() else "wrong image"
+
+
+def _skopeo(_row: str, hosts: tuple[str, str], image: Image, directory: Path) -> str:
+    skopeo = Skopeo(directory, [url.removeprefix("http://") for url in hosts])
     begun = time.monotonic()
     try:
         skopeo.copy(f"docker.io/{image.reference}", directory / "layout", timeout_seconds=PATIENCE_SECONDS)
@@ -86,12 +94,12 @@ def _skopeo(bad: str, good: str, image: Image, directory: Path) -> str:
     return "ok" if set(image.layer_digests()) <= copied(directory / "layout") else "wrong image"
 
 
-def _proxy(bad: str, _good: str, image: Image, directory: Path) -> str:
+def _proxy(_row: str, hosts: tuple[str, str], image: Image, directory: Path) -> str:
     """What a client of the proxy gets: the statuses of what went wrong, or whether bytes were wrong."""
     wanted = {f"manifests/{image.tag}": image.digest}
     wanted |= {f"blobs/{digest}": digest for digest in image.layer_digests()}
     try:
-        with registries.docker_registry(directory, proxy_of=bad) as proxy:
+        with registries.docker_registry(directory, proxy_of=hosts[0]) as proxy:
             base = f"{proxy.url}/v2/{image.repository}"
             said = [_get(f"{base}/{what}", image.library.path(d).read_bytes()) for what, d in wanted.items()]
     except DidNotStart:
