@@ -45,7 +45,9 @@ log = logging.getLogger(__name__)
 
 
 class NotAFile(StoreError):
-    """Something else than a regular file where the store keeps one. Handled within the store."""
+    """Something else than a regular file, or a huge one, where the store keeps a file of its own.
+
+    Handled within the store: nobody else sees it."""
 
 
 def store_error(action: str, error: OSError) -> StoreError:
@@ -130,14 +132,13 @@ class Directory:
             if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
                 raise NotAFile(f"{self.path / name} is not a file", hint=_HINTS[errno.ELOOP]) from error
             raise store_error(f"open {self.path / name}", error) from error
-        file = FileIO(fd, mode)
-        if not stats.S_ISREG(os.fstat(fd).st_mode):
-            file.close()
-            raise NotAFile(f"{self.path / name} is not a file", hint=_HINTS[errno.ELOOP])
-        return file
+        if stats.S_ISREG(os.fstat(fd).st_mode):
+            return FileIO(fd, mode)
+        os.close(fd)
+        raise NotAFile(f"{self.path / name} is not a file", hint=_HINTS[errno.ELOOP])
 
     def read(self, name: str, *, size_max: int) -> bytes | None:
-        """The whole of a small file, or None when absent. Raises StoreError beyond ``size_max`` bytes."""
+        """The whole of a small file, or None when absent. Raises NotAFile beyond ``size_max`` bytes."""
         file = self.open(name)
         if file is None:
             return None
@@ -147,7 +148,7 @@ class Directory:
             except OSError as error:
                 raise store_error(f"read {self.path / name}", error) from error
         if data is None:
-            raise StoreError(f"cannot read {self.path / name}: larger than {size_max} bytes")
+            raise NotAFile(f"cannot read {self.path / name}: larger than {size_max} bytes")
         return data
 
     def write(self, name: str, data: bytes, *, durable: bool = True) -> None:

@@ -1,0 +1,233 @@
+"""Killed at every step, and at random instants: what is visible is right, and work goes on from there."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from disks import image, put_image, wrong_blobs
+from sampan.oci import Digest
+from sampan.store import DiskStore, TagStore, evict, tidy
+from sampan.testing import ManualClock
+
+LAYERS = [bytes([number]) * (number * 5000) for number in range(1, 5)]
+BIG = random.Random(1).randbytes(1024 * 1024)
+BIG_DIGEST = Digest.of(BIG)
+STEPS = ("open", "pwrite", "fsync", "rename", "unlink", "ftruncate", "utime", "mkdir")
+
+
+@pytest.fixture
+def memory_path() -> Iterator[Path]:
+    """A killed process loses nothing that it gave to the kernel, so the tests need no real disk."""
+    with tempfile.TemporaryDirectory(prefix="sampan-crash-", dir="/dev/shm") as path:
+        yield Path(path)
+
+
+def in_child(work: Callable[[], None]) -> int:
+    """Run ``work`` in a process of its own; its pid. It never returns into the test."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        work()
+        os._exit(0)
+    except BaseException:  # noqa: BLE001  # whatever it is, the child must not go on as a test
+        os._exit(99)
+
+
+def killed_at_each_step(prepare: Callable[[], None], work: Callable[[], None]) -> Iterator[int]:
+    """``work`` in a child that kills itself before its first system call that matters, then before its
+    second, and so on until it comes to its end; yields after each death, and after the end."""
+    for step in range(1, 1000):
+        prepare()
+        code = _ended(in_child(lambda step=step: _work_until(step, work)))  # type: ignore[misc]  # bound
+        assert code in (0, -signal.SIGKILL)
+        yield step
+        if code == 0:
+            return
+    pytest.fail("it never ends")
+
+
+def _work_until(step: int, work: Callable[[], None]) -> None:
+    left = step
+
+    def dying(call: Callable[..., object]) -> Callable[..., object]:
+        def counted(*args: object, **options: object) -> object:
+            nonlocal left
+            left -= 1
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*args, **options)
+
+        return counted
+
+    for name in STEPS:
+        setattr(os, name, dying(getattr(os, name)))
+    work()
+
+
+def _ended(pid: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def fresh(path: Path) -> tuple[Callable[[], None], list[Path]]:
+    """A new directory for each round: (call to make the next, the list of those made)."""
+    made: list[Path] = []
+    return lambda: made.append(path / f"store-{len(made)}"), made
+
+
+def test_a_commit_killed_at_any_step_leaves_a_partial_or_a_blob(memory_path: Path) -> None:
+    prepare, roots = fresh(memory_path)
+
+    def work() -> None:
+        store = DiskStore(roots[-1])
+        ingest = store.ingest(BIG_DIGEST, len(BIG))
+        for start in range(0, len(BIG), 400_000):
+            ingest.write(BIG[start : start + 400_000])
+        ingest.commit()
+
+    resumed = []
+    for _ in killed_at_each_step(prepare, work):
+        store = DiskStore(roots[-1])
+        assert wrong_blobs(roots[-1]) == []
+        if store.stat(BIG_DIGEST) is None:
+            ingest = store.ingest(BIG_DIGEST, len(BIG))
+            assert ingest.resumable
+            resumed.append(ingest.rehash())
+            ingest.write(BIG[ingest.offset :])
+            ingest.commit()
+        assert store.verify(BIG_DIGEST)
+        assert store.usage() == len(BIG)
+        store.close()
+    assert {0, 400_000, 800_000, len(BIG)} <= set(resumed)
+
+
+def test_a_first_start_killed_at_any_step_can_be_repeated(memory_path: Path) -> None:
+    prepare, roots = fresh(memory_path)
+    for _ in killed_at_each_step(prepare, lambda: DiskStore(roots[-1]).close()):
+        store = DiskStore(roots[-1])
+        store.put_manifest(image(b"layer"))
+        store.close()
+        assert (roots[-1] / "oci-layout").read_bytes() == b'{"imageLayoutVersion": "1.0.0"}'
+
+
+def test_a_manifest_and_its_tag_killed_at_any_step_are_whole_or_absent(memory_path: Path) -> None:
+    prepare, roots = fresh(memory_path)
+    old, new = image(LAYERS[0]), image(LAYERS[1])
+
+    def prepare_old() -> None:
+        prepare()
+        store, tags = DiskStore(roots[-1]), TagStore(roots[-1] / "tags")
+        store.put_manifest(old)
+        tags.put("r.example", "app", "1", old.descriptor, host="h", now=1.0)
+        store.close()
+        tags.close()
+
+    def work() -> None:
+        DiskStore(roots[-1]).put_manifest(new)
+        TagStore(roots[-1] / "tags").put("r.example", "app", "1", new.descriptor, host="h", now=2.0)
+
+    seen = set()
+    for _ in killed_at_each_step(prepare_old, work):
+        store, tags = DiskStore(roots[-1]), TagStore(roots[-1] / "tags")
+        record = tags.get("r.example", "app", "1")
+        assert record is not None
+        assert record.descriptor in (old.descriptor, new.descriptor)
+        assert store.get_manifest(record.descriptor.digest) is not None
+        seen.add(record.descriptor.digest)
+        assert wrong_blobs(roots[-1]) == []
+        store.close()
+        tags.close()
+    assert seen == {old.digest, new.digest}
+
+
+def test_an_eviction_killed_at_any_step_keeps_no_manifest_without_its_blobs(memory_path: Path) -> None:
+    prepare, roots = fresh(memory_path)
+    images = [image(LAYERS[0], LAYERS[number], config=b"%d" % number) for number in (1, 2, 3)]
+
+    def prepare_images() -> None:
+        prepare()
+        clock = ManualClock()
+        store, tags = DiskStore(roots[-1], clock), TagStore(roots[-1] / "tags", clock)
+        for number in (1, 2, 3):
+            clock.advance(100)
+            made = put_image(store, LAYERS[0], LAYERS[number], config=b"%d" % number)
+            tags.put("r.example", "app", str(number), made.descriptor, host="h", now=clock.time())
+        store.close()
+        tags.close()
+
+    def work() -> None:
+        store, tags = DiskStore(roots[-1], ManualClock(2e6)), TagStore(roots[-1] / "tags")
+        evict(store, tags, 0)
+
+    kept = set()
+    for _ in killed_at_each_step(prepare_images, work):
+        store, tags = DiskStore(roots[-1], ManualClock(2e6)), TagStore(roots[-1] / "tags")
+        left = {blob.digest for blob in store.blobs()}
+        for each in images:
+            if store.get_manifest(each.digest) is not None:
+                assert {descriptor.digest for descriptor in each.references} <= left
+        kept.add(sum(each.digest in left for each in images))
+        tidy(store, tags)
+        assert store.ingests.names() == []
+        assert evict(store, tags, 0).used_bytes == 0
+        store.close()
+        tags.close()
+    assert kept == {0, 1, 2, 3}
+
+
+@pytest.mark.slow
+def test_processes_killed_at_random_instants_never_leave_a_wrong_blob(memory_path: Path) -> None:
+    """Two at a time on one directory, committing, resuming, reading and evicting the same few blobs."""
+    chance = random.Random(20)
+    content = {Digest.of(data): data for data in (*LAYERS, BIG)}
+
+    def work(seed: int) -> None:
+        mine = random.Random(seed)
+        store, tags = DiskStore(memory_path / "store"), TagStore(memory_path / "store" / "tags")
+        while True:
+            digest = mine.choice(sorted(content))
+            data = content[digest]
+            kind = mine.randrange(6)
+            if kind == 0:
+                put_image(store, *mine.sample(LAYERS, 2))
+            elif kind == 1:
+                evict(store, tags, mine.randrange(1_200_000))
+            elif kind == 2:
+                assert store.read(digest, size_max=10**7) in (None, data)
+            else:
+                ingest = store.ingest(digest, len(data))
+                if ingest.rehash() and not data.startswith(ingest.path.read_bytes()):
+                    os._exit(98)
+                while ingest.offset < len(data):
+                    ingest.write(data[ingest.offset : ingest.offset + 50_000])
+                ingest.commit() if kind < 5 else ingest.suspend()
+
+    DiskStore(memory_path / "store").close()
+    running = [in_child(lambda: work(0)), in_child(lambda: work(1))]
+    for seed in range(2, 42):
+        time.sleep(chance.random() * 0.1)  # not waiting for anything: the instant is what is tested
+        victim = running.pop(0)
+        os.kill(victim, signal.SIGKILL)
+        assert _ended(victim) == -signal.SIGKILL
+        running.append(in_child(lambda seed=seed: work(seed)))  # type: ignore[misc]  # bound
+    for pid in running:
+        os.kill(pid, signal.SIGKILL)
+        assert _ended(pid) == -signal.SIGKILL
+    assert wrong_blobs(memory_path / "store") == []
+    store, tags = DiskStore(memory_path / "store"), TagStore(memory_path / "store" / "tags")
+    assert store.quarantine.names() == []
+    for digest, data in content.items():
+        ingest = store.ingest(digest, len(data))
+        ingest.write(data[ingest.rehash() :])
+        ingest.commit()
+    assert evict(store, tags, 0).used_bytes == 0
+    store.close()
+    tags.close()
