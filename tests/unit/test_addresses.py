@@ -11,6 +11,7 @@ from sampan.upstream.addresses import is_metadata, is_private, may_dial
 PUBLIC = [
     "1.1.1.1",
     "108.160.169.181",
+    "198.18.0.7",  # what "fake IP" proxies answer for every name
     "2606:4700::1111",
     "::ffff:1.1.1.1",
     "64:ff9b::101:101",
@@ -42,7 +43,7 @@ METADATA = [
     "::ffff:169.254.169.254",
     "64:ff9b::a9fe:a9fe",
 ]
-UNUSABLE = ["0.0.0.0", "0.1.2.3", "224.0.0.1", "255.255.255.255", "240.0.0.1", "198.18.0.1", "::", "ff02::1"]
+UNUSABLE = ["0.0.0.0", "0.1.2.3", "224.0.0.1", "255.255.255.255", "240.0.0.1", "::", "ff02::1"]
 
 
 @pytest.mark.parametrize("text", PUBLIC)

@@ -32,7 +32,9 @@ _PRIVATE_V4 = tuple(
 )
 _PRIVATE_V6 = tuple(IPv6Network(n) for n in ("::1/128", "fc00::/7", "fe80::/10"))
 
-# What nothing opens: no registry can be there.
+# What nothing opens: no registry can be there. 198.18.0.0/15 is not among them: where registries are
+# blocked, many machines run a proxy that answers every name with an address of that range and carries
+# what is sent there; nobody's services live in it.
 _UNUSABLE_V4 = tuple(
     IPv4Network(n)
     for n in (
@@ -42,7 +44,6 @@ _UNUSABLE_V4 = tuple(
         "198.51.100.0/24",
         "203.0.113.0/24",
         "192.88.99.0/24",  # 6to4 relays, retired
-        "198.18.0.0/15",  # benchmarking, and the made-up answers of some proxies
         "224.0.0.0/4",  # multicast
         "240.0.0.0/4",  # reserved, and broadcast
     )

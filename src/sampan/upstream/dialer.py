@@ -15,7 +15,7 @@ import socket
 import threading
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, ip_address
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from sampan.errors import Unreachable
@@ -31,7 +31,6 @@ CONNECT_SECONDS = 3.0  # name and TCP; three SYNs are out by then
 TLS_SECONDS = 5.0
 PROXY_SECONDS = 6.0  # the proxy's own connection, and the one that it makes for us
 ADDRESSES_MAX = 4  # of each family: a name with a hundred addresses is not worth a hundred tries
-FAKE_ADDRESSES = IPv4Network("198.18.0.0/15")  # for benchmarks; what "fake IP" modes of proxies hand out
 LOOKUPS_MAX = 16  # at one time; a resolver that hangs holds a thread for up to half a minute
 
 
@@ -159,8 +158,6 @@ def _hint(addresses: list[str]) -> str | None:
         parsed = [ip_address(address) for address in addresses]
     except ValueError:
         parsed = []  # a name of this machine
-    if any(address in FAKE_ADDRESSES for address in parsed if address.version == 4):
-        return "a proxy on this machine answers DNS with made-up addresses: name it as this mirror's proxy"
     if any(is_metadata(address) or not may_dial(address, private=True) for address in parsed):
         return None
     return "set private = true for a mirror in your own network"
