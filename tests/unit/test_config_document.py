@@ -95,6 +95,23 @@ def test_more_mistakes_than_fit_a_screen_are_counted() -> None:
     assert error.message.endswith("sampan.toml: and 30 more")
 
 
+def test_a_file_full_of_mistakes_is_not_looked_at_to_its_end() -> None:
+    error = refused("".join(f"[x{i}]\n" for i in range(20_000)))
+    assert error.message.endswith("sampan.toml: and many more")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("".join(f'[registry."r{i}.example"]\n' for i in range(1001)), "at most 1000 registries, got 1001"),
+        ("".join(f"[profile.p{i}]\n" for i in range(101)), "at most 100 profiles, got 101"),
+    ],
+    ids=["registries", "profiles"],
+)
+def test_there_is_a_limit_to_how_much_of_one_kind_there_may_be(text: str, message: str) -> None:
+    assert message in refused(text).message
+
+
 @pytest.mark.parametrize(
     ("text", "place"),
     [

@@ -37,6 +37,8 @@ def _shape() -> shapes.Type:
 
 
 def _check(value: object, shape: shapes.Type, path: KeyPath, problems: Problems) -> None:
+    if problems.are_many:
+        return
     member = next((member for member in _members(shape) if _accepts(member, value)), None)
     if member is None:
         problems.add(path, f"expected {_expected(shape)}, got {_got(value, shape)}")
@@ -57,7 +59,7 @@ def _check_table(
     for key, value in table.items():
         if key in fields:
             _check(value, fields[key].type, (*path, key), problems)
-        else:
+        elif not problems.are_many:
             where = f"[{dotted(path)}]" if path else "the file"
             hint = nearest(key, fields) or _elsewhere(key) or f"known here: {', '.join(fields)}"
             problems.add((*path, printable(key)), f"expected a key of {where}, got an unknown one", hint)

@@ -14,7 +14,6 @@ from typing import Any, NoReturn
 import msgspec
 
 from sampan.config.check import check
-from sampan.config.positions import key_lines
 from sampan.config.problems import Problems
 from sampan.config.schema import File
 from sampan.errors import ConfigError, printable
@@ -66,7 +65,7 @@ def read_document(text: str, name: str) -> tuple[File, Problems]:
     Raises :class:`ConfigError` for a syntax error, or with every unknown key and wrong type at once.
     """
     document = _parse_toml(text, name)
-    problems = Problems(name, key_lines(text))
+    problems = Problems(name, text)
     check(document, problems)
     problems.raise_any()
     try:

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sampan.config.positions import KeyPath
+from sampan.config.positions import KeyPath, key_lines
 from sampan.errors import ConfigError, SampanError
 
-PROBLEMS_MAX = 20  # more than a screen helps nobody
+SHOWN_MAX = 20  # more than a screen helps nobody
+FOUND_MAX = 200  # beyond it nothing is looked at any more: the file is another kind of file
 _BARE = re.compile(r"[A-Za-z0-9_-]+|\$[A-Z_]+|\*")
 
 
@@ -29,12 +30,18 @@ class Problem:
 
 
 class Problems:
-    """The mistakes found so far in the document called ``name``."""
+    """The mistakes found so far in ``text``, a valid document called ``name``."""
 
-    def __init__(self, name: str, lines: dict[KeyPath, int] | None = None) -> None:
+    def __init__(self, name: str, text: str = "") -> None:
         self.name = name
-        self.lines = lines or {}
         self.found: list[Problem] = []
+        self._text = text
+        self._lines: dict[KeyPath, int] = {}
+
+    @property
+    def are_many(self) -> bool:
+        """Whether to stop looking."""
+        return len(self.found) >= FOUND_MAX
 
     def add(self, path: KeyPath, message: str, hint: str | None = None) -> None:
         self.found.append(Problem(path, message, hint))
@@ -51,13 +58,15 @@ class Problems:
         """Raise what was found, in the order of the lines, as one :class:`ConfigError`."""
         if not self.found:
             return
+        self._lines = key_lines(self._text)
         problems = sorted(self.found, key=lambda problem: self._line(problem.path) or 0)
-        messages = [self._sentence(problem) for problem in problems[:PROBLEMS_MAX]]
-        if len(problems) > PROBLEMS_MAX:
-            messages.append(f"{self.name}: and {len(problems) - PROBLEMS_MAX} more")
+        messages = [self._sentence(problem) for problem in problems[:SHOWN_MAX]]
+        if len(problems) > SHOWN_MAX:
+            count = "many" if self.are_many else len(problems) - SHOWN_MAX
+            messages.append(f"{self.name}: and {count} more")
         hints = dict.fromkeys(
             self._advice(problem, alone=len(problems) == 1)
-            for problem in problems[:PROBLEMS_MAX]
+            for problem in problems[:SHOWN_MAX]
             if problem.hint
         )
         raise ConfigError("\n".join(messages), hint="\n".join(hints) or None)
@@ -74,7 +83,7 @@ class Problems:
     def _line(self, path: KeyPath) -> int | None:
         """The line of the key itself, else of the nearest table around it."""
         for length in range(len(path), 0, -1):
-            if line := self.lines.get(path[:length]):
+            if line := self._lines.get(path[:length]):
                 return line
         return None
 

@@ -16,6 +16,7 @@ from sampan.config.schema import ConditionTable, ProfileTable
 from sampan.errors import ConfigError, printable
 
 NONE = "none"  # as a value of SAMPAN_PROFILE: no profile, whatever the conditions say
+PROFILES_MAX = 100
 PATTERN_CHARACTERS_MAX = 200
 VALUE_CHARACTERS_MAX = 4096  # of a variable that a pattern is tried on: bounds the search
 
@@ -24,6 +25,9 @@ def choose_profile(
     profiles: Mapping[str, ProfileTable], environ: Mapping[str, str], problems: Problems
 ) -> str | None:
     """The name of the profile that holds, or None. Wrong conditions and names are added to ``problems``."""
+    if len(profiles) > PROFILES_MAX:
+        problems.add(("profile",), f"expected at most {PROFILES_MAX} profiles, got {len(profiles)}")
+        problems.raise_any()
     holding = [name for name, profile in profiles.items() if _check_and_ask(name, profile, environ, problems)]
     named = environ.get(PROFILE)
     if not named:

@@ -89,6 +89,7 @@ def _placed(
     found: dict[str, PlacedTable] = {}
     if len(tables) > REGISTRIES_MAX:
         problems.add(above, f"expected at most {REGISTRIES_MAX} registries, got {len(tables)}")
+        return found
     for key, table in tables.items():
         path = (*above, key)
         with problems.at(*path):
