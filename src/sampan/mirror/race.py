@@ -202,7 +202,7 @@ class Race(Generic[Answer]):
             str(self._question),
             attempts,
             retry_after_seconds=min(waits) if waits else None,
-            hint="sampan doctor shows which host fails and why"
+            hint="see what each host answered; name another mirror in sampan.toml"
             if attempts
-            else "configure a mirror that has it",
+            else "name a mirror in sampan.toml that may be asked for it",
         )
