@@ -4,6 +4,7 @@ without harm, and the server goes on serving others. None reaches the mirror."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -121,6 +122,17 @@ async def test_what_is_not_http_is_refused_and_the_connection_closed(
     assert "Traceback" not in caplog.text
 
 
+@pytest.mark.parametrize("name", [b"\xff\xfe", b"\xef\xbc\x8f", b"a\\b", b"a\x7f", b"\xe2\x80\xae"])
+async def test_a_name_in_other_bytes_than_ascii_is_refused(name: bytes) -> None:
+    mirror = FakeMirror()
+    async with running(mirror) as server, connected(server) as connection:
+        await connection.send(b"GET /v2/" + name + b"/manifests/3 HTTP/1.1\r\nHost: x\r\n\r\n")
+        response = await connection.receive()
+        assert response.status == 400
+        assert response.body.isascii()
+    assert not mirror.asked
+
+
 @pytest.mark.parametrize("method", ["PUT", "POST", "PATCH", "DELETE", "OPTIONS", "TRACE"])
 async def test_other_methods_are_refused_with_the_methods_that_are_allowed(method: str) -> None:
     mirror = FakeMirror()
@@ -215,6 +227,14 @@ async def test_a_head_that_never_ends_is_given_up() -> None:
         async with connected(server) as connection:
             assert await connection.is_closed()
         assert (await ask(server, "/healthz")).status == 200
+
+
+async def test_hundreds_of_half_open_connections_do_not_keep_others_waiting() -> None:
+    async with running(FakeMirror()) as server, contextlib.AsyncExitStack() as stack:
+        for _ in range(300):
+            idle = await stack.enter_async_context(connected(server))
+            await idle.send(b"GET /v2/")
+        assert (await ask(server, LAYER_PATH)).body == LAYER
 
 
 async def test_connections_beyond_the_limit_are_told_to_come_back() -> None:

@@ -131,6 +131,7 @@ def test_a_file_of_htpasswd_is_read(tmp_path: Path) -> None:
         (b"\n# nobody\n", "names no user"),
         (b"#" * (1024 * 1024 + 1), "is larger than"),
     ],
+    ids=["md5", "sha1", "no hash", "a short hash", "a cost of 99", "nobody", "a huge file"],
 )
 def test_a_bad_file_says_which_line(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "htpasswd"

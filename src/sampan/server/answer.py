@@ -6,6 +6,7 @@ an answer of its own. It does not send anything.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -147,8 +148,8 @@ def _fields(error: SampanError, status: int) -> list[tuple[str, str]]:
 
 def _whole_seconds(wait: float | None) -> int:
     """Up to the next whole second, between one and an hour; hosts have been seen to say 1e12 and NaN."""
-    seconds = RETRY_AFTER_SECONDS_DEFAULT if wait is None or wait != wait else wait
-    return int(min(max(seconds, 0.0), RETRY_AFTER_SECONDS_MAX - 1)) + 1
+    seconds = RETRY_AFTER_SECONDS_DEFAULT if wait is None or math.isnan(wait) else wait
+    return math.ceil(min(max(seconds, 1.0), RETRY_AFTER_SECONDS_MAX))
 
 
 def _reason(status: int) -> str:
