@@ -320,6 +320,26 @@ async def test_signals_reload_and_stop() -> None:
     assert second.closed
 
 
+async def test_a_new_mirror_that_may_not_serve_is_closed_again() -> None:
+    first, second = FakeMirror(), FakeMirror()
+
+    async def reload() -> tuple[MirrorApi, ServerSettings]:
+        return second, ServerSettings()  # asks for no login, on an address open to others
+
+    started = asyncio.Event()
+    server = Server(first, ServerSettings(host="0.0.0.0", port=0, anonymous=True))
+    task = asyncio.create_task(serve(server, reload=reload, started=lambda _: started.set()))
+    async with asyncio.timeout(5):
+        await started.wait()
+        os.kill(os.getpid(), signal.SIGHUP)
+        while not second.closed:
+            await asyncio.sleep(0)
+        assert not first.closed
+        os.kill(os.getpid(), signal.SIGTERM)
+        await task
+    assert first.closed
+
+
 async def test_an_address_in_use_is_an_error_for_people() -> None:
     async with running(FakeMirror()) as server:
         other = Server(FakeMirror(), ServerSettings(port=server.address[1]))

@@ -64,8 +64,7 @@ async def _reload_at(hangup: asyncio.Event, server: Server, reload: Reload | Non
         if reload is None:
             continue
         try:
-            mirror, settings = await reload()
-            server.replace_mirror(mirror, settings)
+            await _replace(server, *await reload())
         except SampanError as error:
             server.metrics.reloaded(well=False)
             hint = f" (hint: {error.hint})" if error.hint else ""
@@ -73,6 +72,14 @@ async def _reload_at(hangup: asyncio.Event, server: Server, reload: Reload | Non
         else:
             server.metrics.reloaded(well=True)
             _log.info("configuration loaded")
+
+
+async def _replace(server: Server, mirror: MirrorApi, settings: ServerSettings) -> None:
+    try:
+        server.replace_mirror(mirror, settings)
+    except SampanError:
+        await mirror.close()
+        raise
 
 
 def _allow_all_descriptors() -> None:
