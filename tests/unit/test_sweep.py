@@ -10,7 +10,7 @@ import pytest
 
 from disks import blob_path, image, index, put_image, wrong_blobs
 from sampan.oci import Digest, Index, Manifest
-from sampan.store import DiskStore, SweepReport, TagStore, evict, scrub, tidy
+from sampan.store import DiskStore, SweepReport, TagStore, evict, free, scrub, tidy
 from sampan.testing import ManualClock
 
 DAY = 24 * 3600.0
@@ -271,6 +271,18 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(
     assert store.usage() == before
     assert tags.list("r.example", "app") == ["new", "old"]
     assert evict(store, tags, before - 1) == dry
+
+
+def test_freeing_counts_from_what_is_used_with_partials(
+    store: DiskStore, tags: TagStore, clock: ManualClock
+) -> None:
+    put_tagged(store, tags, clock, "old", layer("a"))
+    put_tagged(store, tags, clock, "new", layer("b"))
+    path = partial(store, layer("in flight"))
+    assert free(store, tags, 0).freed_bytes == 0
+    assert free(store, tags, 1000).removed[0] == image(layer("a"), config=b"old").digest
+    assert has(store, layer("a"), layer("b")) == [False, True]
+    assert path.exists()
 
 
 # -- what is no blob ---------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from sampan.store.content import BlobInfo, Ingest, OpenBlob, Store
 from sampan.store.disk import DiskStore
-from sampan.store.sweep import ScrubReport, SweepReport, evict, scrub, tidy
+from sampan.store.sweep import ScrubReport, SweepReport, evict, free, scrub, tidy
 from sampan.store.tags import TagRecord, TagStore
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "TagRecord",
     "TagStore",
     "evict",
+    "free",
     "scrub",
     "tidy",
 ]

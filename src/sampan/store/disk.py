@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from sampan.oci.manifest import Index, Manifest
 
 LAYOUT_BYTES_MAX = 4 * 1024 * 1024  # an index.json is a manifest, and has its limit
+RECOUNT_TRIES = 3  # on a busy store the count is a little off then, until the next
 
 log = logging.getLogger(__name__)
 
@@ -147,9 +148,13 @@ class DiskStore:
         return data
 
     def verify(self, digest: Digest) -> bool:
+        return self.check(digest) is True
+
+    def check(self, digest: Digest) -> bool | None:
+        """As :meth:`verify`; None when it is absent, which for a scrub is no damage."""
         file = self.find(digest)
         if file is None:
-            return False
+            return None
         with file:
             found = os.fstat(file.fileno())
             right = _hash(file, digest.algorithm) == digest
@@ -361,11 +366,13 @@ class DiskStore:
         return self.recount() if counted is None else counted + self._changed_bytes
 
     def recount(self) -> int:
-        """Count anew what is on disk."""
-        changed = self._changed_bytes
-        total = sum(blob.size for blob in self.blobs())
-        self._counted_bytes = total - changed
-        return total
+        """Count anew what is on disk; once more when something came or went meanwhile."""
+        for _ in range(RECOUNT_TRIES):
+            changed = self._changed_bytes
+            self._counted_bytes = sum(blob.size for blob in self.blobs()) - changed
+            if changed == self._changed_bytes:
+                break
+        return self.usage()
 
     def check_writable(self) -> None:
         name = f"probe.{token_hex(8)}"

@@ -54,8 +54,11 @@ def scrub(store: DiskStore) -> ScrubReport:
     """Hash every blob again: reads the whole store. Not counted as a use."""
     checked, checked_bytes, damaged = 0, 0, []
     for blob in store.blobs():
+        right = store.check(blob.digest)
+        if right is None:
+            continue  # evicted since it was listed
         checked, checked_bytes = checked + 1, checked_bytes + blob.size
-        if not store.verify(blob.digest) and store.stat(blob.digest) is None:
+        if not right:
             damaged.append(blob.digest)
     return ScrubReport(checked, checked_bytes, tuple(damaged))
 
@@ -75,7 +78,16 @@ def evict(store: DiskStore, tags: TagStore, max_size_bytes: int, *, dry_run: boo
     them. Blocks; run it in a thread. One at a time within a process; two processes at once would both
     free the same room. Raises StoreError.
     """
-    sweep = _Sweep(store, tags, dry_run=dry_run)
+    return _bring_to(max_size_bytes, _Sweep(store, tags, dry_run=dry_run))
+
+
+def free(store: DiskStore, tags: TagStore, size_bytes: int) -> SweepReport:
+    """As :func:`evict`, down to ``size_bytes`` less than what is used now: for a disk that is full."""
+    sweep = _Sweep(store, tags, dry_run=False)
+    return _bring_to(max(0, sweep.used_bytes - size_bytes), sweep)
+
+
+def _bring_to(max_size_bytes: int, sweep: _Sweep) -> SweepReport:
     sweep.drop_abandoned()
     sweep.drop_quarantine_until(max_size_bytes)
     sweep.drop_partials_until(max_size_bytes, rested_seconds=PARTIAL_REST_SECONDS)
