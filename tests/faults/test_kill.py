@@ -7,10 +7,10 @@ import contextlib
 import random
 from pathlib import Path
 
-from interop.processes import free_port
+from faults.client import download
+from interop.serving import Mirror, serving
 from rig import assert_store_is_sound
 from sampan.testing import FakeRegistry, Image, ServerThread, image, random_layer
-from faults.mirror_process import download, serving
 
 MIB = 1024 * 1024
 KILLS = 50
@@ -57,17 +57,17 @@ async def pull_until_killed(netloc: str, images: list[Image], kill: object, afte
 def test_fifty_kills_leave_no_wrong_byte_and_the_pull_succeeds(tmp_path: Path) -> None:
     host = FakeRegistry("host")
     images = [host.add(each) for each in some_images()]
-    moments, port = random.Random(20261123), free_port()
+    moments = random.Random(20261123)
     whole = sum(blob.size for each in images for blob in each.blobs)
     with ServerThread(host):
-        mirrors = [f'{{url = "{host.url}", verify = "stream"}}']
+        mirrors: list[Mirror] = [{"url": host.url, "verify": "stream"}]
         for _ in range(KILLS):
-            with serving(tmp_path, mirrors, port=port) as mirror:
+            with serving(tmp_path, mirrors, home=tmp_path) as mirror:
                 asyncio.run(
                     pull_until_killed(mirror.netloc, images, mirror.process.kill, moments.uniform(0.0, 0.15))
                 )
             assert_store_is_sound(mirror.store)
-        with serving(tmp_path, mirrors, port=port) as mirror:
+        with serving(tmp_path, mirrors, home=tmp_path) as mirror:
             asyncio.run(pull_all(mirror.netloc, images))
             sent = sum(r.bytes_sent for r in host.requests if r.kind == "blob")
             asyncio.run(pull_all(mirror.netloc, images))

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 from pathlib import Path
 
+from faults.client import download
+from interop.serving import Serving, serving
 from sampan.testing import FakeRegistry, Image, ServerThread, image, random_layer_file
-from faults.mirror_process import Serving, download, serving
 
 MIB = 1024 * 1024
 SIZE = 256 * MIB
@@ -38,8 +39,8 @@ async def pull_by_many(mirror: Serving, alpine: Image) -> None:
 def test_a_hundred_clients_of_an_absent_blob_cost_one_download_and_little_memory(tmp_path: Path) -> None:
     host = FakeRegistry("host")
     alpine = host.add(big_image(tmp_path))
-    with ServerThread(host), serving(tmp_path, [f'{{url = "{host.url}", verify = "stream"}}']) as mirror:
-        assert mirror.get("/v2/library/alpine/manifests/3?ns=docker.io").status == 200
+    with ServerThread(host), serving(tmp_path, [{"url": host.url, "verify": "stream"}]) as mirror:
+        assert mirror.get("/v2/library/alpine/manifests/3?ns=docker.io")[0] == 200
         asyncio.run(pull_by_many(mirror, alpine))
         assert host.count(kind="blob") == 1
         assert sum(r.bytes_sent for r in host.requests if r.kind == "blob") <= SIZE

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import http.client
 import json
 import sys
 import tempfile
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,25 +42,52 @@ class Serving:
             found.add(f"sha256:{path.name}")
         return found
 
+    @property
+    def store(self) -> Path:
+        return self.home / "store"
+
     def get(self, path: str) -> tuple[int, Mapping[str, str], bytes]:
-        """Status, headers (names in lower case) and body of a GET."""
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"{self.url}{path}", timeout=30) as response:
-            headers = {name.lower(): value for name, value in response.headers.items()}
+        """Status, headers (names in lower case) and body of a GET, whatever the status."""
+        connection = http.client.HTTPConnection(self.netloc, timeout=30)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            headers = {name.lower(): value for name, value in response.getheaders()}
             return response.status, headers, response.read()
+        finally:
+            connection.close()
+
+    def peak_memory_bytes(self) -> int:
+        """The most that the process ever held, as the kernel counts it."""
+        status = Path(f"/proc/{self.process.popen.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
 
 
 @contextlib.contextmanager
 def serving(
-    directory: Path, mirrors: Sequence[Mirror], *, origin_url: str = CLOSED, more: str = ""
+    directory: Path,
+    mirrors: Sequence[Mirror],
+    *,
+    origin_url: str = CLOSED,
+    more: str = "",
+    home: Path | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Serving]:
-    """``sampan serve`` with these mirrors of docker.io; ``more`` is put behind that in sampan.toml."""
-    home = Path(tempfile.mkdtemp(prefix="sampan", dir=directory))
+    """``sampan serve`` with these mirrors of docker.io; ``more`` is put behind that in sampan.toml.
+
+    With ``home``, what an earlier one left there is gone on with.
+    """
+    home = home or Path(tempfile.mkdtemp(prefix="sampan", dir=directory))
     netloc = f"127.0.0.1:{free_port()}"
     (home / "sampan.toml").write_text(configuration(home, netloc, mirrors, origin_url) + more)
     command = [sys.executable, "-m", "sampan.cli", "serve", "--config", str(home / "sampan.toml")]
     with running(
-        "sampan", command, directory=home, ready=lambda: answers(f"http://{netloc}/readyz")
+        "sampan",
+        command,
+        directory=home,
+        ready=lambda: answers(f"http://{netloc}/readyz"),
+        environment=environment,
     ) as process:
         yield Serving(netloc, home, process)
 
