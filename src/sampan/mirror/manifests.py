@@ -44,20 +44,21 @@ class Manifests:
         self._client = client
         self._asking = asking
         self._fetches: SingleFlight[FoundManifest] = SingleFlight()
-        self._sizes: OrderedDict[Digest, int] = OrderedDict()
+        # By repository: a manifest that lies about a layer's size must not spoil it for the others.
+        self._sizes: OrderedDict[tuple[str, str, Digest], int] = OrderedDict()
 
-    async def stored(self, digest: Digest) -> AnyManifest | None:
+    async def stored(self, registry: str, repository: str, digest: Digest) -> AnyManifest | None:
         """From the store alone: from its memory when it was read before, else from the disk."""
-        if digest in self._sizes:
+        if (registry, repository, digest) in self._sizes:
             return self._store.get_manifest(digest)
         manifest = await asyncio.to_thread(self._store.get_manifest, digest)
         if manifest is not None:
-            self._note_sizes(manifest)
+            self._note_sizes(registry, repository, manifest)
         return manifest
 
     async def by_digest(self, registry: str, repository: str, digest: Digest) -> FoundManifest:
         """Raises AllHostsFailed, NotFound or RegistryUnknown. What is stored asks nobody."""
-        if (manifest := await self.stored(digest)) is not None:
+        if (manifest := await self.stored(registry, repository, digest)) is not None:
             return FoundManifest(manifest, "store")
         return await self._fetches.run(
             (registry, repository, digest), lambda: self._fetch(registry, repository, digest)
@@ -68,25 +69,25 @@ class Manifests:
             return await self._client.manifest(host, repository, digest, on_connected=connected)
 
         won = await self._asking.first(Question(registry, repository, "manifest", digest), ask)
-        await self.keep(won.answer)
+        await self.keep(registry, repository, won.answer)
         return FoundManifest(won.answer, won.host.name, won.attempts)
 
-    async def keep(self, manifest: AnyManifest) -> None:
+    async def keep(self, registry: str, repository: str, manifest: AnyManifest) -> None:
         """Into the store. A full disk does not keep a client from its answer."""
-        self._note_sizes(manifest)
+        self._note_sizes(registry, repository, manifest)
         try:
             await asyncio.to_thread(self._store.put_manifest, manifest)
         except StoreError as error:
             log.warning("%s is not stored: %s", manifest.digest, error.message)
 
-    def size_of(self, digest: Digest) -> int | None:
-        """The size of a blob in bytes as a manifest seen here declares it."""
-        return self._sizes.get(digest)
+    def size_of(self, registry: str, repository: str, digest: Digest) -> int | None:
+        """The size of a blob in bytes as a manifest of that repository, seen here, declares it."""
+        return self._sizes.get((registry, repository, digest))
 
-    def _note_sizes(self, manifest: AnyManifest) -> None:
-        self._sizes[manifest.digest] = manifest.size
+    def _note_sizes(self, registry: str, repository: str, manifest: AnyManifest) -> None:
+        self._sizes[registry, repository, manifest.digest] = manifest.size
         for descriptor in manifest.references:
-            self._sizes[descriptor.digest] = descriptor.size
+            self._sizes[registry, repository, descriptor.digest] = descriptor.size
         while len(self._sizes) > SIZES_MAX:
             self._sizes.popitem(last=False)
 

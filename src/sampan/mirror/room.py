@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from sampan.errors import StoreError
 from sampan.store.disk import DiskStore
-from sampan.store.sweep import evict, tidy
+from sampan.store.sweep import evict, free, tidy
 from sampan.store.tags import TagStore
 
 SLACK = 0.05  # freed beyond the limit, so that not every commit sweeps the whole store
@@ -33,26 +34,30 @@ class Room:
         self._task = asyncio.create_task(self._evict(int(limit * (1 - SLACK))), name="evict")
 
     async def make(self, size_bytes: int) -> bool:
-        """The disk is full and ``size_bytes`` more are wanted: whether some room could be made."""
-        before = self._store.usage()
-        await self._evict(max(0, before - size_bytes))
-        return self._store.usage() < before
+        """The disk is full and ``size_bytes`` more are wanted: whether some room could be made.
+
+        What is larger than all that is stored drives nothing out: it would not fit either.
+        """
+        if size_bytes > self._store.usage():
+            return False
+        return await self._sweep(lambda: free(self._store, self._tags, size_bytes).freed_bytes) > 0
 
     async def tidy(self) -> None:
         """At the start: drop what earlier runs abandoned, and what is too much."""
-        async with self._sweeping:
-            try:
-                await asyncio.to_thread(tidy, self._store, self._tags)
-            except StoreError as error:
-                log.warning("cannot tidy the store: %s", error.message)
+        await self._sweep(lambda: tidy(self._store, self._tags).freed_bytes)
         self.check()
 
     async def _evict(self, size_bytes: int) -> None:
+        await self._sweep(lambda: evict(self._store, self._tags, size_bytes).freed_bytes)
+
+    async def _sweep(self, work: Callable[[], int]) -> int:
+        """Bytes freed by ``work``, in a thread; a disk that fails it is logged, and frees nothing."""
         async with self._sweeping:
             try:
-                await asyncio.to_thread(evict, self._store, self._tags, size_bytes)
+                return await asyncio.to_thread(work)
             except StoreError as error:
-                log.warning("cannot make room: %s", error.message)
+                log.warning("cannot make room in the store: %s", error.message)
+                return 0
 
     async def close(self) -> None:
         """Wait for the sweep that runs: it cannot be interrupted, and is short."""

@@ -96,7 +96,7 @@ class Mirror:
     async def blob(self, registry: str, repository: str, digest: Digest) -> BlobAnswer:
         """A blob that may be answered now, whole or on its way. Raises AllHostsFailed, NotFound."""
         self._asking.hosts(registry)
-        size = self._manifests.size_of(digest)
+        size = self._manifests.size_of(registry, repository, digest)
         stored = self.store.open(digest, size=size)
         answer: BlobAnswer
         if stored is not None:

@@ -87,7 +87,7 @@ class Tags:
         record = self._store.get(*name)
         if record is None:
             return None
-        manifest = await self._manifests.stored(record.descriptor.digest)
+        manifest = await self._manifests.stored(name[0], name[1], record.descriptor.digest)
         return None if manifest is None else (record, manifest)
 
     def _age_seconds(self, record: TagRecord) -> float:
@@ -170,7 +170,7 @@ class Tags:
         self, name: Name, manifest: AnyManifest, host: str, attempts: tuple[Attempt, ...]
     ) -> Tagged:
         registry, repository, tag = name
-        await self._manifests.keep(manifest)
+        await self._manifests.keep(registry, repository, manifest)
         self._quiet_until.pop(name, None)
         try:
             record = await asyncio.to_thread(
