@@ -28,7 +28,8 @@ check: $(VENV)/.test           ## the quick part: style, types, layers, fast tes
 peers: $(VENV)/.test           ## the programs that the tests run against
 	$(BIN)/python tests/interop/peers.py install
 
-bench: peers                   ## ratios against real peers, in one run
+bench: $(VENV)/.test           ## ratios against real peers, in one run
+	$(BIN)/python tests/interop/peers.py install bench
 	$(BIN)/python -m bench
 
 lock:                          ## write the locks anew (hashes, no addresses)

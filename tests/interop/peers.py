@@ -1,7 +1,8 @@
 """The real programs that the interop tests run: what they are, where they are, and how to get them.
 
 ``python tests/interop/peers.py install`` fetches what is missing with the machine's own package
-sources and ends in under a second when nothing is. Programs with no service and few libraries come
+sources and ends in under a second when nothing is; ``install bench`` brings what `make bench` needs
+beside that. Programs with no service and few libraries come
 from the suite that has the wanted version and are only unpacked, into ``.cache/peers/NAME-VERSION``
 (``$SAMPAN_TEST_CACHE`` instead of ``.cache``); the others are installed, as root, without starting
 anything. It guarantees that a directory there is whole: it appears by one rename. Tests themselves
@@ -86,6 +87,7 @@ INSTALLED = (
     Installed("mmdebstrap", "mmdebstrap"),
     Installed("iproute2", "ip"),
 )
+BENCHED = (Installed("wrk", "wrk"),)  # no test needs it
 # Maintainer scripts of another architecture cannot run here, so its packages are only extracted.
 BOOTSTRAPPED = (
     Bootstrapped("debian", "essential"),
@@ -155,22 +157,28 @@ def missing() -> list[str]:
     """The names of all that a complete test ground needs and this machine lacks."""
     absent = []
     for name in [peer.name for peer in UNPACKED] + [peer.file for peer in INSTALLED]:
-        with contextlib.suppress(PeerMissing):
-            program(name)
-            continue
-        absent.append(name)
+        if not _is_there(name):
+            absent.append(name)
     return absent + [b.name for b in BOOTSTRAPPED if not (CACHE / "peers" / f"{b.name}.tar").exists()]
+
+
+def _is_there(name: str) -> bool:
+    with contextlib.suppress(PeerMissing):
+        program(name)
+        return True
+    return False
 
 
 # -- how they get there -----------------------------------------------------------------------------
 
 
-def install() -> list[str]:
-    """Fetch, install and make what is missing; the problems, one line each, empty when all is there."""
+def install(more: Sequence[Installed] = ()) -> list[str]:
+    """Fetch, install and make what is missing, and ``more``; the problems, one line each, empty when
+    all is there."""
     (CACHE / "peers").mkdir(parents=True, exist_ok=True)
     with _locked(CACHE / "peers" / ".lock"):
         problems = []
-        for step in (_install_packages, _unpack_packages, _bootstrap_all):
+        for step in (functools.partial(_install_packages, (*INSTALLED, *more)), _unpack_packages, _bootstrap_all):
             try:
                 step()
             except (PeerMissing, OSError) as error:
@@ -178,8 +186,8 @@ def install() -> list[str]:
         return problems
 
 
-def _install_packages() -> None:
-    wanted = [peer for peer in INSTALLED if peer.file in missing()]
+def _install_packages(peers: Sequence[Installed]) -> None:
+    wanted = [peer for peer in peers if not _is_there(peer.file)]
     if not wanted:
         return
     packages = [peer.package for peer in wanted]
@@ -366,10 +374,10 @@ def _say(words: str) -> None:
 
 
 def main(words: Sequence[str]) -> int:
-    if list(words) != ["install"]:
-        print("usage: python tests/interop/peers.py install", file=sys.stderr)
+    if list(words) not in (["install"], ["install", "bench"]):
+        print("usage: python tests/interop/peers.py install [bench]", file=sys.stderr)
         return 2
-    problems = install()
+    problems = install(BENCHED if "bench" in words else ())
     absent = missing()
     for line in problems:
         _say(line)
