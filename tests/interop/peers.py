@@ -155,10 +155,8 @@ def _home(peer: Unpacked) -> Path:
 
 def missing() -> list[str]:
     """The names of all that a complete test ground needs and this machine lacks."""
-    absent = []
-    for name in [peer.name for peer in UNPACKED] + [peer.file for peer in INSTALLED]:
-        if not _is_there(name):
-            absent.append(name)
+    programs = [peer.name for peer in UNPACKED] + [peer.file for peer in INSTALLED]
+    absent = [name for name in programs if not _is_there(name)]
     return absent + [b.name for b in BOOTSTRAPPED if not (CACHE / "peers" / f"{b.name}.tar").exists()]
 
 
@@ -178,7 +176,11 @@ def install(more: Sequence[Installed] = ()) -> list[str]:
     (CACHE / "peers").mkdir(parents=True, exist_ok=True)
     with _locked(CACHE / "peers" / ".lock"):
         problems = []
-        for step in (functools.partial(_install_packages, (*INSTALLED, *more)), _unpack_packages, _bootstrap_all):
+        for step in (
+            functools.partial(_install_packages, (*INSTALLED, *more)),
+            _unpack_packages,
+            _bootstrap_all,
+        ):
             try:
                 step()
             except (PeerMissing, OSError) as error:
@@ -186,8 +188,8 @@ def install(more: Sequence[Installed] = ()) -> list[str]:
         return problems
 
 
-def _install_packages(peers: Sequence[Installed]) -> None:
-    wanted = [peer for peer in peers if not _is_there(peer.file)]
+def _install_packages(packed: Sequence[Installed]) -> None:
+    wanted = [peer for peer in packed if not _is_there(peer.file)]
     if not wanted:
         return
     packages = [peer.package for peer in wanted]
