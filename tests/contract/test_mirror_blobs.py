@@ -10,7 +10,7 @@ import pytest
 
 from rig import ALPINE, HUB, assert_store_is_sound, mirror_of, pieces
 from sampan.errors import AllHostsFailed, ContentMismatch, NotFound, RegistryUnknown
-from sampan.mirror.download import HELD_BACK_BYTES
+from sampan.mirror.arrival import HELD_BACK_BYTES
 from sampan.mirror.patience import Patience
 from sampan.oci import Digest
 from sampan.testing import FakeRegistry, Fault, Image, Match, faults, image, random_layer

@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 from sampan.clock import Clock
-from sampan.errors import Attempt, StoreError
-from sampan.mirror.download import Download, Window
+from sampan.errors import Attempt, SampanError, StoreError
+from sampan.mirror.arrival import Window
+from sampan.mirror.download import Download
 from sampan.mirror.events import Observer
 from sampan.mirror.fetch import BlobSource
 from sampan.mirror.passing import PassingBlob
@@ -76,7 +77,7 @@ class ComingBlob:
     async def windows(self, start: int, stop: int) -> AsyncIterator[Window]:
         position = start
         try:
-            async for window in self._download.windows(start, stop):
+            async for window in self._download.arrival.windows(start, stop, size=self.size):
                 yield window
                 position += window.count
         except StoreError as error:
@@ -97,7 +98,7 @@ class Downloads:
         self._room = room
         self._clock = clock
         self._observer = observer
-        self._running: dict[Digest, tuple[Download, asyncio.Task[None]]] = {}
+        self._running: dict[asyncio.Task[None], Download] = {}
 
     def __len__(self) -> int:
         return len(self._running)
@@ -105,31 +106,59 @@ class Downloads:
     async def follow(self, digest: Digest, size: int | None, source: Callable[[], BlobSource]) -> BlobAnswer:
         """Join the download of ``digest``, begun if there is none. Returns when it may be answered.
 
-        Raises AllHostsFailed or NotFound when it fails before its first byte.
+        What was begun for another repository, or is just being given up, may fail where ours need
+        not: then ours is begun. Raises AllHostsFailed or NotFound when that fails before its first byte.
         """
-        running = self._running.get(digest)
-        download = running[0] if running else self._begin(digest, size, source())
-        download.readers += 1  # while waiting, too: it is wanted
+        joined = self._joinable(digest, size)
+        if joined is not None:
+            try:
+                return await self._ready(joined)
+            except StoreError as error:
+                return await self._pass_through(joined.source, size, error)
+            except SampanError:
+                pass
+        own = self._begin(size, source())
         try:
-            return ComingBlob(download, await download.ready())
+            return await self._ready(own)
         except StoreError as error:
-            log.warning("a blob passes through without being stored: %s", error.message)
-            return await PassingBlob.begin(download.source, download.size)
-        finally:
-            download.readers -= 1
+            return await self._pass_through(own.source, size, error)
 
-    def _begin(self, digest: Digest, size: int | None, source: BlobSource) -> Download:
+    def _joinable(self, digest: Digest, size: int | None) -> Download | None:
+        """One in flight for the same content; a stranger's manifest does not decide its size for us."""
+        return next(
+            (
+                download
+                for download in self._running.values()
+                if download.source.digest == digest
+                and not download.ended
+                and (size is None or download.arrival.size in (None, size))
+            ),
+            None,
+        )
+
+    async def _ready(self, download: Download) -> BlobAnswer:
+        download.arrival.readers += 1  # while waiting, too: it is wanted
+        try:
+            return ComingBlob(download, await download.arrival.ready())
+        finally:
+            download.arrival.readers -= 1
+
+    async def _pass_through(self, source: BlobSource, size: int | None, error: StoreError) -> BlobAnswer:
+        log.warning("a blob passes through without being stored: %s", error.message)
+        return await PassingBlob.begin(source, size)
+
+    def _begin(self, size: int | None, source: BlobSource) -> Download:
         download = Download(
             source, size, store=self._store, room=self._room, clock=self._clock, observer=self._observer
         )
-        task = asyncio.create_task(download.run(), name=f"download {digest}")
-        self._running[digest] = download, task
-        task.add_done_callback(lambda _: self._running.pop(digest, None))
+        task = asyncio.create_task(download.run(), name=f"download {source.digest}")
+        self._running[task] = download
+        task.add_done_callback(self._running.pop)
         return download
 
     async def close(self) -> None:
         """Stop them all; what arrived is kept for the next run."""
-        tasks = [task for _, task in self._running.values()]
+        tasks = list(self._running)
         for task in tasks:
             task.cancel()
         if tasks:

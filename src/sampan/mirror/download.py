@@ -1,9 +1,9 @@
-"""One blob on its way into the store, and any number of readers behind it.
+"""One blob on its way into the store.
 
 The download owns the connection to the host: a host that dies, stalls, slows, lies or ends early is
-left, and the next goes on from the last byte that was written. Readers follow the partial file; a
-slow or vanished one changes nothing for the others. The one guarantee: no reader is given the last
-piece of a blob before the whole hashes to its digest.
+left, and the next goes on from the last byte that was written. Readers follow the
+:class:`~sampan.mirror.arrival.Arrival`; a slow or vanished one changes nothing for the others. The one
+guarantee: it ends, with the blob committed or with an error that its readers are told.
 
 It does not choose hosts (:mod:`sampan.mirror.fetch`) nor know who asks.
 """
@@ -11,17 +11,15 @@ It does not choose hosts (:mod:`sampan.mirror.fetch`) nor know who asks.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import logging
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import BinaryIO
 
 from sampan.clock import Clock
 from sampan.errors import (
     AllHostsFailed,
     Attempt,
-    ContentMismatch,
     HostError,
+    NotARegistry,
     NotFound,
     SampanError,
     StoreError,
@@ -29,10 +27,10 @@ from sampan.errors import (
     TimedOut,
     WrongContent,
 )
+from sampan.mirror.arrival import VERIFIED_FIRST_BYTES, Arrival
 from sampan.mirror.events import Observer
 from sampan.mirror.fetch import BlobSource, OpenStream
 from sampan.mirror.pace import Pace
-from sampan.mirror.pulse import Pulse
 from sampan.mirror.race import Won
 from sampan.mirror.room import Room
 from sampan.mirror.stride import StrideWriter
@@ -40,33 +38,16 @@ from sampan.store.content import Ingest, Store
 from sampan.upstream.host import Host
 
 MIB = 1024 * 1024
-VERIFIED_FIRST_BYTES = 8 * MIB  # up to this size nothing leaves before the digest is right
-HELD_BACK_BYTES = 64 * 1024  # of a larger blob, until then
 PROGRESS_BYTES = 64 * 1024  # less than this is no progress
 FAILURES_WITHOUT_PROGRESS_MAX = 2  # by one host, in one download
-MOMENT_SECONDS = 0.01  # at least, so that a wait that is nearly over does not spin
 ATTEMPTS_MAX = 200  # of one download: a host that cuts every few bytes must not go on for ever
 COME_BACKS_MAX = 3  # all hosts rest in mid-blob: how often they are waited for, in a row
-WINDOW_BYTES_MAX = 4 * MIB  # handed to one send, so that a reader notices a failure in between
 ABANDONED_SECONDS = 30.0  # nobody reads any more ...
 ABANDONED_BYTES = 256 * MIB  # ... and more than this is missing: stop, keep what there is
 
+UNTOLD_BYTES_MAX = 16 * 1024 * MIB  # of a blob whose size nobody tells: no layer is as large
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Bytes that may be sent now: ``count`` of them at ``offset`` of ``file``."""
-
-    file: BinaryIO
-    offset: int
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """From ``start`` on, the bytes came from ``host``; None: an earlier run's, its host unknown."""
-
-    start: int
-    host: Host | None
+log = logging.getLogger(__name__)
 
 
 class Abandoned(SampanError):
@@ -76,7 +57,7 @@ class Abandoned(SampanError):
 
 
 class Download:
-    """``size`` is the blob's in bytes, None until a manifest or a host has said it."""
+    """Brings what ``source`` is about into ``store``; ``size`` is in bytes, as a manifest declares it."""
 
     def __init__(
         self,
@@ -88,113 +69,25 @@ class Download:
         clock: Clock,
         observer: Observer,
     ) -> None:
-        self.size = size
-        self.attempts: list[Attempt] = []
-        self.readers = 0
         self.source = source
-        self._patience = source.patience
+        self.arrival = Arrival(
+            source.digest, size, is_trusted=source.is_trusted, patience=source.patience, clock=clock
+        )
+        self.attempts: list[Attempt] = []
+        self.ended = False
         self._store = store
         self._room = room
         self._clock = clock
         self._observer = observer
-        self._pulse = Pulse()
-        self._ingest: Ingest | None = None
-        self._written = 0
-        self._segments: list[Segment] = []
-        self._generation = 0
-        self._verified = False
         self._alone = False
-        self._error: SampanError | None = None
-        self._left_at = clock.monotonic()
         self._failures: dict[Host, int] = {}
-
-    # -- readers -----------------------------------------------------------------------------------
+        self._seconds: dict[Host, float] = {}
 
     @property
     def host(self) -> str | None:
         """Who gives it now."""
-        last = self._segments[-1].host if self._segments else None
+        last = self.arrival.segments[-1].host if self.arrival.segments else None
         return last.name if last else None
-
-    async def ready(self) -> int:
-        """The size, once the first byte may leave; or, with a known size, once a client would give
-        up waiting for headers. Raises what ended the download before that."""
-        began = self._clock.monotonic()
-        while not (self.size == 0 and self._verified):
-            self._raise_error()
-            waited = self._clock.monotonic() - began
-            headers_seconds = self._patience.headers_seconds
-            if self.size is not None and (self._released(waited) > 0 or waited >= headers_seconds):
-                break
-            await self._pulse.next(max(headers_seconds - waited, MOMENT_SECONDS))
-        assert self.size is not None
-        return self.size
-
-    async def windows(self, start: int, stop: int) -> AsyncIterator[Window]:
-        """The bytes from ``start`` to ``stop``, as they are released. Raises the download's error,
-        or ContentMismatch when bytes that already left turned out to be wrong."""
-        self.readers += 1
-        file: BinaryIO | None = None
-        generation, position, began = -1, start, self._clock.monotonic()
-        try:
-            while position < stop:
-                limit = await self._released_beyond(position, began)
-                if generation != self._generation or file is None:
-                    self._check_unchanged(position == start)
-                    if file is not None:
-                        file.close()
-                    file, generation = await self._open_partial(), self._generation
-                count = min(limit, stop, position + WINDOW_BYTES_MAX) - position
-                yield Window(file, position, count)
-                position += count
-        finally:
-            self.readers -= 1
-            self._left_at = self._clock.monotonic()
-            if file is not None:
-                file.close()
-
-    def _check_unchanged(self, nothing_left: bool) -> None:
-        if not nothing_left:
-            raise ContentMismatch(
-                f"bytes of {self.source.digest} that were already sent turned out to be wrong",
-                hint="ask again: it is being fetched from another host",
-            )
-
-    async def _open_partial(self) -> BinaryIO:
-        assert self._ingest is not None
-        return await asyncio.to_thread(self._ingest.open_reader)
-
-    async def _released_beyond(self, position: int, began: float) -> int:
-        while True:
-            self._raise_error()
-            waited = self._clock.monotonic() - began
-            if (limit := self._released(waited)) > position:
-                return limit
-            await self._pulse.next(max(self._patience.first_byte_seconds - waited, MOMENT_SECONDS))
-
-    def _released(self, waited_seconds: float) -> int:
-        """How many bytes, from the start, a reader that has waited so long may have."""
-        if self._verified:
-            return self._written
-        if waited_seconds >= self._patience.first_byte_seconds:
-            limit = self._written  # it would leave with nothing: better bytes that are held to account
-        elif self.size is None or self.size <= VERIFIED_FIRST_BYTES:
-            return 0
-        else:
-            limit = self._trusted_prefix()
-        return max(min(limit, (self.size or 0) - HELD_BACK_BYTES), 0)
-
-    def _trusted_prefix(self) -> int:
-        for segment in self._segments:
-            if segment.host is None or not self.source.is_trusted(segment.host):
-                return segment.start
-        return self._written
-
-    def _raise_error(self) -> None:
-        if self._error is not None:
-            raise self._error
-
-    # -- the work ----------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Bring the blob into the store. Never raises but when cancelled: readers are told."""
@@ -204,17 +97,24 @@ class Download:
             await self._bring()
             outcome = "committed"
         except SampanError as error:
-            self._error = error
+            self.arrival.failed(error)
             outcome = "abandoned" if isinstance(error, Abandoned) else "failed"
         except asyncio.CancelledError:
-            self._error = Abandoned("the mirror is stopping", hint="ask again")
+            self.arrival.failed(Abandoned("the mirror is stopping", hint="ask again"))
             raise
+        except Exception as error:  # whatever it is, the readers must not wait for ever
+            log.exception("unexpected error in the download of %s", self.source.digest)
+            self.arrival.failed(SampanError(f"the download of {self.source.digest} failed: {error}"))
+            outcome = "failed"
         finally:
+            self.ended = True
             self._observer.download_ended(self.source.question.registry, outcome)
-            self._pulse.beat()
 
     async def _bring(self) -> None:
-        ingest = await asyncio.to_thread(self._store.ingest, self.source.digest, self.size)
+        size, limit = self.arrival.declared_size, self._room.max_size_bytes
+        if size is not None and limit is not None and size > limit:
+            raise StoreFull(f"{size} bytes are more than the whole store may hold")
+        ingest = await asyncio.to_thread(self._store.ingest, self.source.digest, size)
         try:
             await self._take_up(ingest)
             while not await self._fill_and_verify(ingest):
@@ -229,70 +129,97 @@ class Download:
 
     async def _take_up(self, ingest: Ingest) -> None:
         """What an earlier run left is gone on from."""
-        if ingest.resumed_bytes:
-            self._written = await asyncio.to_thread(ingest.rehash)
-            self._segments = [Segment(0, None)]
-        self._ingest = ingest
-        if self.size is not None and self._written > self.size:
+        written = await asyncio.to_thread(ingest.rehash) if ingest.resumed_bytes else 0
+        self.arrival.begins(ingest, written)
+        if self.arrival.size is not None and written > self.arrival.size:
             await self._start_over(ingest)
+        elif self.arrival.size is None and written and await asyncio.to_thread(ingest.matches):
+            self.arrival.size = ingest.size = written
 
     async def _fill_and_verify(self, ingest: Ingest) -> bool:
-        began = self._clock.monotonic()
-        while self._written != self.size:
+        while self.arrival.written != self.arrival.size:
             await self._fetch_once(ingest)
         if not await asyncio.to_thread(ingest.matches):
             return False
-        self._verified = True
-        self._credit(self._clock.monotonic() - began)
-        self._pulse.beat()
+        self._credit()
+        self.arrival.is_verified()
         return True
 
     async def _fetch_once(self, ingest: Ingest) -> None:
         """One body from one host: as far as it gets."""
-        won = await self._open_next()
-        began, start = self._clock.monotonic(), self._written
+        won = await self._open_next(ingest)
+        began, start = self._clock.monotonic(), self.arrival.written
         try:
-            if self._alone and start:
-                await self._start_over(ingest)
-                start = 0
-            await self._receive(won, ingest)
+            await self._agree_on_size(won, ingest)
+            if self.arrival.written == start:
+                await self._receive(won, ingest)
         except HostError as error:
-            self._note_failure(won.host, error, self._written - start, self._clock.monotonic() - began)
+            self._note_failure(won.host, error, self.arrival.written - start, self._clock.monotonic() - began)
         except StoreFull:
-            missing = (self.size or self._written + VERIFIED_FIRST_BYTES) - self._written
+            missing = (
+                self.arrival.size or self.arrival.written + VERIFIED_FIRST_BYTES
+            ) - self.arrival.written
             if not await self._room.make(missing):
                 raise
         finally:
+            seconds = self._clock.monotonic() - began
+            self._seconds[won.host] = self._seconds.get(won.host, 0.0) + seconds
             await won.answer.close()
 
-    async def _open_next(self) -> Won[OpenStream]:
-        """The next host. When all rest, and it is worth it, waits a little for one to come back."""
-        avoid = [h for h, n in self._failures.items() if n >= FAILURES_WITHOUT_PROGRESS_MAX]
-        offset = 0 if self._alone else self._written
-        for come_back in range(COME_BACKS_MAX + 1):
+    async def _open_next(self, ingest: Ingest) -> Won[OpenStream]:
+        """The next host, from the last byte that was written; waits a little when all rest."""
+        waits = COME_BACKS_MAX
+        while True:
+            only = self.arrival.segments[-1].host if self._alone and self.arrival.segments else None
             try:
-                won = await self.source.open(offset, self.size, avoid=avoid)
-            except NotFound as error:
-                raise error if not self._written else self._failed(error) from error
+                won = await self.source.open(
+                    self.arrival.written, self.arrival.declared_size, avoid=self._exhausted(), only=only
+                )
             except AllHostsFailed as error:
-                pause = self._pause_seconds(error)
+                if isinstance(error, NotFound) and not self.arrival.written and not self.attempts:
+                    raise
                 self.attempts.extend(a for a in error.attempts if a not in self.attempts)
-                if pause is None or come_back == COME_BACKS_MAX or len(self.attempts) >= ATTEMPTS_MAX:
+                if only is not None or self._is_beyond_the_end(error):
+                    if only is not None:
+                        self._failures[only] = FAILURES_WITHOUT_PROGRESS_MAX
+                    await self._start_over(ingest)  # the next one gives the whole alone
+                    continue
+                pause = self._pause_seconds(error)
+                if pause is None or not waits or len(self.attempts) >= ATTEMPTS_MAX:
                     raise self._failed(error) from error
+                waits = 0 if error.status == 429 else waits - 1
                 await asyncio.sleep(pause)
             else:
                 self.attempts.extend(won.attempts)
                 return won
-        raise AssertionError  # the last round returns or raises
+
+    def _is_beyond_the_end(self, error: AllHostsFailed) -> bool:
+        """Nobody told the size, and what an earlier run left is longer than the blob."""
+        return bool(self.arrival.written) and any(attempt.status == 416 for attempt in error.attempts)
+
+    def _exhausted(self) -> list[Host]:
+        """Who has failed too often in this download."""
+        return [host for host, n in self._failures.items() if n >= FAILURES_WITHOUT_PROGRESS_MAX]
+
+    async def _agree_on_size(self, won: Won[OpenStream], ingest: Ingest) -> None:
+        """No manifest told the size, and hosts tell different ones: what came before is dropped, and
+        its giver believed less."""
+        told = won.answer.stream.size
+        if told is not None and self.arrival.written and self.arrival.size not in (None, told):
+            for host in filter(None, self.arrival.givers):
+                self._failures[host] = self._failures.get(host, 0) + 1
+            await self._start_over(ingest)
+        elif told is not None:
+            self.arrival.size = ingest.size = told
 
     def _pause_seconds(self, error: AllHostsFailed) -> float | None:
         """How long to wait before asking again; None: give up now."""
-        if not self.readers and not self._written:
+        if not error.attempts or not (self.arrival.readers or self.arrival.written):
             return None
         limit = error.retry_after_seconds
-        if error.status == 429 and limit is not None and limit <= self._patience.rate_limit_seconds:
+        if error.status == 429 and limit is not None and limit <= self.source.patience.rate_limit_seconds:
             return limit
-        return self._patience.come_back_seconds if self._written else None
+        return self.source.patience.come_back_seconds if self.arrival.written else None
 
     def _failed(self, error: AllHostsFailed) -> AllHostsFailed:
         return AllHostsFailed(
@@ -304,12 +231,9 @@ class Download:
 
     async def _receive(self, won: Won[OpenStream], ingest: Ingest) -> None:
         stream = won.answer.stream
-        if self.size is None:
-            self.size = ingest.size = stream.size
-        self._segments.append(Segment(self._written, won.host))
-        self._pulse.beat()
-        writer = StrideWriter(ingest, self._wrote)
-        skip = self._written - stream.offset  # the host ignored the Range and began at zero
+        self.arrival.comes_from(won.host)
+        writer = StrideWriter(ingest, self.arrival.wrote)
+        skip = self.arrival.written - stream.offset  # the host ignored the Range and began at zero
         pace = Pace(self._clock)
         try:
             async for chunk in stream:
@@ -320,22 +244,24 @@ class Download:
                 if fresh:
                     await writer.put(fresh)
                 self._check_pace(pace, won.host)
-        finally:
-            await writer.drain()
-        if self.size is None:
-            self.size = ingest.size = self._written
+        except BaseException:
+            with suppress(StoreError):  # it must not take the place of what happened: a cancellation, say
+                await writer.drain()
+            raise
+        await writer.drain()
+        if self.arrival.size is None:
+            self.arrival.size = ingest.size = self.arrival.written
 
     def _check_pace(self, pace: Pace, host: Host) -> None:
-        if pace.is_too_slow(lambda: self.source.alternative(host)):
+        if pace.is_too_slow(lambda: self.source.alternative(host, self._exhausted())):
             raise TimedOut(f"{host.name} sends too slowly", outcome="slow")
-        missing = (self.size or 0) - self._written
-        unread_seconds = self._clock.monotonic() - self._left_at
-        if not self.readers and missing > ABANDONED_BYTES and unread_seconds > ABANDONED_SECONDS:
+        if self.arrival.size is None and self.arrival.written > UNTOLD_BYTES_MAX:
+            raise NotARegistry(f"{host.name} sends without an end", outcome="protocol")
+        missing = (self.arrival.size or 0) - self.arrival.written
+        unread_seconds = self._clock.monotonic() - self.arrival.left_at
+        if not self.arrival.readers and missing > ABANDONED_BYTES and unread_seconds > ABANDONED_SECONDS:
+            self.ended = True  # whoever comes now begins another
             raise Abandoned(f"nobody waits for {self.source.digest} any more")
-
-    def _wrote(self, offset: int) -> None:
-        self._written = offset
-        self._pulse.beat()
 
     def _note_failure(self, host: Host, error: HostError, count_bytes: int, seconds: float) -> None:
         if count_bytes >= PROGRESS_BYTES:
@@ -346,24 +272,28 @@ class Download:
     async def _start_over(self, ingest: Ingest) -> None:
         """The bytes are not the blob's. One host gave them all: it lied. Several did: from now on
         each must give the whole alone, so that a liar is known."""
-        hosts = {segment.host for segment in self._segments}
-        if self._written == self.size and len(hosts) == 1 and (liar := next(iter(hosts))) is not None:
+        hosts = self.arrival.givers
+        liar = next(iter(hosts)) if len(hosts) == 1 and self.arrival.written == self.arrival.size else None
+        if liar is not None:
             lie = WrongContent(
                 f"{liar.name} sent bytes that are not {self.source.digest}", outcome="wrong-content"
             )
             self._note_failure(liar, lie, 0, 0.0)
             self._failures[liar] = FAILURES_WITHOUT_PROGRESS_MAX
-        elif len(hosts) > 1:
-            self._alone = True
+        self._alone = self._alone or len(hosts) > 1
+        self.arrival.is_dropped()
+        ingest.size = self.arrival.declared_size
         await asyncio.to_thread(ingest.rewind)
-        self._written, self._segments = 0, []
-        self._generation += 1
-        self._pulse.beat()
+        self.arrival.is_dropped()
 
-    def _credit(self, seconds: float) -> None:
-        """Each host that gave a part is credited with it."""
-        ends = [*(segment.start for segment in self._segments[1:]), self._written]
-        for segment, end in zip(self._segments, ends, strict=True):
+    def _credit(self) -> None:
+        """Each host that gave a part is credited with it, once."""
+        segments = self.arrival.segments
+        ends = [*(segment.start for segment in segments[1:]), self.arrival.written]
+        given: dict[Host, int] = {}
+        for segment, end in zip(segments, ends, strict=bool(segments)):
             if segment.host is not None and end > segment.start:
-                count = end - segment.start
-                self.attempts.append(self.source.delivered(segment.host, seconds=seconds, count_bytes=count))
+                given[segment.host] = given.get(segment.host, 0) + end - segment.start
+        for host, count in given.items():
+            seconds = self._seconds[host]
+            self.attempts.append(self.source.delivered(host, seconds=seconds, count_bytes=count))

@@ -57,12 +57,16 @@ class BlobSource:
         self._noted = noted
         self.patience = patience
 
-    async def open(self, offset: int, size: int | None, *, avoid: Collection[Host]) -> Won[OpenStream]:
-        """The first body that begins at ``offset`` or before it. ``avoid`` is not asked.
+    async def open(
+        self, offset: int, size: int | None, *, avoid: Collection[Host], only: Host | None = None
+    ) -> Won[OpenStream]:
+        """The first body that begins at ``offset`` or before it. ``avoid`` is not asked; ``only`` is
+        the one that may be.
 
         Raises AllHostsFailed or NotFound.
         """
-        route = plan_route([h for h in self._hosts if h not in avoid], self.question, self._health)
+        asked = [h for h in self._hosts if h not in avoid and only in (None, h)]
+        route = plan_route(asked, self.question, self._health)
 
         async def ask(host: Host, connected: Callable[[], None]) -> OpenStream:
             async with AsyncExitStack() as stack:
@@ -89,6 +93,11 @@ class BlobSource:
         )
         return await race.run(route)
 
+    def first(self) -> str:
+        """Whom :meth:`open` would ask first; empty when nobody may be asked."""
+        route = plan_route(self._hosts, self.question, self._health)
+        return route.hosts[0].name if route.hosts else ""
+
     def failed(self, host: Host, error: HostError, *, seconds: float, count_bytes: int) -> Attempt:
         """The body of ``host`` ended badly."""
         attempt = Attempt(host.name, error.outcome, seconds, error.status, count_bytes, error.message)
@@ -111,9 +120,9 @@ class BlobSource:
         """Whether its bytes may leave before the whole is verified."""
         return self._health.trusted_to_stream(host)
 
-    def alternative(self, host: Host) -> float | None:
+    def alternative(self, host: Host, avoid: Collection[Host]) -> float | None:
         """The rate that the best other host promises, in bytes a second; None: there is no other."""
-        others = [h for h in eligible(self._hosts, self.question) if h != host]
+        others = [h for h in eligible(self._hosts, self.question) if h != host and h not in avoid]
         q = self.question
         rates = [
             self._health.bytes_per_second(other) or HOPED_BYTES_PER_SECOND

@@ -8,23 +8,20 @@ Memory is bounded, for the next bytes are fetched only when the last ones were s
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from io import FileIO
 
-from sampan.errors import AllHostsFailed, Attempt, ContentMismatch, HostError
-from sampan.mirror.download import (
-    FAILURES_WITHOUT_PROGRESS_MAX,
-    HELD_BACK_BYTES,
-    VERIFIED_FIRST_BYTES,
-    Window,
-)
+from sampan.errors import AllHostsFailed, Attempt, ContentMismatch, HostError, WrongContent
+from sampan.mirror.arrival import HELD_BACK_BYTES, VERIFIED_FIRST_BYTES, Window
+from sampan.mirror.download import FAILURES_WITHOUT_PROGRESS_MAX
 from sampan.mirror.fetch import BlobSource
 from sampan.oci import Digest, new_hasher
 from sampan.upstream.host import Host
 
 
 class PassingBlob:
-    """``size`` in bytes. ``source``: the host that began it."""
+    """``size`` in bytes. ``source``: the host that is asked first."""
 
     def __init__(self, blobs: BlobSource, size: int, source: str) -> None:
         self.size = size
@@ -36,14 +33,15 @@ class PassingBlob:
     @classmethod
     async def begin(cls, blobs: BlobSource, size: int | None) -> PassingBlob:
         """Find out the size where no manifest told it. Raises AllHostsFailed or NotFound."""
-        won = await blobs.open(0, size, avoid=())
+        if size is not None:
+            return cls(blobs, size, blobs.first())
+        won = await blobs.open(0, None, avoid=())
         await won.answer.close()
-        known = size if size is not None else won.answer.stream.size
-        if known is None:
+        if (told := won.answer.stream.size) is None:
             raise AllHostsFailed(
                 str(blobs.question), won.attempts, hint="the disk is full, and no host tells how large it is"
             )
-        return cls(blobs, known, won.host.name)
+        return cls(blobs, told, won.host.name)
 
     def close(self) -> None:
         """There is nothing to let go of: the windows own their memory."""
@@ -51,24 +49,32 @@ class PassingBlob:
     async def windows(self, start: int, stop: int) -> AsyncIterator[Window]:
         """The bytes from ``start`` to ``stop``; those before are fetched and hashed, for the digest's sake.
 
-        Raises AllHostsFailed, or ContentMismatch when what came is not the blob.
+        Raises AllHostsFailed, or ContentMismatch when what came is not the blob and some of it has left.
         """
-        with FileIO(os.memfd_create("sampan"), "r+b") as memory:
-            sent, pending = 0, bytearray()
-            async for released, chunk in self._released():
-                pending += chunk
-                count = released - sent
-                data, pending = pending[:count], pending[count:]
-                wanted = data[max(start - sent, 0) : max(stop - sent, 0)]
-                sent = released
-                if wanted:
-                    os.pwrite(memory.fileno(), wanted, 0)  # what stood there has been sent
-                    yield Window(memory, 0, len(wanted))
+        sent = 0
+        while True:
+            pending = bytearray()
+            try:
+                async for released, chunk in self._released():
+                    pending += chunk
+                    data, pending = pending[: released - sent], pending[released - sent :]
+                    wanted = data[max(start - sent, 0) : max(stop - sent, 0)]
+                    sent = released
+                    if wanted:
+                        with _in_memory(wanted) as file:
+                            yield Window(file, 0, len(wanted))
+            except ContentMismatch:
+                if sent:
+                    raise
+            else:
+                return
 
     async def _released(self) -> AsyncIterator[tuple[int, bytes]]:
         """Each chunk with how many bytes, from the start, may have left after it."""
         position, hasher = 0, new_hasher(self._blobs.digest.algorithm)
-        async for chunk in self._chunks():
+        givers: set[Host] = set()
+        async for host, chunk in self._chunks():
+            givers.add(host)
             hasher.update(chunk)
             position += len(chunk)
             if position < self.size:
@@ -77,10 +83,19 @@ class PassingBlob:
             elif Digest.from_hasher(hasher) == self._blobs.digest:
                 yield self.size, chunk
             else:
+                self._blame(givers)
                 raise ContentMismatch(f"what came is not {self._blobs.digest}", hint="ask again")
 
-    async def _chunks(self) -> AsyncIterator[bytes]:
-        """Every byte in order, whoever gives it."""
+    def _blame(self, givers: set[Host]) -> None:
+        """Who gave all of it lied; of several, one did, and none is asked for this blob again."""
+        for host in givers:
+            self._failures[host] = FAILURES_WITHOUT_PROGRESS_MAX
+        if len(givers) == 1:
+            lie = WrongContent(f"what came is not {self._blobs.digest}", outcome="wrong-content")
+            self._blobs.failed(next(iter(givers)), lie, seconds=0.0, count_bytes=0)
+
+    async def _chunks(self) -> AsyncIterator[tuple[Host, bytes]]:
+        """Every byte in order, with who gave it."""
         position = 0
         while position < self.size:
             avoid = [h for h, n in self._failures.items() if n >= FAILURES_WITHOUT_PROGRESS_MAX]
@@ -92,9 +107,18 @@ class PassingBlob:
                     skip -= len(chunk) - len(fresh)
                     if fresh:
                         position += len(fresh)
-                        yield fresh
+                        yield won.host, fresh
             except HostError as error:
                 self._failures[won.host] = self._failures.get(won.host, 0) + 1
                 self._blobs.failed(won.host, error, seconds=0.0, count_bytes=0)
             finally:
                 await won.answer.close()
+
+
+@contextmanager
+def _in_memory(data: bytes | bytearray) -> Iterator[FileIO]:
+    """A file of its own for each piece: sendfile hands over pages, not copies, and they may wait in a
+    client's socket long after this one is done with them."""
+    with FileIO(os.memfd_create("sampan"), "r+b") as file:
+        os.pwrite(file.fileno(), data, 0)
+        yield file

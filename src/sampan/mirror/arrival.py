@@ -1,0 +1,208 @@
+"""What has arrived of a blob, as its readers see it: how much of it may leave, and when.
+
+The one guarantee: no reader is given the last piece of a blob before the whole was found to hash to its
+digest, nor a byte of a host that has not earned it while the client can wait. It fetches and writes
+nothing: :mod:`sampan.mirror.download` does, and tells it here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from sampan.clock import Clock
+from sampan.errors import ContentMismatch, SampanError
+from sampan.mirror.patience import Patience
+from sampan.mirror.pulse import Pulse
+from sampan.oci import Digest
+from sampan.store.content import Ingest
+from sampan.upstream.host import Host
+
+MIB = 1024 * 1024
+VERIFIED_FIRST_BYTES = 8 * MIB  # up to this size nothing leaves before the digest is right
+HELD_BACK_BYTES = 64 * 1024  # of a larger blob, until then
+WINDOW_BYTES_MAX = 4 * MIB  # handed to one send, so that a reader notices a failure in between
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Bytes that may be sent now: ``count`` of them at ``offset`` of ``file``."""
+
+    file: BinaryIO
+    offset: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """From ``start`` on, the bytes came from ``host``; None: an earlier run's, its host unknown."""
+
+    start: int
+    host: Host | None
+
+
+class Arrival:
+    """One blob arriving. ``declared_size``: in bytes, by a manifest; what a host says of the size may be
+    a lie like everything else it says. ``is_trusted`` tells whose bytes may leave unverified."""
+
+    def __init__(
+        self,
+        digest: Digest,
+        declared_size: int | None,
+        *,
+        is_trusted: Callable[[Host], bool],
+        patience: Patience,
+        clock: Clock,
+    ) -> None:
+        self.digest = digest
+        self.declared_size = declared_size
+        self.size = declared_size
+        self.written = 0
+        self.segments: list[Segment] = []
+        self.verified = False
+        self.readers = 0
+        self.left_at = clock.monotonic()
+        self._is_trusted = is_trusted
+        self._patience = patience
+        self._clock = clock
+        self._pulse = Pulse()
+        self._ingest: Ingest | None = None
+        self._generation = 0
+        self._error: SampanError | None = None
+
+    # -- what the download tells -------------------------------------------------------------------
+
+    def begins(self, ingest: Ingest, written: int) -> None:
+        """The file, and what an earlier run left in it."""
+        self._ingest = ingest
+        self.written = written
+        self.segments = [Segment(0, None)] if written else []
+
+    def comes_from(self, host: Host) -> None:
+        """The next bytes are those of ``host``."""
+        self.segments.append(Segment(self.written, host))
+        self._pulse.beat()
+
+    def wrote(self, offset: int) -> None:
+        """All before ``offset`` is on disk."""
+        self.written = offset
+        self._pulse.beat()
+
+    def is_verified(self) -> None:
+        """The whole hashes to its digest."""
+        self.verified = True
+        self._pulse.beat()
+
+    def is_dropped(self) -> None:
+        """What arrived is not the blob. To be told before the file is begun anew, and after: whoever
+        has the old one open, or opened it in between, must open it again."""
+        self.written, self.segments, self.size = 0, [], self.declared_size
+        self._generation += 1
+        self._pulse.beat()
+
+    def failed(self, error: SampanError) -> None:
+        """Nothing more will come."""
+        self._error = error
+        self._pulse.beat()
+
+    @property
+    def givers(self) -> set[Host | None]:
+        """Whose bytes there are."""
+        return {segment.host for segment in self.segments}
+
+    # -- readers -----------------------------------------------------------------------------------
+
+    async def ready(self) -> int:
+        """The size, once the first byte may leave; or, with a declared size, once a client would give
+        up waiting for headers. Raises what ended the download before that."""
+        began = self._clock.monotonic()
+        while True:
+            self._raise_error()
+            waited = self._clock.monotonic() - began
+            if self.size is not None and (self.verified or self._released(waited) > 0):
+                return self.size
+            headers_seconds = self._patience.headers_seconds
+            if self.declared_size is not None and waited >= headers_seconds:
+                return self.declared_size
+            await self._pulse.next(_until(headers_seconds, waited))
+
+    async def windows(self, start: int, stop: int, *, size: int) -> AsyncIterator[Window]:
+        """The bytes from ``start`` to ``stop``, as they are released; ``size`` is what the client was
+        told. Raises the download's error, or ContentMismatch when that or bytes that already left turned
+        out to be wrong."""
+        self.readers += 1
+        file: BinaryIO | None = None
+        generation, position, served_at = -1, start, self._clock.monotonic()
+        try:
+            while position < stop:
+                limit = await self._released_beyond(position, served_at)
+                self._check_told(size)
+                if generation != self._generation or file is None:
+                    self._check_unchanged(nothing_left=position == start)
+                    if file is not None:
+                        file.close()
+                    generation, file = self._generation, await self._open_partial()
+                    continue  # what was released before the file was open may have been dropped since
+                count = min(limit, stop, position + WINDOW_BYTES_MAX) - position
+                yield Window(file, position, count)
+                position += count
+                served_at = self._clock.monotonic()
+        finally:
+            self.readers -= 1
+            self.left_at = self._clock.monotonic()
+            if file is not None:
+                file.close()
+
+    def _check_told(self, size: int) -> None:
+        if self.size != size:
+            raise ContentMismatch(
+                f"{self.digest} has not the {size} bytes that a host told", hint="ask again"
+            )
+
+    def _check_unchanged(self, *, nothing_left: bool) -> None:
+        if not nothing_left:
+            raise ContentMismatch(
+                f"bytes of {self.digest} that were already sent turned out to be wrong",
+                hint="ask again: it is being fetched from another host",
+            )
+
+    async def _open_partial(self) -> BinaryIO:
+        assert self._ingest is not None
+        return await asyncio.to_thread(self._ingest.open_reader)
+
+    async def _released_beyond(self, position: int, served_at: float) -> int:
+        while True:
+            self._raise_error()
+            waited = self._clock.monotonic() - served_at
+            if (limit := self._released(waited)) > position:
+                return limit
+            await self._pulse.next(_until(self._patience.first_byte_seconds, waited))
+
+    def _released(self, waited_seconds: float) -> int:
+        """How many bytes, from the start, a reader that has waited so long may have."""
+        if self.verified:
+            return self.written
+        if waited_seconds >= self._patience.first_byte_seconds:
+            limit = self.written  # it would leave with nothing: better bytes that are held to account
+        elif self.size is None or self.size <= VERIFIED_FIRST_BYTES:
+            return 0
+        else:
+            limit = self._trusted_prefix()
+        return max(min(limit, (self.size or 0) - HELD_BACK_BYTES), 0)
+
+    def _trusted_prefix(self) -> int:
+        for segment in self.segments:
+            if segment.host is None or not self._is_trusted(segment.host):
+                return segment.start
+        return self.written
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+
+def _until(threshold_seconds: float, waited_seconds: float) -> float | None:
+    """How long to wait for a beat: until the threshold, then for as long as it takes."""
+    return threshold_seconds - waited_seconds if waited_seconds < threshold_seconds else None
