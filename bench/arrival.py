@@ -1,7 +1,7 @@
 """A large blob that is absent: how long until a client has all of it, through a party that keeps it.
 
 Every sample is a new process with an empty store. Sampan and docker-registry verify, nginx does not.
-The manifest is asked for first, as any runtime does; nginx is not asked, it has no use for it.
+The manifest is asked for first, as any runtime does, and is not part of the time.
 """
 
 from __future__ import annotations

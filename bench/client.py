@@ -1,7 +1,7 @@
 """A client that costs little: one connection, bytes counted and dropped.
 
-It guarantees that a body was whole (its Content-Length, and the size that the caller expects) and
-begins and ends as the file does. It does not hash: that would be measured too.
+It guarantees that a body has the length that the caller expects, by its Content-Length and by count.
+It neither hashes nor compares the bytes, for that would be measured too.
 """
 
 from __future__ import annotations
