@@ -14,9 +14,13 @@
     ├── HostError                  one host's answer to one request (below)
     ├── AllHostsFailed             no host could serve it: the attempts are listed
     │   └── NotFound               every eligible host denied that it exists
+    ├── PlatformMissing            an image that there is, but not for the platform asked for
     ├── ContentMismatch            bytes that do not hash to their digest
-    └── StoreError                 the disk under the store
-        └── StoreFull              no room, also after evicting
+    ├── StoreError                 the disk under the store
+    │   └── StoreFull              no room, also after evicting
+    └── SinkError                  where a pulled image goes: full, read-only, not answering
+        ├── SinkExists             something is there already, and is not overwritten
+        └── SinkUnavailable        a runtime that is missing, unsupported or refuses us
 
     HostError
     ├── Unreachable                no connection: DNS, refused, unroutable, TLS, proxy, blocked address
@@ -136,6 +140,10 @@ class RegistryUnknown(SampanError):
     oci_code, http_status, exit_code = "NAME_UNKNOWN", 404, 3
 
 
+class PlatformMissing(SampanError):
+    oci_code, http_status, exit_code = "MANIFEST_UNKNOWN", 404, 3
+
+
 class ContentMismatch(SampanError):
     oci_code, http_status, exit_code = "DIGEST_INVALID", 502, 4
 
@@ -148,12 +156,25 @@ class StoreFull(StoreError):
     pass
 
 
+class SinkError(SampanError):
+    exit_code = 6
+
+
+class SinkExists(SinkError):
+    exit_code = 2
+
+
+class SinkUnavailable(SinkError):
+    exit_code = 7
+
+
 class HostError(SampanError):
     """What one host answered, when it was not what was asked for. The next host may be tried.
 
-    ``outcome`` is one lower-case word for logs, metrics and JSON. ``denial``: the host says that
-    it does not have it. ``strike``: it lied about content. ``host_wide``: it says something of the
-    host as a whole, not of this repository alone.
+    ``outcome`` is one lower-case word for logs, metrics and JSON. ``denial``: who says it says that
+    it does not have it (see :attr:`denies`). ``strike``: it lied about content. ``host_wide``: it says
+    something of the host as a whole, not of this repository alone. ``behind``: the other machine, as
+    ``host[:port]``, that the host led to and that failed; None when it was the host itself.
     """
 
     oci_code, http_status, exit_code = "UNAVAILABLE", 503, 5
@@ -169,11 +190,19 @@ class HostError(SampanError):
         status: int | None = None,
         retry_after_seconds: float | None = None,
         hint: str | None = None,
+        behind: str | None = None,
     ) -> None:
         super().__init__(printable(redact(message), characters_max=400), hint=hint)
         self.outcome = outcome
         self.status = status
         self.retry_after_seconds = retry_after_seconds
+        self.behind = behind
+
+    @property
+    def denies(self) -> bool:
+        """Whether the host has denied that it has it. When the storage behind it refuses (403), it has
+        not: it said where the content is."""
+        return self.denial and (self.behind is None or isinstance(self, Missing))
 
 
 class Unreachable(HostError):
