@@ -11,6 +11,7 @@
     ├── Unsupported                a method or an endpoint that a pull-only mirror does not have
     ├── Unauthorized               the client must log in to this mirror
     ├── RegistryUnknown            a registry that is not configured: never dialled
+    ├── NotLocked                  a tag that the lock file in force does not hold
     ├── HostError                  one host's answer to one request (below)
     ├── AllHostsFailed             no host could serve it: the attempts are listed
     │   └── NotFound               every eligible host denied that it exists
@@ -142,6 +143,12 @@ class RegistryUnknown(SampanError):
 
 class PlatformMissing(SampanError):
     oci_code, http_status, exit_code = "MANIFEST_UNKNOWN", 404, 3
+
+
+class NotLocked(SampanError):
+    """403, not 404: the tag may well exist, and clients name the status when they give up."""
+
+    oci_code, http_status, exit_code = "DENIED", 403, 3
 
 
 class ContentMismatch(SampanError):
