@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from sampan.clock import Clock
@@ -20,6 +21,10 @@ from sampan.mirror.passing import PassingBlob
 from sampan.mirror.room import Room
 from sampan.oci import Digest
 from sampan.store.content import OpenBlob, Store
+
+TOLD_SECONDS = 0.2  # between two words about a download: a display moves, a log does not drown
+
+Told = Callable[[int, str | None], None]
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +95,22 @@ class ComingBlob:
         """The download belongs to nobody: it goes on."""
 
 
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """A blob that is in the store. ``already``: it was before. ``resumed_bytes``: what an earlier run had
+    left of it; ``attempts``: who gave how much of the rest, and who failed."""
+
+    size: int
+    already: bool = False
+    resumed_bytes: int = 0
+    attempts: tuple[Attempt, ...] = ()
+
+    @classmethod
+    def by(cls, download: Download, size: int) -> Brought:
+        given = sum(attempt.bytes for attempt in download.attempts if attempt.outcome == "ok")
+        return cls(size, resumed_bytes=max(size - given, 0), attempts=tuple(download.attempts))
+
+
 class Downloads:
     """The downloads in flight, one a digest. Owns their tasks."""
 
@@ -122,6 +143,32 @@ class Downloads:
             return await self._ready(own)
         except StoreError as error:
             return await self._pass_through(own.source, size, error)
+
+    async def bring(
+        self, digest: Digest, size: int | None, source: Callable[[], BlobSource], told: Told
+    ) -> Brought:
+        """Until ``digest`` is committed; ``told`` hears now and then how much of it is on disk, and by
+        whom. Raises what ended the download: a disk that cannot hold it, too."""
+        joined = self._joinable(digest, size)
+        if joined is not None:
+            try:
+                return await self._ended(joined, told)
+            except StoreError:
+                raise
+            except SampanError:
+                pass
+        return await self._ended(self._begin(size, source()), told)
+
+    async def _ended(self, download: Download, told: Told) -> Brought:
+        task = next(task for task, running in self._running.items() if running is download)
+        download.arrival.readers += 1
+        try:
+            while not task.done():
+                await asyncio.wait([task], timeout=TOLD_SECONDS)
+                told(download.arrival.written, download.host)
+        finally:
+            download.arrival.readers -= 1
+        return Brought.by(download, await download.arrival.ready())
 
     def _joinable(self, digest: Digest, size: int | None) -> Download | None:
         """One in flight for the same content; a stranger's manifest does not decide its size for us."""

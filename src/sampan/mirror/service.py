@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from sampan.clock import Clock, SystemClock
 from sampan.errors import AllHostsFailed, Attempt, NotFound
 from sampan.mirror.asking import Asking, HostsFor
-from sampan.mirror.blobs import BlobAnswer, Downloads, StoredBlob
+from sampan.mirror.blobs import BlobAnswer, Brought, Downloads, StoredBlob, Told
 from sampan.mirror.events import Observer, Silence
 from sampan.mirror.fetch import BlobSource
+from sampan.mirror.looking import Looking
 from sampan.mirror.manifests import AnyManifest, Manifests
 from sampan.mirror.patience import Patience
 from sampan.mirror.room import Room
-from sampan.mirror.route import Question
+from sampan.mirror.route import Question, eligible
 from sampan.mirror.tagged import TagPolicy, Tags
 from sampan.oci import Digest, Index, Registries
 from sampan.oci.manifest import OCI_INDEX
@@ -64,13 +65,15 @@ class Mirror:
         self.registries = registries
         self.store = store
         self.health = health
-        self._tag_store = tag_store
         self._client = client
         self._clock = clock or SystemClock()
         self._observer = observer or Silence()
         self._asking = Asking(hosts_for, health, self._clock, self._observer, patience or Patience())
-        self._manifests = Manifests(store, client, self._asking)
-        self._tags = Tags(tag_store, self._manifests, client, self._asking, tag_policy or TagPolicy())
+        self._looking = Looking(store, tag_store)
+        self._manifests = Manifests(store, self._looking, client, self._asking)
+        self._tags = Tags(
+            tag_store, self._looking, self._manifests, client, self._asking, tag_policy or TagPolicy()
+        )
         self._room = room
         self._downloads = Downloads(store, room, self._clock, self._observer)
 
@@ -97,7 +100,7 @@ class Mirror:
         """A blob that may be answered now, whole or on its way. Raises AllHostsFailed, NotFound."""
         self._asking.hosts(registry)
         size = self._manifests.size_of(registry, repository, digest)
-        stored = self.store.open(digest, size=size)
+        stored = await self._looking.blob(digest, size)
         answer: BlobAnswer
         if stored is not None:
             answer = StoredBlob(stored)
@@ -106,6 +109,24 @@ class Mirror:
             answer = await self._downloads.follow(digest, size, lambda: self._source(question, digest))
         self._observer.answered(registry, "blob", answer.source, stale=False)
         return answer
+
+    async def bring(
+        self, registry: str, repository: str, digest: Digest, *, told: Told = lambda _bytes, _host: None
+    ) -> Brought:
+        """A blob into the store, for those who take it from there: unlike :meth:`blob` it returns when
+        the blob is committed, and a disk that cannot hold it is an error.
+
+        ``told`` hears now and then how many bytes are on disk, and who gives them. Raises AllHostsFailed,
+        NotFound, StoreError.
+        """
+        self._asking.hosts(registry)
+        size = self._manifests.size_of(registry, repository, digest)
+        stored = self.store.open(digest, size=size)
+        if stored is not None:
+            with stored:
+                return Brought(stored.size, already=True)
+        question = Question(registry, repository, "blob", digest)
+        return await self._downloads.bring(digest, size, lambda: self._source(question, digest), told)
 
     def _source(self, question: Question, digest: Digest) -> BlobSource:
         return BlobSource(
@@ -122,7 +143,7 @@ class Mirror:
     async def stat_blob(self, registry: str, repository: str, digest: Digest) -> tuple[int, str]:
         """(size in bytes, source) without bringing it. Raises AllHostsFailed, NotFound."""
         self._asking.hosts(registry)
-        size = self.store.stat(digest)
+        size = self._looking.size_of(digest)
         if size is not None:
             return size, "store"
 
@@ -135,20 +156,28 @@ class Mirror:
 
     async def tags(self, registry: str, repository: str) -> list[str]:
         """The repository's tags, sorted: what a host lists and what is known here. A host that
-        disabled the list answers an empty one, which says nothing. Raises AllHostsFailed, NotFound."""
-        known = set(self._tag_store.list(registry, repository))
+        disabled the list answers an empty one, which says nothing: the next is asked.
+        Raises AllHostsFailed, NotFound."""
+        hosts = list(self._asking.hosts(registry))
+        known = set(await self._looking.tags(registry, repository))
+        question = Question(registry, repository, "tags", "")
 
         async def ask(host: Host, connected: Callable[[], None]) -> list[str]:
             connected()
             return await self._client.tags(host, repository)
 
-        try:
-            won = await self._asking.first(Question(registry, repository, "tags", ""), ask)
-        except AllHostsFailed:
-            if not known:
+        listed: list[str] = []
+        is_there = bool(known)
+        while not listed and (eligible(hosts, question) or not is_there):
+            try:
+                won = await self._asking.first(question, ask, hosts=hosts)
+            except AllHostsFailed as error:
+                if known or (is_there and isinstance(error, NotFound)):
+                    break
                 raise
-            return sorted(known)
-        return sorted(known | set(won.answer))
+            listed, is_there = won.answer, True
+            hosts.remove(won.host)
+        return sorted(known.union(listed))
 
     async def referrers(self, registry: str, repository: str, digest: Digest) -> Index:
         """What refers to ``digest``, by the first host that tells; empty when all deny that they know.
@@ -173,5 +202,6 @@ class Mirror:
         await self._downloads.close()
         await self._tags.close()
         await self._manifests.close()
+        await self._looking.close()
         await self._room.close()
         await self._client.close()
