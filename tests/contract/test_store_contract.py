@@ -270,10 +270,32 @@ def test_a_blob_that_was_not_given_as_a_manifest_is_none(store: Store) -> None:
     assert store.get_manifest(manifest.digest) is None
 
 
+def test_a_manifest_is_recalled_once_it_was_used(store: Store) -> None:
+    manifest = image(b"layer")
+    assert store.recall_manifest(manifest.digest) is None
+    store.put_manifest(manifest)
+    assert store.recall_manifest(manifest.digest) == manifest
+
+
+def test_a_blob_of_another_size_is_not_opened_at_once(store: Store) -> None:
+    digest = stored(store, DATA)
+    with_lie = store.open_at_once(digest, len(DATA) + 1)
+    assert with_lie is None or with_lie.size == len(DATA)  # who wrote it knows its size for sure
+    for size in (None, len(DATA)):
+        blob = store.open_at_once(digest, size)
+        assert blob is not None
+        assert blob.file.read() == DATA
+        blob.close()
+    if with_lie is not None:
+        with_lie.close()
+    assert store.open_at_once(Digest.of(b"absent")) is None
+
+
 def test_a_removed_manifest_is_forgotten(store: Store) -> None:
     manifest = image(b"layer")
     store.put_manifest(manifest)
     assert store.remove(manifest.digest)
+    assert store.recall_manifest(manifest.digest) is None
     assert store.get_manifest(manifest.digest) is None
     assert store.stat(manifest.digest) is None
 

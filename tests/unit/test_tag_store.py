@@ -250,6 +250,16 @@ def test_what_another_process_wrote_is_seen_within_seconds(
     other.close()
 
 
+def test_only_what_was_looked_at_lately_is_recalled(tags: TagStore, clock: ManualClock) -> None:
+    assert tags.recall(*ALPINE) is None
+    record = tags.put(*ALPINE, ONE, host="a", now=1.0)
+    assert tags.recall(*ALPINE) == record
+    clock.advance(LOOK_AGAIN_SECONDS)
+    assert tags.recall(*ALPINE) is None
+    assert tags.get(*ALPINE) == record
+    assert tags.recall(*ALPINE) == record
+
+
 def test_memory_is_bounded(tmp_path: Path) -> None:
     tags = TagStore(tmp_path / "tags", ManualClock(), remembered_max=2)
     for number in range(5):

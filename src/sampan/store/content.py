@@ -2,9 +2,9 @@
 
 Content goes in through an :class:`Ingest` (write, then commit) and comes out through ``open`` or
 ``read``. The one guarantee: nothing is visible under a digest before its bytes have been found to hash
-to it. A store knows nothing of hosts, tags or requests. Every method blocks; ``stat``, ``open``,
-``hold``, ``usage`` and a remembered ``get_manifest`` take microseconds and may be called from an event
-loop, everything else belongs in a thread.
+to it. A store knows nothing of hosts, tags or requests. Every method blocks; ``stat``, ``open_at_once``,
+``recall_manifest``, ``hold`` and ``usage`` take microseconds and may be called from an event loop,
+everything else belongs in a thread.
 """
 
 from __future__ import annotations
@@ -127,7 +127,10 @@ class Store(Protocol):
         """The size in bytes of a committed blob, or None. Does not count as a use."""
 
     def open(self, digest: Digest, size: int | None = None) -> OpenBlob | None:
-        """The blob for reading, or None. With ``size``, one of another size is quarantined: None."""
+        """The blob for reading, or None. One of another ``size`` is hashed: if damaged, None."""
+
+    def open_at_once(self, digest: Digest, size: int | None = None) -> OpenBlob | None:
+        """As :meth:`open`, but None for one of another ``size``, too: nothing is hashed."""
 
     def read(self, digest: Digest, *, size_max: int) -> bytes | None:
         """All of a small blob, hashed again on the way.
@@ -147,6 +150,9 @@ class Store(Protocol):
 
     def get_manifest(self, digest: Digest) -> Manifest | Index | None:
         """A manifest given to :meth:`put_manifest`, parsed; None when absent or damaged."""
+
+    def recall_manifest(self, digest: Digest) -> Manifest | Index | None:
+        """As :meth:`get_manifest`, from memory alone: None when it was not used lately."""
 
     def verify(self, digest: Digest) -> bool:
         """Hash the whole blob; a damaged one is quarantined. False when it is absent or damaged."""

@@ -28,7 +28,8 @@ from sampan.oci.manifest import MANIFEST_BYTES_MAX, OCI_INDEX, parse_manifest
 from sampan.store.content import BlobInfo, OpenBlob
 from sampan.store.directory import Directory, NotAFile, read_all, same_file, store_error
 from sampan.store.ingest import READ_BYTES, FileIngest
-from sampan.store.manifests import ManifestShelf, note_name, noted_digest
+from sampan.store.manifests import ManifestShelf, note_name
+from sampan.store.pins import Pins
 from sampan.store.uses import Uses
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class DiskStore:
         blobs.close()
         self.ingests = self.top.child("ingest")
         self.quarantine = self.top.child("quarantine")
-        self._pins = self.top.child("pins")
+        self._pins = Pins(self.top.child("pins"))
         self._notes = self.top.child("manifests")
         self._manifests = ManifestShelf(self._notes)
         self._lock = threading.RLock()
@@ -74,7 +75,6 @@ class DiskStore:
             self._lay_out()
         except StoreFull as error:
             log.warning("the store is full: %s", error.message)
-        self._pinned = self._read_pins()
 
     def _lay_out(self) -> None:
         """The two files of an OCI image layout; an index of somebody's own stays as it is."""
@@ -88,9 +88,9 @@ class DiskStore:
                 self.top.write(name, json.dumps(value).encode())
 
     def close(self) -> None:
-        for directory in (*self._blobs.values(), self.ingests, self.quarantine, self._pins, self._notes):
+        pins = self._pins.directory
+        for directory in (*self._blobs.values(), self.ingests, self.quarantine, pins, self._notes, self.top):
             directory.close()
-        self.top.close()
 
     # -- out ---------------------------------------------------------------------------------------
 
@@ -109,8 +109,14 @@ class DiskStore:
         return None
 
     def open(self, digest: Digest, size: int | None = None) -> OpenBlob | None:
-        """See the contract. A size that surprises makes this call hash the blob, which blocks: a
-        manifest may lie about a blob's size, and must not cost us a good one."""
+        """See the contract. A manifest may lie about a blob's size, and must not cost us a good one:
+        what surprises is hashed."""
+        blob = self.open_at_once(digest, size)
+        if blob is None and self.verify(digest):
+            return self.open_at_once(digest)
+        return blob
+
+    def open_at_once(self, digest: Digest, size: int | None = None) -> OpenBlob | None:
         file = self.find(digest)
         if file is None:
             return None
@@ -118,7 +124,7 @@ class DiskStore:
         expected = self._sizes.get(digest, size)
         if expected is not None and expected != actual:
             file.close()
-            return self.open(digest) if self.verify(digest) else None
+            return None
         self._use(digest, hold=True)
         return OpenBlob(digest, file, actual, self._release)
 
@@ -225,12 +231,17 @@ class DiskStore:
         self._manifests.remember(manifest.digest, manifest)
 
     def get_manifest(self, digest: Digest) -> Manifest | Index | None:
-        manifest = self._manifests.remembered(digest)
-        if manifest is None:
-            if (manifest := self.peek_manifest(digest)) is None:
-                return None
+        if (manifest := self.recall_manifest(digest)) is not None:
+            return manifest
+        if (manifest := self.peek_manifest(digest)) is not None:
             self._manifests.remember(digest, manifest)
-        self._use(digest)
+            self._use(digest)
+        return manifest
+
+    def recall_manifest(self, digest: Digest) -> Manifest | Index | None:
+        manifest = self._manifests.remembered(digest)
+        if manifest is not None:
+            self._use(digest)
         return manifest
 
     def peek_manifest(self, digest: Digest) -> Manifest | Index | None:
@@ -258,31 +269,20 @@ class DiskStore:
             with self._lock:
                 if self.stat(digest) is None:
                     self._manifests.forget(digest, note=True)
-        for directory in (self.top, self._notes, self._pins):
+        for directory in (self.top, self._notes, self._pins.directory):
             directory.drop_leftovers(before)
 
     # -- what stays --------------------------------------------------------------------------------
 
     def pin(self, digest: Digest) -> None:
-        self._pins.write(note_name(digest), b"")
-        with self._lock:
-            self._pinned |= {digest}
+        self._pins.add(digest)
 
     def unpin(self, digest: Digest) -> None:
-        self._pins.unlink(note_name(digest))
-        with self._lock:
-            self._pinned -= {digest}
+        self._pins.remove(digest)
 
     def pinned(self) -> frozenset[Digest]:
         """Read anew: another process may have pinned."""
-        pinned = self._read_pins()
-        with self._lock:
-            self._pinned = pinned
-        return pinned
-
-    def _read_pins(self) -> frozenset[Digest]:
-        found = (noted_digest(name) for name in self._pins.names())
-        return frozenset(digest for digest in found if digest is not None)
+        return self._pins.read()
 
     @contextmanager
     def hold(self, digest: Digest) -> Iterator[None]:
@@ -322,7 +322,7 @@ class DiskStore:
         name = f"{note_name(digest)}.{token_hex(8)}"
         with self._lock:
             found = blobs.stat(digest.hex)
-            kept = self._uses.is_held(digest) or digest in self._pinned
+            kept = self._uses.is_held(digest) or digest in self._pins
             if found is None or kept or (mark is not None and self._uses.used_since(digest, mark)):
                 return False
             # Moved first: freeing a large file's blocks takes long, and openers wait for this lock.

@@ -72,8 +72,7 @@ class _Remembered:
 class TagStore:
     """The records under ``directory``, made if absent. Thread-safe.
 
-    ``get`` costs no disk read for a tag that was used in the last seconds; all methods may raise
-    :class:`~sampan.errors.StoreError`, and block.
+    All methods but ``recall`` may raise :class:`~sampan.errors.StoreError`, and block.
     """
 
     def __init__(
@@ -93,13 +92,22 @@ class TagStore:
     def get(self, registry: str, repository: str, tag: str) -> TagRecord | None:
         """The record, or None when there is none that can be read."""
         name = (registry, repository, tag)
+        if (record := self.recall(*name)) is not None:
+            return record
         with self._memory:
             known = self._remembered.get(name)
-            if known is not None:
-                self._remembered.move_to_end(name)
-                if abs(self._clock.monotonic() - known.looked_at) < LOOK_AGAIN_SECONDS:
-                    return known.record
         return self._look(name, known)
+
+    def recall(self, registry: str, repository: str, tag: str) -> TagRecord | None:
+        """As :meth:`get`, from memory alone, at once: None when it was not looked at lately."""
+        name = (registry, repository, tag)
+        with self._memory:
+            known = self._remembered.get(name)
+            if known is None:
+                return None
+            self._remembered.move_to_end(name)
+            is_recent = abs(self._clock.monotonic() - known.looked_at) < LOOK_AGAIN_SECONDS
+            return known.record if is_recent else None
 
     def _look(self, name: Name, known: _Remembered | None) -> TagRecord | None:
         """What is on disk; read only if the file is another than when it was read last."""
