@@ -285,6 +285,22 @@ def test_freeing_counts_from_what_is_used_with_partials(
     assert path.exists()
 
 
+def test_what_could_never_fit_drives_nothing_out(
+    store: DiskStore, tags: TagStore, clock: ManualClock
+) -> None:
+    put_tagged(store, tags, clock, "1", layer("a"))
+    (store.root / "quarantine" / "x").write_bytes(bytes(5000))
+    partial(store, layer("b"))
+    room = store.usage() + 5000 + len(layer("b")) - 1
+    coming = store.ingest(Digest.of(b"coming"))
+    coming.write(bytes(10_000))
+    report = free(store, tags, room + 1)
+    assert (report.freed_bytes, report.reason) == (0, f"{room + 1} bytes are more than all that could go")
+    assert free(store, tags, room).freed_bytes == room
+    assert coming.path.exists()
+    coming.discard()
+
+
 # -- what is no blob ---------------------------------------------------------------------------------
 
 

@@ -34,12 +34,7 @@ class Room:
         self._task = asyncio.create_task(self._evict(int(limit * (1 - SLACK))), name="evict")
 
     async def make(self, size_bytes: int) -> bool:
-        """The disk is full and ``size_bytes`` more are wanted: whether some room could be made.
-
-        What is larger than all that is stored drives nothing out: it would not fit either.
-        """
-        if size_bytes > self._store.usage():
-            return False
+        """The disk is full and ``size_bytes`` more are wanted: whether some room could be made."""
         return await self._sweep(lambda: free(self._store, self._tags, size_bytes).freed_bytes) > 0
 
     async def tidy(self) -> None:

@@ -44,6 +44,19 @@ def is_abandoned(leftover: Leftover, now: float) -> bool:
     return not leftover.resumable or abs(now - leftover.touched_at) > ABANDONED_SECONDS
 
 
+def is_in_flight(directory: Directory, name: str) -> bool:
+    """Whether an ingest's writer lives. It tries the lock: one who wants it at that very moment begins
+    a file of its own."""
+    try:
+        file = directory.open(name)
+    except NotAFile:
+        return False
+    if file is None:
+        return False
+    with file:
+        return not try_lock(file)
+
+
 def drop_idle(directory: Directory, name: str) -> bool:
     """Remove an ingest's file unless its writer lives; whether it is gone because of this call."""
     try:

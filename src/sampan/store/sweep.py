@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sampan.store.images import Images, Unit
-from sampan.store.leftovers import ABANDONED_SECONDS, QUARANTINE_SECONDS, drop_idle, is_abandoned, leftovers
+from sampan.store.leftovers import (
+    ABANDONED_SECONDS,
+    QUARANTINE_SECONDS,
+    drop_idle,
+    is_abandoned,
+    is_in_flight,
+    leftovers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,8 +89,13 @@ def evict(store: DiskStore, tags: TagStore, max_size_bytes: int, *, dry_run: boo
 
 
 def free(store: DiskStore, tags: TagStore, size_bytes: int) -> SweepReport:
-    """As :func:`evict`, down to ``size_bytes`` less than what is used now: for a disk that is full."""
+    """As :func:`evict`, down to ``size_bytes`` less than what is used now: for a disk that is full.
+
+    What is larger than all that could go drives nothing out: it would not fit either.
+    """
     sweep = _Sweep(store, tags, dry_run=False)
+    if size_bytes > sweep.used_bytes - sweep.in_flight_bytes():
+        return sweep.report(f"{size_bytes} bytes are more than all that could go")
     return _bring_to(max(0, sweep.used_bytes - size_bytes), sweep)
 
 
@@ -134,6 +146,11 @@ class _Sweep:
         return ", ".join(f"{reason} ({count})" for reason, count in reasons) or "being written"
 
     # -- files that are no blobs -------------------------------------------------------------------
+
+    def in_flight_bytes(self) -> int:
+        """What nobody can drop: partials that are being written now."""
+        folder = self.store.ingests
+        return sum(found.size for found in leftovers(folder) if is_in_flight(folder, found.name))
 
     def drop_abandoned(self) -> None:
         """Old partials, what a killed process left, old quarantine, notes of blobs that are gone."""
