@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from sampan.errors import Attempt, StoreError
 from sampan.mirror.asking import Asking
+from sampan.mirror.looking import Looking
 from sampan.mirror.route import Question
 from sampan.mirror.single import SingleFlight
 from sampan.oci import Digest, Index, Manifest
@@ -39,8 +40,9 @@ class FoundManifest:
 class Manifests:
     """Manifests in ``store``, and the hosts behind it."""
 
-    def __init__(self, store: Store, client: RegistryClient, asking: Asking) -> None:
+    def __init__(self, store: Store, looking: Looking, client: RegistryClient, asking: Asking) -> None:
         self._store = store
+        self._looking = looking
         self._client = client
         self._asking = asking
         self._fetches: SingleFlight[FoundManifest] = SingleFlight()
@@ -48,11 +50,9 @@ class Manifests:
         self._sizes: OrderedDict[tuple[str, str, Digest], int] = OrderedDict()
 
     async def stored(self, registry: str, repository: str, digest: Digest) -> AnyManifest | None:
-        """From the store alone: from its memory when it was read before, else from the disk."""
-        if (registry, repository, digest) in self._sizes:
-            return self._store.get_manifest(digest)
-        manifest = await asyncio.to_thread(self._store.get_manifest, digest)
-        if manifest is not None:
+        """From the store alone; asks nobody."""
+        manifest = await self._looking.manifest(digest)
+        if manifest is not None and not self._are_sizes_noted(registry, repository, manifest):
             self._note_sizes(registry, repository, manifest)
         return manifest
 
@@ -83,6 +83,13 @@ class Manifests:
     def size_of(self, registry: str, repository: str, digest: Digest) -> int | None:
         """The size of a blob in bytes as a manifest of that repository, seen here, declares it."""
         return self._sizes.get((registry, repository, digest))
+
+    def _are_sizes_noted(self, registry: str, repository: str, manifest: AnyManifest) -> bool:
+        """By the first that it names, for that is forgotten first. Not by its own digest, which the
+        index around it has noted, too."""
+        named = manifest.manifests if isinstance(manifest, Index) else (manifest.config,)
+        first = named[0] if named else manifest
+        return (registry, repository, first.digest) in self._sizes
 
     def _note_sizes(self, registry: str, repository: str, manifest: AnyManifest) -> None:
         self._sizes[registry, repository, manifest.digest] = manifest.size

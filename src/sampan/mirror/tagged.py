@@ -15,6 +15,7 @@ from typing import Any
 
 from sampan.errors import AllHostsFailed, Attempt, StoreError
 from sampan.mirror.asking import Asking
+from sampan.mirror.looking import Looking
 from sampan.mirror.manifests import AnyManifest, Manifests
 from sampan.mirror.route import Question, eligible
 from sampan.mirror.single import SingleFlight
@@ -56,9 +57,16 @@ class Tags:
     """Tags, with their memory in ``store``."""
 
     def __init__(
-        self, store: TagStore, manifests: Manifests, client: RegistryClient, asking: Asking, policy: TagPolicy
+        self,
+        store: TagStore,
+        looking: Looking,
+        manifests: Manifests,
+        client: RegistryClient,
+        asking: Asking,
+        policy: TagPolicy,
     ) -> None:
         self._store = store
+        self._looking = looking
         self._manifests = manifests
         self._client = client
         self._asking = asking
@@ -84,7 +92,7 @@ class Tags:
     # -- what is known -----------------------------------------------------------------------------
 
     async def _known(self, name: Name) -> tuple[TagRecord, AnyManifest] | None:
-        record = self._store.get(*name)
+        record = await self._looking.tag(*name)
         if record is None:
             return None
         manifest = await self._manifests.stored(name[0], name[1], record.descriptor.digest)
