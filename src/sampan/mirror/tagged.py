@@ -11,6 +11,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from sampan.errors import AllHostsFailed, Attempt, StoreError
@@ -25,8 +26,12 @@ from sampan.upstream.client import RegistryClient
 from sampan.upstream.host import Host
 
 QUIET_TAGS_MAX = 10_000
+CLOCK_STEP_SECONDS = 60.0  # a clock that is set back by less makes no record a stranger's
+AGE_SECONDS_MAX = 2.0**31  # what HTTP says for ages beyond counting (RFC 9111, 1.2.2)
 
 log = logging.getLogger(__name__)
+
+Name = tuple[str, str, str]  # registry, repository, tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,6 @@ class Tagged:
     attempts: tuple[Attempt, ...] = ()
 
 
-Name = tuple[str, str, str]  # registry, repository, tag
 ManifestAsk = Callable[[Host, Callable[[], None]], Coroutine[Any, Any, AnyManifest]]
 
 
@@ -99,16 +103,20 @@ class Tags:
         return None if manifest is None else (record, manifest)
 
     def _age_seconds(self, record: TagRecord) -> float:
-        """Since the tag was last confirmed. A stamp from the future (the clock was moved) is old."""
+        """Since the tag was last confirmed. A stamp from the future (the clock was wrong) is old, but
+        for the small steps by which clocks are set right."""
         age = self._asking.clock.time() - record.checked_at
-        return age if age >= 0 else float("inf")
+        return inf if age < -CLOCK_STEP_SECONDS else max(age, 0.0)
 
     def _is_fresh(self, record: TagRecord) -> bool:
         return self._age_seconds(record) < self._policy.fresh_for_seconds
 
-    def _stored(self, known: tuple[TagRecord, AnyManifest], *, stale: bool) -> Tagged:
+    def _stored(
+        self, known: tuple[TagRecord, AnyManifest], *, stale: bool, attempts: tuple[Attempt, ...] = ()
+    ) -> Tagged:
         record, manifest = known
-        return Tagged(manifest, "store", stale, self._age_seconds(record))
+        age_seconds = min(self._age_seconds(record), AGE_SECONDS_MAX)
+        return Tagged(manifest, "store", stale, age_seconds, attempts)
 
     # -- asking again ------------------------------------------------------------------------------
 
@@ -128,7 +136,7 @@ class Tags:
             if not may_be_stale:
                 raise
             log.warning("%s/%s:%s is served stale: %s", *name, error.message)
-            return Tagged(known[1], "store", True, self._age_seconds(known[0]), error.attempts)
+            return self._stored(known, stale=True, attempts=error.attempts)
 
     def _may_be_stale(self, record: TagRecord) -> bool:
         limit = self._policy.stale_for_seconds
@@ -162,11 +170,21 @@ class Tags:
         if said is None:
             return None
         if said.digest == known[0].descriptor.digest:
-            now = self._asking.clock.time()
-            await asyncio.to_thread(self._store.touch, registry, repository, tag, host=won.host.name, now=now)
+            await self._touch(name, won.host.name)
             return Tagged(known[1], won.host.name, False, 0.0, won.attempts)
-        manifest = await self._manifests.by_digest(registry, repository, said.digest)
+        try:
+            manifest = await self._manifests.by_digest(registry, repository, said.digest)
+        except AllHostsFailed:
+            return None  # nothing verifies what HEAD says: the bytes will tell what the tag means
         return await self._learned(name, manifest.manifest, won.host.name, won.attempts)
+
+    async def _touch(self, name: Name, host: str) -> None:
+        """Write down that ``host`` confirmed it. A full disk does not keep a client from its answer."""
+        now = self._asking.clock.time()
+        try:
+            await asyncio.to_thread(self._store.touch, *name, host=host, now=now)
+        except StoreError as error:
+            log.warning("%s/%s:%s: that it was confirmed is not remembered: %s", *name, error.message)
 
     def _getter(self, repository: str, tag: str) -> ManifestAsk:
         async def ask(host: Host, connected: Callable[[], None]) -> AnyManifest:
