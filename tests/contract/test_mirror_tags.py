@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from rig import ALPINE, HUB, assert_store_is_sound, mirror_of
 from sampan.errors import AllHostsFailed, NotFound
+from sampan.mirror.patience import Patience
 from sampan.mirror.tagged import TagPolicy
 from sampan.oci import Digest, Index
 from sampan.testing import (
@@ -152,6 +154,30 @@ async def test_a_stamp_from_the_future_is_old(tmp_path: Path, good: FakeRegistry
     assert good.count(kind="manifest") == 2
 
 
+@pytest.mark.parametrize(("step_seconds", "asked"), [(-59.0, 1), (-61.0, 2)])
+async def test_a_clock_that_is_set_right_by_a_little_makes_no_tag_old(
+    tmp_path: Path, good: FakeRegistry, step_seconds: float, asked: int
+) -> None:
+    good.add(image(ALPINE, "3"))
+    clock = ManualClock()
+    async with mirror_of(tmp_path, [good], clock=clock) as rig:
+        await rig.mirror.manifest(HUB, ALPINE, "3")
+        clock.wall_offset_seconds = step_seconds
+        answer = await rig.mirror.manifest(HUB, ALPINE, "3")
+    assert (answer.age_seconds, good.count(kind="manifest")) == (0.0, asked)
+
+
+async def test_the_age_of_a_stale_tag_from_the_future_is_finite(tmp_path: Path, good: FakeRegistry) -> None:
+    good.add(image(ALPINE, "3"))
+    clock = ManualClock()
+    async with mirror_of(tmp_path, [good], clock=clock) as rig:
+        await rig.mirror.manifest(HUB, ALPINE, "3")
+        clock.wall_offset_seconds = -365 * 86400
+        good.script(faults.status(503))
+        answer = await rig.mirror.manifest(HUB, ALPINE, "3")
+    assert (answer.stale, answer.age_seconds) == (True, 2**31)
+
+
 async def test_a_tag_survives_a_restart_with_no_host_at_all(tmp_path: Path, good: FakeRegistry) -> None:
     alpine = good.add(image(ALPINE, "3"))
     async with mirror_of(tmp_path, [good]) as rig:
@@ -215,6 +241,49 @@ async def test_two_hosts_of_one_operator_are_one_voice(
     async with mirror_of(tmp_path, {HUB: hosts}, policy=TagPolicy(agree=2)) as rig:
         with pytest.raises(AllHostsFailed):
             await rig.mirror.manifest(HUB, ALPINE, "3")
+
+
+async def test_those_who_agree_do_not_wait_for_the_silent_though_they_could_make_a_tie(
+    tmp_path: Path, bad: FakeRegistry, good: FakeRegistry
+) -> None:
+    alpine = good.add(bad.add(image(ALPINE, "3")))
+    async with FakeRegistry("c", host="127.0.0.3") as c, FakeRegistry("d", host="127.0.0.4") as d:
+        for silent in (c, d):
+            silent.script(faults.silence())
+        hosts = [Host.from_url(one.url, group=one.name) for one in (c, bad, d, good)]
+        async with mirror_of(
+            tmp_path, {HUB: hosts}, policy=TagPolicy(agree=2), patience=Patience(stale_seconds=0.05)
+        ) as rig:
+            asked = rig.mirror.manifest(HUB, ALPINE, "3")
+            answer = await asyncio.wait_for(asked, 2)
+            assert str(answer.manifest.digest) == alpine.digest
+
+
+async def test_a_repository_that_every_host_lists_as_empty_has_no_tags(
+    tmp_path: Path, bad: FakeRegistry, good: FakeRegistry
+) -> None:
+    for host in (bad, good):
+        host.add(image(ALPINE, "3"))
+        host.untag(ALPINE, "3")
+    async with mirror_of(tmp_path, [bad, good]) as rig:
+        for _ in range(2):
+            assert await rig.mirror.tags(HUB, ALPINE) == []
+        good.script(faults.status(404), on=Match(kind="tags"))
+        assert await rig.mirror.tags(HUB, ALPINE) == []
+        with pytest.raises(NotFound):
+            await rig.mirror.tags(HUB, "library/absent")
+
+
+async def test_an_empty_list_does_not_hide_that_the_next_host_is_down(
+    tmp_path: Path, bad: FakeRegistry, good: FakeRegistry
+) -> None:
+    bad.add(image(ALPINE, "3"))
+    bad.untag(ALPINE, "3")
+    good.script(faults.status(503))
+    async with mirror_of(tmp_path, [bad, good]) as rig:
+        with pytest.raises(AllHostsFailed) as caught:
+            await rig.mirror.tags(HUB, ALPINE)
+    assert caught.value.status == 503
 
 
 async def test_tags_are_listed_sorted_and_known_ones_survive_an_empty_list(

@@ -9,18 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any
 
 from sampan.errors import AllHostsFailed, Attempt, StoreError
 from sampan.mirror.asking import Asking
+from sampan.mirror.ballot import Ballot, Voice
 from sampan.mirror.looking import Looking
 from sampan.mirror.manifests import AnyManifest, Manifests
 from sampan.mirror.route import Question, eligible
 from sampan.mirror.single import SingleFlight
-from sampan.oci import Descriptor, Digest
+from sampan.oci import Descriptor
 from sampan.store.tags import TagRecord, TagStore
 from sampan.upstream.client import RegistryClient
 from sampan.upstream.host import Host
@@ -230,29 +231,38 @@ class Tags:
         groups: dict[str, list[Host]] = {}
         for host in eligible(self._asking.hosts(question.registry), question):
             groups.setdefault(host.operator, []).append(host)
-        asked = await asyncio.gather(*(self._asked_group(question, hosts) for hosts in groups.values()))
-        votes: dict[Digest, list[tuple[AnyManifest, str]]] = {}
-        attempts: list[Attempt] = []
-        for manifest, said_by, tried in asked:
-            attempts.extend(tried)
-            if manifest is not None:
-                votes.setdefault(manifest.digest, []).append((manifest, said_by))
-        winner = max(votes.values(), key=len, default=[])
-        if len(winner) >= self._policy.agree:
-            agreed, said_by = winner[0]
-            return await self._learned(name, agreed, said_by, tuple(attempts))
-        attempts += [Attempt(h, "disagrees", 0.0, detail=str(d)) for d, who in votes.items() for _, h in who]
-        raise AllHostsFailed(
-            f"{question}: {self._policy.agree} operators must agree on it", attempts, hint="see [tags] agree"
-        )
+        ballot = Ballot(self._policy.agree)
+        await self._poll(ballot, question, groups.values())
+        winner = ballot.winner()
+        if winner is None:
+            raise ballot.failure(str(question))
+        return await self._learned(name, winner.manifest, winner.host, tuple(ballot.attempts))
 
-    async def _asked_group(
-        self, question: Question, hosts: Sequence[Host]
-    ) -> tuple[AnyManifest | None, str, tuple[Attempt, ...]]:
+    async def _poll(self, ballot: Ballot, question: Question, groups: Iterable[Sequence[Host]]) -> None:
+        """Until all spoke or nobody can change it. Once there is agreement, whoever is silent for
+        longer than a dead host's connection takes has no voice."""
+        waiting = {asyncio.create_task(self._ask_group(ballot, question, hosts)) for hosts in groups}
         try:
-            won = await self._asking.first(
-                question, self._getter(question.repository, str(question.object)), hosts=hosts
-            )
+            while waiting and not ballot.is_decided(len(waiting)):
+                seconds = self._asking.patience.stale_seconds if ballot.winner() is not None else None
+                done, waiting = await asyncio.wait(
+                    waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
+                    task.result()
+                if not done:
+                    return
+        finally:
+            for task in waiting:
+                task.cancel()
+            if waiting:
+                await asyncio.wait(waiting)
+
+    async def _ask_group(self, ballot: Ballot, question: Question, hosts: Sequence[Host]) -> None:
+        getter = self._getter(question.repository, str(question.object))
+        try:
+            won = await self._asking.first(question, getter, hosts=hosts)
         except AllHostsFailed as error:
-            return None, "", error.attempts
-        return won.answer, won.host.name, won.attempts
+            ballot.abstain(error)
+        else:
+            ballot.count(Voice(won.answer, won.host.name), won.attempts)
