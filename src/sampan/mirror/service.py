@@ -121,7 +121,7 @@ class Mirror:
         """
         self._asking.hosts(registry)
         size = self._manifests.size_of(registry, repository, digest)
-        stored = self.store.open(digest, size=size)
+        stored = await self._looking.blob(digest, size)
         if stored is not None:
             with stored:
                 return Brought(stored.size, already=True)
