@@ -55,6 +55,54 @@ async def test_a_blob_from_a_cdn_says_who_sent_it_and_no_credential_went_there()
         assert cdn.leaks == []
 
 
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [
+        (faults.status(403), "denied"),
+        (faults.status(503), "server-error"),
+        (faults.page(), "not-a-registry"),
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
+async def test_a_failure_of_the_storage_names_it_and_one_of_the_host_does_not(
+    fault: Fault, outcome: str
+) -> None:
+    async with FakeCdn() as cdn, FakeRegistry(cdn=cdn) as registry:
+        registry.add(IMAGE)
+        host = Host.from_url(registry.url)
+        async with client_for(host) as client:
+            cdn.script(fault)
+            with pytest.raises(HostError) as caught:
+                await read(client, host)
+            assert (caught.value.behind, caught.value.outcome) == (cdn.netloc, outcome)
+            registry.script(fault)
+            with pytest.raises(HostError) as caught:
+                await read(client, host)
+            assert (caught.value.behind, caught.value.outcome) == (None, outcome)
+
+
+async def test_a_body_that_the_storage_cuts_short_is_its_failure_also_for_who_only_reads() -> None:
+    async with FakeCdn() as cdn, FakeRegistry(cdn=cdn) as registry:
+        registry.add(IMAGE)
+        cdn.script(faults.truncated(1000))
+        host = Host.from_url(registry.url)
+        async with client_for(host) as client, client.blob(host, ALPINE, DIGEST, size=SIZE) as stream:
+            with pytest.raises(Interrupted) as caught:
+                await collect(stream, bytearray())
+            assert caught.value.behind == cdn.netloc
+
+
+async def test_a_redirect_into_a_private_network_is_not_the_hosts_own_connection() -> None:
+    async with FakeRegistry() as registry:
+        registry.add(IMAGE)
+        registry.script(faults.redirect("http://169.254.169.254/x"), on=BLOB)
+        host = Host.from_url(registry.url)
+        async with client_for(host) as client:
+            with pytest.raises(HostError) as caught:
+                await read(client, host)
+        assert (caught.value.outcome, caught.value.behind) == ("blocked-address", "169.254.169.254")
+
+
 async def test_an_expired_signature_is_renewed_once() -> None:
     async with FakeCdn() as cdn, FakeRegistry(cdn=cdn) as registry:
         registry.add(IMAGE)

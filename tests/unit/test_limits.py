@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+
 import pytest
 
 from sampan.errors import RateLimited
 from sampan.testing import ManualClock
 from sampan.upstream.host import Host
-from sampan.upstream.limits import Limits
+from sampan.upstream.limits import WAITING, Limits
 
 
 def test_a_request_over_the_minutes_number_is_refused_at_once_with_the_time_to_wait() -> None:
@@ -48,3 +51,46 @@ def test_a_host_without_a_number_is_not_counted() -> None:
     limits, host = Limits(ManualClock()), Host.from_url("https://a.io")
     for _ in range(1000):
         limits.count(host)
+
+
+async def test_who_listens_is_told_of_the_wait_for_a_turn_and_of_its_end() -> None:
+    limits, host = Limits(ManualClock()), Host.from_url("https://a.io", max_connections=1)
+    told: list[bool] = []
+
+    async def ask() -> None:
+        WAITING.set(told.append)
+        async with limits.turn(host):
+            pass
+
+    await asyncio.create_task(ask())
+    assert told == []
+    async with limits.turn(host):
+        asking = asyncio.create_task(ask())
+        await asyncio.sleep(0)
+        assert told == [True]
+    await asking
+    assert told == [True, False]
+
+
+async def test_a_turn_that_is_given_up_is_the_next_ones() -> None:
+    limits, host = Limits(ManualClock()), Host.from_url("https://a.io", max_connections=1)
+
+    async def ask() -> str:
+        async with limits.turn(host):
+            return "served"
+
+    async with limits.turn(host):
+        first, second = asyncio.create_task(ask()), asyncio.create_task(ask())
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.wait([first])
+    assert await second == "served"
+
+
+async def test_the_turns_of_strangers_hosts_are_not_kept() -> None:
+    limits = Limits(ManualClock())
+    for number in range(100):
+        async with limits.turn(Host.from_url(f"https://r{number}.io")):
+            pass
+    gc.collect()
+    assert len(limits._slots) == 0

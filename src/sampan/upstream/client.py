@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["BlobStream", "RegistryClient"]
 
 ERROR_BYTES_MAX = 64 * 1024  # of an error's body; what is shown of it is far less
+HOSTS_REMEMBERED_MAX = 10_000  # strangers may choose the hosts
 SMALL_SECONDS = 15.0  # a manifest, a list or a size, with login, redirects and all
 
 
@@ -115,18 +116,23 @@ class RegistryClient:
         path = manifest_path(name, object)
         async with self._small(host, name, "HEAD", path, {"Accept": ACCEPT}, on_connected) as response:
             if response.status in (405, 501):
-                self._answers_head[host.name] = False
+                self._note_head(host, useful=False)
                 return None
             if response.status == 404 and not self._answers_head.get(host.name):
                 return None
             await self._expect(response, host, 200)
             found = _described(response)
-        self._answers_head[host.name] = found is not None or self._answers_head.get(host.name, False)
+        self._note_head(host, useful=found is not None or self._answers_head.get(host.name, False))
         if found is not None and isinstance(object, Digest) and found.digest != object:
             raise WrongContent(
                 f"{response.served_by}: says that {object} is another", outcome="wrong-content"
             )
         return found
+
+    def _note_head(self, host: Host, *, useful: bool) -> None:
+        if len(self._answers_head) >= HOSTS_REMEMBERED_MAX:
+            self._answers_head.clear()
+        self._answers_head[host.name] = useful
 
     # -- blobs -------------------------------------------------------------------------------------
 
@@ -240,12 +246,15 @@ class RegistryClient:
             )
             return await self._transport.request(host, host.base.at(path), call)
 
-        async with self._limits.slots(host):
+        async with self._limits.turn(host):
             if limit is not None:
                 limit.reschedule(asyncio.get_running_loop().time() + self._small_seconds)
             response = await self._login.send(host, name, send)
             try:
                 yield response
+            except HostError as error:
+                error.behind = error.behind or response.behind
+                raise
             finally:
                 response.close()
 
@@ -257,8 +266,7 @@ class RegistryClient:
             body = await response.read(ERROR_BYTES_MAX)
         except HostError:
             body = b""  # the status says enough
-        away = response.url.origin != host.base.origin
-        who = f"{host.name} by way of {response.served_by}" if away else host.name
+        who = f"{host.name} by way of {response.behind}" if response.behind else host.name
         wait = parse_retry_after(response.header("Retry-After"), self._clock.time())
         raise error_of(response.status, body, who=who, retry_after_seconds=wait)
 

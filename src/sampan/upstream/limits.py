@@ -2,22 +2,31 @@
 
 Guarantee: neither configured number is ever exceeded. A request over the minute's number is refused
 at once, so that the next host is tried; one over the connections waits for its turn, in order,
-because with a single host there is nothing else to do. A caller with another host to ask sees that
-no connection was made, and asks it.
+because with a single host there is nothing else to do. That wait is our own doing and says nothing of
+the host: whoever asks is told of it (:data:`WAITING`), and asks another host beside it.
 """
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from sampan.errors import RateLimited
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
     from sampan.clock import Clock
     from sampan.upstream.host import Host
 
 CONNECTIONS_DEFAULT = 8  # at one host; DaoCloud, the strictest that says so, allows 10
+
+# Called in the task that asks: True when it begins to wait for its turn, False when that has come. A
+# variable of the task, since every kind of request takes turns and few have anybody who listens.
+WAITING: ContextVar[Callable[[bool], None] | None] = ContextVar("WAITING", default=None)
 
 
 class Limits:
@@ -26,7 +35,8 @@ class Limits:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._buckets: dict[tuple[str, int], _Bucket] = {}
-        self._slots: dict[tuple[str, int], asyncio.Semaphore] = {}
+        # Weak: what nobody holds or waits for is as good as new, and strangers may choose the hosts.
+        self._slots: WeakValueDictionary[tuple[str, int], asyncio.Semaphore] = WeakValueDictionary()
 
     def slots(self, host: Host) -> asyncio.Semaphore:
         """One slot is held while a request to ``host`` is in flight, its body included."""
@@ -35,6 +45,21 @@ class Limits:
         if slots is None:
             slots = self._slots[key] = asyncio.Semaphore(key[1])
         return slots
+
+    @asynccontextmanager
+    async def turn(self, host: Host) -> AsyncIterator[None]:
+        """One of :meth:`slots`, waited for in order."""
+        slots, tell = self.slots(host), WAITING.get()
+        if tell is None or not slots.locked():
+            await slots.acquire()
+        else:
+            tell(True)
+            await slots.acquire()
+            tell(False)
+        try:
+            yield
+        finally:
+            slots.release()
 
     def count(self, host: Host) -> None:
         """One more request goes to ``host``; RateLimited when that is one too many this minute."""

@@ -46,7 +46,8 @@ class Raw(Protocol):
 class Response:
     """Read with :meth:`read_some` or :meth:`read`, then :meth:`close`; or use it in ``async with``.
 
-    ``url`` is where the answer came from in the end, after redirects.
+    ``url`` is where the answer came from in the end, after redirects; ``behind`` names the machine
+    when it is another than the one that was asked.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Response:
         self._broken = broken
         self._read_seconds = read_seconds
         self.url = url
+        self.behind: str | None = None
         self.status = raw.status
         try:
             self.content_length = self._content_length()

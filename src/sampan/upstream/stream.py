@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from sampan.errors import Interrupted, NotARegistry
+from sampan.errors import HostError, Interrupted, NotARegistry
 from sampan.oci.headers import parse_content_range
 from sampan.upstream.answers import is_page
 
@@ -28,13 +28,19 @@ class BlobStream:
         self.offset = offset
         self.size = size
         self.served_by = response.served_by
-
         self._position = offset
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
+        try:
+            return await self._next()
+        except HostError as error:
+            error.behind = error.behind or self._response.behind
+            raise
+
+    async def _next(self) -> bytes:
         left = None if self.size is None else self.size - self._position
         if left == 0:
             # The end of the message is still to be seen, or the connection cannot serve again.

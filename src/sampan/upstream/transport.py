@@ -167,20 +167,24 @@ class Transport:
         self, host: Host, url: Url, call: Call, *, trusted: bool, start: Url, connected: Once
     ) -> Response:
         home = trusted and url.origin == host.base.origin
+        behind = url.netloc if url.netloc != start.netloc else None  # a step up to https is no other machine
         proxy = Proxy.parse(host.proxy) if host.proxy else self._proxies.proxy_for(url)
-        check_destination(url, private=host.private)
         way = _Way(TlsOptions.of(host) if home else TlsOptions.of(host).elsewhere(), host.private, proxy)
         headers = {**self._headers, **(host.headers if home else {}), **call.headers}
         if trusted and call.authorization is not None:
             headers["Authorization"] = call.authorization
         try:
+            check_destination(url, private=host.private)
             for _ in range(STALE_CONNECTIONS_MAX):
                 try:
-                    return await self._exchange(way, url, call, headers, connected)
+                    response = await self._exchange(way, url, call, headers, connected)
                 except _Stale:
                     continue
+                response.behind = behind
+                return response
             raise interrupted(url, ConnectionResetError())
         except HostError as error:
+            error.behind = behind
             if url.origin != start.origin:
                 error.args = (f"redirected by {start.netloc}: {error.message}",)
             raise
