@@ -234,3 +234,116 @@ def test_the_states_for_metrics_name_hosts_and_kinds(ground: Ground) -> None:
     ground.fail(BROKEN, times=3)
     states = {(s.host, s.kind): s.state for s in ground.health.states()}
     assert states == {("https://mirror.test", "host"): "ready", ("mirror.test", "blob"): "open"}
+
+
+# -- the storage behind a host, silence, and what the host named itself ----------------------------------
+
+STORAGE = "cdn.test"
+OTHER_HOST = Host.from_url("https://other.test")
+LIMITED = RateLimited("429", outcome="rate-limited", status=429, retry_after_seconds=600)
+
+
+def refused_by_storage() -> Denied:
+    return Denied("403", outcome="denied", status=403, behind=STORAGE)
+
+
+def test_a_refusal_of_the_storage_is_about_one_object_and_is_no_denial(ground: Ground) -> None:
+    ground.fail(refused_by_storage())
+    assert ground.standing() is Standing.OPEN
+    assert ground.health.judge(HOST, REPOSITORY, "blob", "another").standing is Standing.DEMOTED
+    assert ground.standing(kind="manifest") is Standing.READY
+    ground.clock.advance(MISSING_SECONDS)
+    assert ground.standing() is Standing.READY
+
+
+def test_an_object_that_the_storage_refuses_is_asked_for_again_when_nothing_else_is_left(
+    ground: Ground,
+) -> None:
+    ground.fail(refused_by_storage())
+    assert not ground.health.may_ask_anyway(HOST, REPOSITORY, "blob", "object")
+    ground.clock.advance(UNAVAILABLE_SECONDS)
+    assert ground.health.may_ask_anyway(HOST, REPOSITORY, "blob", "object")
+
+
+def test_storage_that_cannot_be_reached_counts_for_every_host_that_leads_there(ground: Ground) -> None:
+    far = Unreachable("cdn.test: no connection", outcome="connect-timeout", behind=STORAGE)
+    ground.fail(Interrupted("cut", outcome="truncated", behind=STORAGE), host=OTHER_HOST)
+    ground.fail(far)
+    for host in (HOST, OTHER_HOST):
+        assert ground.standing(host=host, repository="any/other") is Standing.OPEN
+        assert ground.standing(host=host, kind="manifest") is Standing.READY
+    ground.health.reached(OTHER_HOST, "blob")
+    assert ground.standing() is Standing.READY
+
+
+def test_a_limit_of_the_storage_is_not_the_hosts(ground: Ground) -> None:
+    ground.fail(
+        RateLimited("429", outcome="rate-limited", status=429, retry_after_seconds=60, behind=STORAGE)
+    )
+    assert ground.standing(repository="any/other") is Standing.OPEN
+    assert ground.standing(kind="manifest") is Standing.READY
+
+
+def test_refusals_of_the_storage_are_none_of_the_hosts(ground: Ground) -> None:
+    for _ in range(REFUSALS_MAX):
+        ground.fail(refused_by_storage())
+    ground.clock.advance(REST_SECONDS_MAX)
+    assert ground.standing(repository="any/other") is Standing.READY
+
+
+def test_silence_puts_a_host_behind_in_every_repository_but_for_that_kind_alone(ground: Ground) -> None:
+    ground.fail(SILENT)
+    assert ground.standing(repository="any/other") is Standing.DEMOTED
+    assert ground.standing(kind="manifest", repository="any/other") is Standing.READY
+    ground.health.reached(HOST, "blob")
+    assert ground.standing(repository="any/other") is Standing.READY
+
+
+def test_many_requests_that_are_beaten_at_one_time_count_as_one(ground: Ground) -> None:
+    for _ in range(8):
+        ground.health.beaten(HOST, "blob", Attempt(HOST.name, "beaten", 5.0))
+    assert ground.standing() is Standing.DEMOTED
+    ground.clock.advance(REST_SECONDS)
+    assert ground.standing() is Standing.READY
+
+
+def test_no_other_failure_shortens_the_time_that_a_host_named(ground: Ground) -> None:
+    ground.fail(LIMITED)
+    ground.fail(REFUSED)
+    ground.clock.advance(599)
+    verdict = ground.health.judge(HOST, REPOSITORY, "blob", "object")
+    assert verdict.standing is Standing.OPEN
+    assert verdict.last is not None
+    assert verdict.last.outcome == "rate-limited"
+
+
+def test_the_probe_after_a_rate_limit_ends_it(ground: Ground) -> None:
+    ground.fail(LIMITED)
+    ground.clock.advance(600)
+    ground.health.begin(HOST, REPOSITORY, "blob")
+    assert ground.standing() is Standing.OPEN
+    ground.health.reached(HOST, "blob")
+    assert ground.standing() is Standing.READY
+
+
+def test_a_probe_that_told_nothing_leaves_the_place_to_the_next(ground: Ground) -> None:
+    ground.fail(BROKEN, times=3)
+    ground.clock.advance(REST_SECONDS_MAX)
+    ground.health.begin(HOST, REPOSITORY, "blob")
+    ground.health.excuse(HOST, REPOSITORY, "blob")
+    assert ground.standing() is Standing.READY
+    ground.fail(BROKEN)
+    ground.health.excuse(HOST, REPOSITORY, "blob")
+    assert ground.standing() is Standing.OPEN, "only a probe can be excused"
+
+
+def test_what_was_used_the_longest_time_ago_is_forgotten(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sampan.upstream.health.REMEMBERED_MAX", 3)
+    ground.health.strike(HOST)
+    for number in range(10):
+        ground.health.measured(Host.from_url(f"https://r{number}.test"), 1000, 1.0)
+        ground.health.verified(HOST, 1000, 1.0)
+    assert ground.standing() is Standing.STRUCK
+    assert len(ground.health.states()) == 3
