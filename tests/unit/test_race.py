@@ -23,8 +23,10 @@ from sampan.errors import (
 from sampan.mirror.patience import Patience
 from sampan.mirror.race import Race, Won
 from sampan.mirror.route import Question, plan_route
-from sampan.upstream.health import Health
+from sampan.testing import ManualClock
+from sampan.upstream.health import BREAKER_FAILURES, UNAVAILABLE_SECONDS, Health
 from sampan.upstream.host import Host
+from sampan.upstream.limits import WAITING
 
 A = Host.from_url("https://a.test")
 B = Host.from_url("https://b.test")
@@ -39,7 +41,8 @@ REFUSED = Unreachable("refused", outcome="refused")
 
 @dataclass
 class Scene:
-    """Hosts that answer as told: a text, an error, or "silence" and "deaf" (never even connected)."""
+    """Hosts that answer as told: a text, an error, "silence", "deaf" (never even connected), or "full"
+    (all our connections to it are in use)."""
 
     answers: dict[Host, list[str | HostError]]
     asked: list[str] = field(default_factory=list)
@@ -50,7 +53,9 @@ class Scene:
     async def ask(self, host: Host, connected: Callable[[], None]) -> str:
         self.asked.append(host.name)
         answer = self.answers[host].pop(0)
-        if answer == "deaf":
+        if answer == "full" and (tell := WAITING.get()) is not None:
+            tell(True)
+        if answer in ("deaf", "full"):
             await asyncio.Event().wait()
         connected()
         if answer == "silence":
@@ -200,3 +205,88 @@ async def test_with_no_eligible_host_it_fails_at_once() -> None:
         await Scene({}).run()
     assert caught.value.attempts == ()
     assert "no host may be asked" in caught.value.message
+
+
+def rested(hosts: list[Host]) -> Health:
+    """The memory of hosts that failed so often that they are not asked, some seconds ago."""
+    clock = ManualClock()
+    health = Health(clock)
+    for host in hosts:
+        for _ in range(BREAKER_FAILURES):
+            attempt = Attempt(host.name, BROKEN.outcome, 0.1)
+            health.fail(host, QUESTION.repository, "manifest", "3", BROKEN, attempt)
+    clock.advance(UNAVAILABLE_SECONDS)
+    return health
+
+
+async def test_hosts_that_rest_are_asked_when_the_others_have_failed() -> None:
+    scene = Scene({A: ["yes"], B: [MISSING], C: [REFUSED]}, health=rested([A]))
+    won = await scene.run(Patience())
+    assert won.host == A
+    assert scene.asked == ["b.test", "c.test", "a.test"]
+
+
+async def test_a_denial_of_the_last_resort_completes_a_not_found() -> None:
+    scene = Scene({A: [MISSING], B: [DENIED]}, health=rested([A]))
+    with pytest.raises(NotFound) as caught:
+        await scene.run()
+    assert [(a.host, a.outcome) for a in caught.value.attempts] == [
+        ("b.test", "denied"),
+        ("a.test", "missing"),
+    ]
+
+
+async def test_a_last_resort_that_fails_is_not_asked_again() -> None:
+    scene = Scene({A: [BROKEN], B: [MISSING]}, health=rested([A]))
+    with pytest.raises(AllHostsFailed) as caught:
+        await scene.run()
+    assert caught.value.status == 503
+    assert scene.asked == ["b.test", "a.test"]
+
+
+async def test_a_refusal_of_the_storage_behind_a_host_is_no_denial() -> None:
+    behind = Denied("403", outcome="denied", status=403, behind="cdn.test")
+    with pytest.raises(AllHostsFailed) as caught:
+        await Scene({A: [behind], B: [MISSING]}).run()
+    assert caught.value.status == 503
+    gone = Missing("404", outcome="missing", status=404, behind="cdn.test")
+    with pytest.raises(NotFound):
+        await Scene({A: [gone], B: [MISSING]}).run()
+
+
+async def test_a_host_that_we_have_no_connection_left_for_is_overtaken_without_blame() -> None:
+    scene = Scene({A: ["full", "yes"], B: ["yes", "yes"]})
+    assert (await scene.run()).host == B
+    assert scene.noted == []
+    assert (await scene.run()).host == A
+
+
+async def test_waiting_for_our_own_connections_has_an_end_and_is_not_held_against_the_host() -> None:
+    scene = Scene({A: ["full"], B: ["full"]})
+    patience = Patience(connect_seconds=0.01, budget_seconds=0.02, turn_seconds=0.03)
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(AllHostsFailed) as caught:
+        await scene.run(patience)
+    assert asyncio.get_running_loop().time() - began >= 0.05
+    assert [a.outcome for a in caught.value.attempts] == ["busy", "busy"]
+    assert (caught.value.status, scene.noted) == (503, [])
+
+
+async def test_who_was_asked_a_moment_before_the_winner_does_not_lose_its_place() -> None:
+    scene = Scene({A: ["silence"], B: ["silence"], C: ["yes"]})
+    await scene.run(Patience(connect_seconds=0.02, manifest_seconds=0.05))
+    assert [a.host for a in scene.noted] == ["a.test"]
+
+
+async def test_an_answer_that_says_nothing_changes_nothing_that_is_remembered() -> None:
+    scene = Scene({A: ["nothing"]}, health=rested([A]))
+
+    async def ask(host: Host, connected: Callable[[], None]) -> None:
+        return None
+
+    before = scene.health.states()
+    race: Race[None] = Race(
+        QUESTION, ask, health=scene.health, clock=SystemClock(), noted=scene.noted.append, patience=QUICK
+    )
+    await race.run(plan_route([A], QUESTION, scene.health))
+    assert scene.health.states() == before

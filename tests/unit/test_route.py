@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from sampan.errors import Attempt, Denied, HostError, ServerFault, TimedOut, WrongContent
+from sampan.errors import (
+    Attempt,
+    Denied,
+    HostError,
+    RateLimited,
+    ServerFault,
+    TimedOut,
+    Unreachable,
+    WrongContent,
+)
 from sampan.mirror.route import Question, plan_route
 from sampan.oci import Digest
 from sampan.testing import ManualClock
@@ -78,3 +87,30 @@ def test_a_question_prints_as_the_reference_it_is_about() -> None:
     assert str(TAG) == "docker.io/library/alpine:3"
     assert str(BLOB) == f"docker.io/library/alpine@{DIGEST}"
     assert str(Question("docker.io", "a/b", "tags", "")) == "tags of docker.io/a/b"
+
+
+def test_hosts_that_rest_are_the_last_resort_once_their_failure_is_some_seconds_old() -> None:
+    clock = ManualClock()
+    health = Health(clock)
+    failing(health, A, BROKEN, times=3)
+    assert plan_route([A, B], BLOB, health).last_resort == ()
+    clock.advance(UNAVAILABLE_SECONDS)
+    route = plan_route([A, B], BLOB, health)
+    assert (route.hosts, route.last_resort) == ((B,), (A,))
+    assert route.undecided == {"a.test"}
+
+
+def test_a_host_that_named_its_time_is_no_last_resort() -> None:
+    clock = ManualClock()
+    health = Health(clock)
+    failing(health, A, RateLimited("429", outcome="rate-limited", status=429, retry_after_seconds=60))
+    clock.advance(UNAVAILABLE_SECONDS)
+    assert plan_route([A, B], BLOB, health).last_resort == ()
+
+
+def test_what_rests_is_told_by_the_name_of_the_host_that_was_to_be_asked() -> None:
+    health = Health(ManualClock())
+    same_machine = Host.from_url("https://a.test/prefix")
+    failing(health, A, Unreachable("refused", outcome="refused"), times=3)
+    (attempt,) = plan_route([same_machine], BLOB, health).resting
+    assert (attempt.host, attempt.outcome) == ("a.test/prefix", "refused")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from sampan.clock import Clock
@@ -65,29 +66,35 @@ class Asking:
         *,
         hosts: Sequence[Host] | None = None,
     ) -> Won[Answer]:
-        """The first good answer. Raises AllHostsFailed or NotFound."""
+        """The first good answer. Raises AllHostsFailed or NotFound. A short rate limit of all hosts is
+        waited for, if the budget has room for the wait and for as long an attempt as the first."""
+        began, budget_seconds = self.clock.monotonic(), self.patience.budget_seconds
         try:
-            return await self._race(question, ask, hosts)
+            return await self._race(question, ask, hosts, budget_seconds)
         except AllHostsFailed as error:
+            took = self.clock.monotonic() - began
             wait = error.retry_after_seconds
             if error.status != 429 or wait is None or wait > self.patience.rate_limit_seconds:
                 raise
-            await asyncio.sleep(wait)
-            return await self._race(question, ask, hosts)
+            if took + wait + took > budget_seconds:
+                raise
+        await asyncio.sleep(wait)
+        return await self._race(question, ask, hosts, budget_seconds - took - wait)
 
     async def _race(
         self,
         question: Question,
         ask: Callable[[Host, Callable[[], None]], Coroutine[Any, Any, Answer]],
         hosts: Sequence[Host] | None,
+        budget_seconds: float,
     ) -> Won[Answer]:
-        route = plan_route(
-            hosts if hosts is not None else self.hosts(question.registry), question, self.health
-        )
+        asked = hosts if hosts is not None else self.hosts(question.registry)
+        route = plan_route(asked, question, self.health)
         noted = self.noted(question)
-        race = Race(question, ask, health=self.health, clock=self.clock, noted=noted, patience=self.patience)
+        patience = replace(self.patience, budget_seconds=budget_seconds)
+        race = Race(question, ask, health=self.health, clock=self.clock, noted=noted, patience=patience)
         won = await race.run(route)
-        self.health.succeed(won.host, question.repository, question.kind)
-        seconds = self.clock.monotonic() - won.asked_at
-        noted(Attempt(won.host.name, "ok", seconds, 200))
+        if won.answer is not None:  # None: the host was not asked, or has not said
+            self.health.succeed(won.host, question.repository, question.kind)
+            noted(Attempt(won.host.name, "ok", self.clock.monotonic() - won.asked_at, 200))
         return won

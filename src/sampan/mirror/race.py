@@ -1,8 +1,9 @@
 """Asking hosts one after another, without waiting for the slow ones: one question, one answer.
 
 The next host is asked as soon as the last one failed, has not connected, or has not answered in the
-time that is usual. The first answer wins and the others are let go. The one guarantee: it ends, with
-an answer or with :class:`~sampan.errors.AllHostsFailed` naming every attempt, within the budget.
+time that is usual; when all have failed, those that rest. The first answer wins and the others are let
+go. The one guarantee: it ends, with an answer or with :class:`~sampan.errors.AllHostsFailed` naming
+every attempt, within the budget, in which waiting for our own limit on connections does not count.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from sampan.errors import (
     TimedOut,
     Unreachable,
 )
-from sampan.mirror.patience import Patience
+from sampan.mirror.patience import Budget, Patience
 from sampan.mirror.route import Question, Route
 from sampan.upstream.health import Health
 from sampan.upstream.host import Host
+from sampan.upstream.limits import WAITING
 
 RETRIED = (Unreachable, Interrupted, ServerFault, TimedOut)  # what a lone host is asked again after
 
@@ -36,14 +38,30 @@ Drop = Callable[[Answer], Awaitable[None]]
 Noted = Callable[[Attempt], None]
 
 
-@dataclass(slots=True)
 class _Try(Generic[Answer]):
-    """One host being asked."""
+    """One host being asked. ``asked_at``: since when; while it ``waits`` for one of our own connections
+    it is not asked yet. ``changed`` is set when either is news."""
 
-    host: Host
-    started_at: float
-    task: asyncio.Task[Answer]
-    connected: asyncio.Event
+    def __init__(self, host: Host, ask: Ask[Answer], clock: Clock, changed: asyncio.Event) -> None:
+        self.host = host
+        self.asked_at = clock.monotonic()
+        self.connected = self.waits = False
+        self._clock = clock
+        self._changed = changed
+        self.task: asyncio.Task[Answer] = asyncio.create_task(self._run(ask))
+
+    async def _run(self, ask: Ask[Answer]) -> Answer:
+        WAITING.set(self._wait)
+        return await ask(self.host, self._connect)
+
+    def _connect(self) -> None:
+        self.connected = True
+        self._changed.set()
+
+    def _wait(self, waits: bool) -> None:
+        self.waits = waits
+        self.asked_at = self._clock.monotonic()
+        self._changed.set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,38 +97,40 @@ class Race(Generic[Answer]):
         self._drop = drop
         self._attempts: list[Attempt] = []
         self._errors: list[HostError] = []
+        self._due: list[Host] = []
         self._running: list[_Try[Answer]] = []
+        self._changed = asyncio.Event()
 
     async def run(self, route: Route) -> Won[Answer]:
         """Raises AllHostsFailed, or NotFound when every host that may be asked denies it."""
-        deadline = self._clock.monotonic() + self._patience.budget_seconds
-        waiting = list(route.hosts)
+        budget = Budget(self._clock, self._patience)
+        self._due = list(route.hosts)
         winner: Won[Answer] | None = None
         another = True
         try:
-            while winner is None and (self._running or waiting) and self._clock.monotonic() < deadline:
-                if waiting and another:
-                    self._start(waiting.pop(0))
-                failed, winner = await self._next_outcome(deadline, others_wait=bool(waiting))
+            while winner is None and (self._running or self._due) and self._left_seconds(budget) > 0:
+                if self._due and another:
+                    self._start(self._due.pop(0))
+                failed, winner = await self._next_outcome(self._left_seconds(budget))
                 another = failed or not self._running or self._hedge_seconds() <= 0
-                if failed and not waiting and not self._running and self._lone_and_worth_another(route):
-                    waiting.append(route.hosts[0])
+                if winner is None and not (self._due or self._running):
+                    self._due = self._further(route)
         finally:
-            await self._let_go(winner, expired=self._clock.monotonic() >= deadline)
+            await self._let_go(winner, expired=self._left_seconds(budget) <= 0)
         if winner is None:
             raise self._failure(route)
         return winner
 
+    def _left_seconds(self, budget: Budget) -> float:
+        return budget.left_seconds(turn_only=bool(self._running) and all(one.waits for one in self._running))
+
     def _start(self, host: Host) -> None:
         self._health.begin(host, self._question.repository, self._question.kind)
-        connected = asyncio.Event()
-        task = asyncio.create_task(self._ask(host, connected.set))
-        self._running.append(_Try(host, self._clock.monotonic(), task, connected))
+        self._running.append(_Try(host, self._ask, self._clock, self._changed))
 
-    async def _next_outcome(self, deadline: float, *, others_wait: bool) -> tuple[bool, Won[Answer] | None]:
+    async def _next_outcome(self, seconds: float) -> tuple[bool, Won[Answer] | None]:
         """Wait until a try ends or another host is due: (whether one failed, the winner)."""
-        seconds = deadline - self._clock.monotonic()
-        if others_wait:
+        if self._due:
             seconds = min(seconds, self._hedge_seconds())
         failed = False
         for one in await self._wait(max(seconds, 0.0)):
@@ -121,30 +141,39 @@ class Race(Generic[Answer]):
         return failed, None
 
     async def _wait(self, seconds: float) -> list[_Try[Answer]]:
-        """The tries that ended within ``seconds``; also returns when the newest one connects, for
-        it then has longer to answer."""
-        connected = self._running[-1].connected
-        connects = None if connected.is_set() else asyncio.create_task(connected.wait())
+        """The tries that ended within ``seconds``; also returns when one connects, for it then has longer
+        to answer, and when one begins or ends to wait for its turn."""
+        self._changed.clear()
+        changes = asyncio.create_task(self._changed.wait())
         waits: list[asyncio.Future[Any]] = [one.task for one in self._running]
         try:
-            await asyncio.wait(
-                waits + ([connects] if connects else []),
-                timeout=seconds,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+            await asyncio.wait([*waits, changes], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            if connects is not None and not connects.done():
-                connects.cancel()
-                await asyncio.wait([connects])
+            if not changes.done():
+                changes.cancel()
+                await asyncio.wait([changes])
         return [one for one in self._running if one.task.done()]
 
+    def _usual_seconds(self, one: _Try[Answer]) -> float:
+        """In which it should have come as far as the next step."""
+        if one.connected and not one.waits:
+            return self._patience.answer_seconds(self._question.kind)
+        return self._patience.connect_seconds
+
     def _hedge_seconds(self) -> float:
-        """Until the next host is asked beside the newest one."""
+        """Until the next host is asked beside the newest one. The more keep us waiting the sooner:
+        however many there are, the last one's turn comes within twice the usual time."""
         newest = self._running[-1]
-        usual = self._patience.connect_seconds
-        if newest.connected.is_set():
-            usual = self._patience.answer_seconds(self._question.kind)
-        return newest.started_at + usual - self._clock.monotonic()
+        usual = self._usual_seconds(newest) * 0.5 ** (len(self._running) - 1)
+        return newest.asked_at + usual - self._clock.monotonic()
+
+    def _further(self, route: Route) -> list[Host]:
+        """Whom to ask when all have failed: those that rest; else a lone host once more, for there is
+        nobody else to ask."""
+        if len(self._attempts) != len(route.hosts):
+            return []  # they were asked already
+        lone = len(route.hosts) == 1 and isinstance(self._errors[-1], RETRIED)
+        return list(route.last_resort or (route.hosts if lone else ()))
 
     def _settle(self, one: _Try[Answer]) -> Won[Answer] | None:
         try:
@@ -152,24 +181,27 @@ class Race(Generic[Answer]):
         except HostError as error:
             self._failed(one, error)
             return None
-        self._health.reached(one.host)
-        return Won(answer, one.host, one.started_at, tuple(self._attempts))
+        if answer is None:  # the host was not asked, or has not said
+            self._excuse(one)
+        else:
+            self._health.reached(one.host, self._question.kind)
+        return Won(answer, one.host, one.asked_at, tuple(self._attempts))
 
     def _failed(self, one: _Try[Answer], error: HostError) -> None:
-        seconds = self._clock.monotonic() - one.started_at
-        attempt = Attempt(one.host.name, error.outcome, seconds, error.status, detail=error.message)
-        self._errors.append(error)
-        self._attempts.append(attempt)
+        attempt = self._attempted(one, error)
         self._noted(attempt)
         question = self._question
         self._health.fail(one.host, question.repository, question.kind, str(question.object), error, attempt)
 
-    def _lone_and_worth_another(self, route: Route) -> bool:
-        """A lone host is tried once more: there is nobody else to ask."""
-        return len(route.hosts) == 1 == len(self._attempts) and isinstance(self._errors[-1], RETRIED)
+    def _attempted(self, one: _Try[Answer], error: HostError) -> Attempt:
+        seconds = self._clock.monotonic() - one.asked_at
+        attempt = Attempt(one.host.name, error.outcome, seconds, error.status, detail=error.message)
+        self._errors.append(error)
+        self._attempts.append(attempt)
+        return attempt
 
     async def _let_go(self, winner: Won[Answer] | None, *, expired: bool) -> None:
-        """Cancel whoever still runs. Who was asked before the winner loses its place; when the
+        """Cancel whoever still runs. Who was asked well before the winner loses its place; when the
         budget is spent, those that still ran are why."""
         running, self._running = self._running, []
         for one in running:
@@ -179,22 +211,40 @@ class Race(Generic[Answer]):
             if not one.task.cancelled() and one.task.exception() is None:
                 if self._drop is not None:
                     await self._drop(one.task.result())
-            elif expired and winner is None:
+            elif one.waits:
+                self._not_asked(one, expired=expired and winner is None)
+            elif winner is None and expired:
                 self._failed(one, TimedOut(f"{one.host.name} did not answer", outcome="first-byte-timeout"))
-            elif winner is not None and one.started_at < winner.asked_at:
+            elif winner is not None and self._is_beaten(one, winner):
                 self._beaten(one)
+            else:
+                self._excuse(one)
+
+    def _excuse(self, one: _Try[Answer]) -> None:
+        self._health.excuse(one.host, self._question.repository, self._question.kind)
+
+    def _not_asked(self, one: _Try[Answer], *, expired: bool) -> None:
+        """It still waited for one of our own connections: no fault of the host's, and no denial."""
+        self._excuse(one)
+        if expired:
+            busy = f"{one.host.name}: all connections that it may be asked by are in use"
+            self._attempted(one, HostError(busy, outcome="busy"))
+
+    def _is_beaten(self, one: _Try[Answer], winner: Won[Answer]) -> bool:
+        """Not by the one that was asked a moment later, but by its own slowness."""
+        waited = self._clock.monotonic() - one.asked_at
+        return one.asked_at < winner.asked_at and waited >= self._usual_seconds(one)
 
     def _beaten(self, one: _Try[Answer]) -> None:
-        attempt = Attempt(one.host.name, "beaten", self._clock.monotonic() - one.started_at)
+        attempt = Attempt(one.host.name, "beaten", self._clock.monotonic() - one.asked_at)
         self._noted(attempt)
-        self._health.beaten(one.host, self._question.repository, self._question.kind, attempt)
+        self._health.beaten(one.host, self._question.kind, attempt)
 
     def _failure(self, route: Route) -> AllHostsFailed:
-        attempts = (*self._attempts, *route.resting)
-        all_deny = (
-            bool(attempts) and all(e.denial for e in self._errors) and (route.denied or not route.resting)
-        )
-        if all_deny:
+        asked = {attempt.host for attempt in self._attempts}
+        attempts = (*self._attempts, *(last for last in route.resting if last.host not in asked))
+        undecided = self._due or route.undecided - asked
+        if attempts and not undecided and all(error.denies for error in self._errors):
             return NotFound(str(self._question), attempts)
         told = (*(error.retry_after_seconds for error in self._errors), route.rest_seconds)
         waits = [seconds for seconds in told if seconds is not None]

@@ -7,7 +7,7 @@ repositories, its capabilities). It makes no request and forgets nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sampan.errors import Attempt
 from sampan.oci import Digest
@@ -26,8 +26,9 @@ class Question:
 
     @property
     def capability(self) -> str:
-        """Content by digest needs ``pull``; what a tag means, and which there are, is ``resolve``."""
-        return "pull" if isinstance(self.object, Digest) else "resolve"
+        """Content by digest can be checked and needs ``pull``; what a tag means, which there are, and
+        what refers to an image cannot: ``resolve``."""
+        return "pull" if isinstance(self.object, Digest) and self.kind in ("manifest", "blob") else "resolve"
 
     def __str__(self) -> str:
         name = f"{self.registry}/{self.repository}"
@@ -38,13 +39,21 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """``hosts``: whom to ask, in this order. ``resting``: those not asked, as remembered; ``denied``:
-    whether every one of those has denied it; ``rest_seconds``: until the first of the others is asked."""
+    """``hosts``: whom to ask, in this order; ``last_resort``: whom when none of those could serve it.
+    ``resting``: what is remembered of the hosts that are not in ``hosts``, an attempt each; ``undecided``:
+    the names of those of them that have denied nothing; ``rest_seconds``: until the first of these is
+    asked as usual."""
 
     hosts: tuple[Host, ...]
     resting: tuple[Attempt, ...]
-    denied: bool
+    undecided: frozenset[str] = frozenset()
     rest_seconds: float | None = None
+    last_resort: tuple[Host, ...] = ()
+
+    @property
+    def denied(self) -> bool:
+        """Whether every resting host, and there are some, has denied it."""
+        return bool(self.resting) and not self.undecided
 
 
 def eligible(hosts: Iterable[Host], question: Question) -> list[Host]:
@@ -57,23 +66,30 @@ def eligible(hosts: Iterable[Host], question: Question) -> list[Host]:
 
 
 def plan_route(hosts: Iterable[Host], question: Question, health: Health) -> Route:
-    """Order by health; ties keep the configured order. When nobody is well, those whose last
-    failure is a few seconds old are tried again rather than nobody."""
+    """Order by health; ties keep the configured order. When nobody is well, or those cannot serve it,
+    the ones whose last failure is a few seconds old are tried again rather than nobody."""
     ranked: list[tuple[Standing, int, Host]] = []
     resting: list[Attempt] = []
     again: list[Host] = []
-    rests: list[float] = []
+    rests: dict[str, float] = {}
     for position, host in enumerate(eligible(hosts, question)):
         verdict = health.judge(host, question.repository, question.kind, str(question.object))
         if verdict.standing < Standing.OPEN:
             ranked.append((verdict.standing, position, host))
             continue
         if verdict.standing is Standing.OPEN:
-            rests.append(verdict.rest_seconds)
-            if health.may_ask_anyway(host, question.repository, question.kind):
+            rests[host.name] = verdict.rest_seconds
+            if health.may_ask_anyway(host, question.repository, question.kind, str(question.object)):
                 again.append(host)
         if verdict.last is not None:
-            resting.append(verdict.last)
+            # It may have been another host on the same machine that failed.
+            resting.append(replace(verdict.last, host=host.name))
     ranked.sort(key=lambda row: row[:2])
-    hosts = tuple(host for _, _, host in ranked) or tuple(again)
-    return Route(hosts, tuple(resting), bool(resting) and not rests, min(rests, default=None))
+    well = tuple(host for _, _, host in ranked)
+    return Route(
+        hosts=well or tuple(again),
+        resting=tuple(resting),
+        undecided=frozenset(rests),
+        rest_seconds=min(rests.values(), default=None),
+        last_resort=tuple(again) if well else (),
+    )
