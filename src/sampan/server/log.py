@@ -75,7 +75,8 @@ class PullLog:
 
     def _new(self, client: str, user: str, agent: str, target: Target) -> Pull:
         named = str(target.object or "")
-        name = f"{target.registry}/{target.repository}{'@' if ':' in named else ':'}{named}"
+        mark = "" if not named else "@" if ":" in named else ":"
+        name = f"{target.registry}/{target.repository}{mark}{named}"
         now = self._clock.monotonic()
         return Pull(
             client, printable(user, characters_max=60), printable(agent, characters_max=80), name, now, now
@@ -146,7 +147,8 @@ class PullLog:
             "suppressed": more,
         }
         shown = error.replace("\n", "; ")
-        text = f"{fields['method']} {fields['path']} from {client}: {status}, {shown}"
+        asked = f"{fields['method']} {fields['path']}" if method else "a malformed request"
+        text = f"{asked} from {client}: {status}, {shown}"
         _requests.warning("%s%s", text, f" ({more} more not shown)" if more else "", extra={"fields": fields})
 
     def _write(self, pull: Pull) -> None:

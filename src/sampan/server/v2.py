@@ -199,7 +199,7 @@ def _loop(*, is_head: bool) -> Answer:
         508,
         "UNAVAILABLE",
         "this request came from this very mirror: one of its mirrors leads back to it",
-        detail={"hint": "sampan mirrors list shows which"},
+        detail={"hint": "look for this mirror's own address among the mirrors in sampan.toml"},
         is_head=is_head,
     )
 
