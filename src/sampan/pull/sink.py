@@ -6,44 +6,73 @@ content. The sinks themselves are in :mod:`sampan.pull.sinks`.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Protocol
 
 from sampan.errors import InvalidReference, StoreError, UsageError, printable
 from sampan.oci.digest import Digest
-from sampan.oci.manifest import MANIFEST_BYTES_MAX, Descriptor
+from sampan.oci.manifest import Descriptor
 from sampan.oci.reference import Reference
 from sampan.pull.closure import Wanted
 from sampan.store.content import OpenBlob, Store
 
-CONFIG_BYTES_MAX = 16 * 1024 * 1024  # of a manifest or a config in memory; configs of real images: 100 KiB
+SMALL_BYTES_MAX = 16 * 1024 * 1024  # of a manifest or a config in memory; configs of real images: 100 KiB
 DEFAULT_NAMESPACE = "k8s.io"  # where a kubelet looks
 _NAMESPACE = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")  # containerd's own rule for identifiers
 _NAMESPACE_CHARACTERS_MAX = 76
 
 
 class Content:
-    """The verified content that a sink takes from. Every method blocks; call ``read`` in a thread."""
+    """The verified content that a sink takes from. Every method blocks; call ``read`` in a thread.
+
+    What it was given to :meth:`hold` it has open, so that no sweep, of another process either, can take
+    it away before the sink has it.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._held: dict[Digest, OpenBlob] = {}
+
+    def hold(self, digest: Digest) -> None:
+        """Keep it until :meth:`close`. Raises StoreError when the store does not have it."""
+        if digest not in self._held:
+            self._held[digest] = self._from_store(digest)
 
     def open(self, digest: Digest) -> OpenBlob:
-        """A manifest or blob, held while it is open. Raises StoreError when it has vanished meanwhile."""
-        blob = self._store.open(digest)
-        if blob is None:
-            raise _vanished(digest)
-        return blob
+        """A manifest or blob, at its beginning. Raises StoreError when it has vanished meanwhile."""
+        held = self._held.get(digest)
+        if held is None:
+            return self._from_store(digest)
+        # Not a dup(): that would share the position with all others who read it.
+        file = FileIO(os.open(f"/proc/self/fd/{held.file.fileno()}", os.O_RDONLY | os.O_CLOEXEC), "r")
+        return OpenBlob(digest, file, held.size, lambda _: None)
 
     def read(self, digest: Digest) -> bytes:
         """All of a manifest or config, hashed again. Raises StoreError when it vanished or was damaged."""
-        data = self._store.read(digest, size_max=max(CONFIG_BYTES_MAX, MANIFEST_BYTES_MAX))
-        if data is None:
-            raise _vanished(digest)
+        with self.open(digest) as blob:
+            data = blob.file.read(SMALL_BYTES_MAX + 1)
+        if len(data) > SMALL_BYTES_MAX or Digest.of(data, digest.algorithm) != digest:
+            raise StoreError(f"{digest} is damaged in the store, or no manifest or config at all")
         return data
+
+    def close(self) -> None:
+        """Let go of what is held; may be used again."""
+        for blob in self._held.values():
+            blob.close()
+        self._held.clear()
+
+    def _from_store(self, digest: Digest) -> OpenBlob:
+        blob = self._store.open(digest)
+        if blob is None:
+            raise StoreError(
+                f"{digest} vanished from the store", hint="pull again: only what is missing is fetched"
+            )
+        return blob
 
 
 class Sink(Protocol):
@@ -138,7 +167,3 @@ def _target(text: str) -> Reference:
 
 def _forms() -> str:
     return "there are: " + ", ".join(FORMS.values())
-
-
-def _vanished(digest: Digest) -> StoreError:
-    return StoreError(f"{digest} vanished from the store", hint="pull again: only what is missing is fetched")
