@@ -18,6 +18,8 @@ from sampan.errors import UsageError
 # In the order of the help: name, which is also the module's, and what the list of commands says.
 COMMANDS = {
     "serve": "Run the mirror, until SIGTERM; SIGHUP reloads the configuration.",
+    "lock": "Write down what tags mean, as several hosts agree, and check that it still holds.",
+    "pull": "Pull whole images from whichever hosts have them, and never from zero again.",
     "demo": "Show on loopback, in seconds, what the mirror does.",
 }
 

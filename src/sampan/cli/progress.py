@@ -1,0 +1,218 @@
+"""What a pull shows while it runs: moving bars on a terminal, plain lines elsewhere, events for scripts.
+
+Guarantees that standard output carries data alone (digests, or JSON) and that all talk goes to standard
+error; and that the library which draws bars is imported only when there is a terminal to draw on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Protocol
+
+import click
+
+from sampan.cli.tally import size_text
+from sampan.errors import printable
+from sampan.oci.digest import Digest
+from sampan.pull.events import (
+    BlobDone,
+    BlobProgress,
+    BlobStarted,
+    Event,
+    Failed,
+    ImageDone,
+    Resolved,
+    Started,
+    as_json,
+)
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+DIGITS = 12  # of a digest: enough to tell the blobs of an image apart
+SILENCE_SECONDS = 15.0  # without a terminal: a word about a long blob so often, for logs and their time-outs
+
+
+class Display(Protocol):
+    """A listener that is shown for as long as the pull runs."""
+
+    def __call__(self, event: Event) -> None: ...
+
+    def shown(self) -> AbstractContextManager[object]:
+        """What must be entered for it to be seen."""
+
+
+def display(*, as_events: bool, quiet: bool, terminal: bool) -> Display:
+    """The one that fits: ``terminal`` tells whether standard error is one that can move its cursor."""
+    if as_events:
+        return Events()
+    if quiet:
+        return Quiet()
+    return Bars() if terminal else Lines()
+
+
+class Events:
+    """One event a line on standard output, as docs/pull.md describes them."""
+
+    def __call__(self, event: Event) -> None:
+        click.echo(as_json(event))
+
+    def shown(self) -> AbstractContextManager[object]:
+        return nullcontext()
+
+
+class Quiet:
+    """The digest of each image that is done, on standard output; nothing else."""
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, ImageDone):
+            click.echo(str(event.digest))
+
+    def shown(self) -> AbstractContextManager[object]:
+        return nullcontext()
+
+
+class Lines:
+    """A line for each thing that happened, as a log keeps it. ``now``: seconds that only grow."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._spoken: dict[Digest, float] = {}
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Started():
+                _say(f"pulling into {event.sink}")
+            case Resolved():
+                _say(resolved_text(event))
+            case BlobStarted():
+                self._spoken[event.digest] = self._now()
+                _say(f"  {short(event.digest)} {size_text(event.size)}")
+            case BlobProgress() if self._now() - self._spoken.get(event.digest, 0.0) >= SILENCE_SECONDS:
+                self._spoken[event.digest] = self._now()
+                _say(f"  {short(event.digest)} {progress_text(event)}")
+            case BlobDone():
+                _say(f"  {short(event.digest)} {done_text(event)}")
+            case ImageDone():
+                _say(f"{event.reference} is in {event.sink}")
+                click.echo(named_text(event))
+            case Failed():
+                _say(f"{event.reference} could not be pulled")
+
+    def shown(self) -> AbstractContextManager[object]:
+        return nullcontext()
+
+
+class Bars:
+    """A bar for each blob under way; what is done moves up as a line."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
+        self._progress: Progress = Progress(
+            TextColumn("  {task.description}", markup=False),
+            BarColumn(bar_width=30),
+            DownloadColumn(binary_units=True),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[hosts]}", markup=False),
+            console=Console(stderr=True, highlight=False),
+            transient=True,
+            redirect_stdout=False,
+        )
+        self._tasks: dict[Digest, TaskID] = {}
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Started():
+                self._say(f"pulling into {event.sink}")
+            case Resolved():
+                self._say(resolved_text(event))
+            case BlobStarted():
+                self._tasks[event.digest] = self._progress.add_task(
+                    short(event.digest), total=event.size, hosts=""
+                )
+            case BlobProgress() if event.digest in self._tasks:
+                self._progress.update(
+                    self._tasks[event.digest],
+                    completed=event.arrived_bytes,
+                    hosts=printable(", ".join(event.hosts)),
+                )
+            case BlobDone():
+                self._drop(event.digest)
+                self._say(f"  {short(event.digest)} {done_text(event)}")
+            case ImageDone():
+                self._say(f"{event.reference} is in {event.sink}")
+                click.echo(named_text(event))
+            case Failed():
+                for digest in list(self._tasks):
+                    self._drop(digest)
+                self._say(f"{event.reference} could not be pulled")
+
+    def shown(self) -> AbstractContextManager[object]:
+        return self._progress
+
+    def _drop(self, digest: Digest) -> None:
+        if (task := self._tasks.pop(digest, None)) is not None:
+            self._progress.remove_task(task)
+
+    def _say(self, line: str) -> None:
+        self._progress.console.print(line, markup=False, soft_wrap=True)
+
+
+def short(digest: Digest) -> str:
+    """Enough of it for people."""
+    return digest.hex[:DIGITS]
+
+
+def named_text(event: ImageDone) -> str:
+    """The reference with its digest: what pins it."""
+    name = event.reference.partition("@")[0]
+    return f"{name}@{event.digest}"
+
+
+def resolved_text(event: Resolved) -> str:
+    """What a reference was found to mean, and by whom."""
+    platforms = ", ".join(printable(str(platform)) for platform in event.platforms)
+    stale = ", which nobody could confirm just now" if event.stale else ""
+    blobs = f"{event.blobs} blob{'' if event.blobs == 1 else 's'}"
+    made_for = f", {platforms}" if platforms else ""
+    said = f"{event.digest} by {event.source}{stale}"
+    return f"{event.reference}: {said}: {blobs}, {size_text(event.size_bytes)}{made_for}"
+
+
+def progress_text(event: BlobProgress) -> str:
+    """How far a blob is."""
+    hosts = f" from {', '.join(event.hosts)}" if event.hosts else ""
+    return f"{size_text(event.arrived_bytes)} of {size_text(event.size)}{hosts}"
+
+
+def done_text(event: BlobDone) -> str:
+    """Where a blob came from."""
+    size = size_text(event.size)
+    if event.already:
+        return f"{size} already in the {event.already}"
+    parts = [_from(event.hosts, event.size)] if event.hosts else []
+    if event.resumed_bytes:
+        parts.append(f"resumed at {size_text(event.resumed_bytes)}")
+    return f"{size} {', '.join([*parts, f'{event.seconds:.1f} s'])}"
+
+
+def _from(hosts: Mapping[str, int], size_bytes: int) -> str:
+    if len(hosts) == 1 and sum(hosts.values()) == size_bytes:
+        return f"from {next(iter(hosts))}"
+    return "from " + ", ".join(f"{host} ({size_text(count)})" for host, count in hosts.items())
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)

@@ -1,0 +1,218 @@
+"""``sampan pull``: whole images onto this machine, from whichever hosts have them.
+
+It guarantees that every word of the command line is understood before anything is fetched, that standard
+output carries data alone, and that whatever ends it says what is kept and how to go on. The work is done by
+:mod:`sampan.pull`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import click
+
+from sampan.cli.command import Command, Invocation
+from sampan.cli.machine import Machine
+from sampan.cli.progress import Display, display
+from sampan.cli.report import INTERRUPTED, report
+from sampan.cli.tally import Tally
+from sampan.config import Config
+from sampan.config.build import Lasting, build
+from sampan.errors import InvalidReference, UsageError, printable
+from sampan.oci import Platform, Reference
+from sampan.pull.detect import detect_sink, platform_of_machine
+from sampan.pull.events import Event
+from sampan.pull.service import Report, pull
+from sampan.pull.sink import SinkSpec, parse_sink
+from sampan.pull.sinks import MODULES, SinkSetting, forms, open_sink
+
+STDIN = "-"
+REFERENCES_MAX = 10_000  # of one call: a list of everything, not a device that never ends
+LIST_BYTES_MAX = 16 * 1024 * 1024
+TERMINATED = 143  # what shells give for SIGTERM
+ARCHIVES = ("oci-archive", "docker-archive")
+
+_log = logging.getLogger("sampan")
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The command line, understood. ``sink`` None: this machine's; ``platforms`` None: all."""
+
+    references: tuple[Reference, ...]
+    sink: SinkSpec | None
+    platforms: tuple[Platform, ...] | None
+
+
+@click.command(
+    cls=Command,
+    example="sampan pull alpine:3\n"
+    "sampan pull --to oci-archive:images.tar --platform linux/arm64 nginx:1.27 ghcr.io/owner/app:v1\n"
+    "sampan pull --to store --from-file images.txt",
+)
+@click.argument("references", nargs=-1, metavar="[REFERENCE|-]...")
+@click.option(
+    "--from-file",
+    "lists",
+    multiple=True,
+    metavar="LIST",
+    help="Pull what this file lists, one reference a line; - is standard input. # begins a comment.",
+)
+@click.option("--to", "sink", metavar="SINK", help=f"Where the images go: {forms()}.")
+@click.option(
+    "--platform",
+    "platforms",
+    multiple=True,
+    metavar="OS/ARCH[/VARIANT]|all",
+    help="For this platform, and not for this machine's; may be given again.",
+)
+@click.option("--store", metavar="DIR", help="Keep content here; stands above store.path.")
+@click.option("--json", "as_events", is_flag=True, help="Events on standard output, one a line.")
+@click.option("-q", "--quiet", is_flag=True, help="Only the digests on standard output.")
+@click.pass_obj
+def command(
+    invocation: Invocation,
+    references: tuple[str, ...],
+    lists: tuple[str, ...],
+    sink: str | None,
+    platforms: tuple[str, ...],
+    store: str | None,
+    as_events: bool,
+    quiet: bool,
+) -> int:
+    """Pull whole images, resuming what an earlier pull left, and say which host gave what."""
+    asked = _Asked(_references(references, lists), _sink(sink), _platforms(platforms))
+    config = Config.load(invocation.config, store=store)
+    _warn_on_stderr()
+    shown = display(as_events=as_events, quiet=quiet, terminal=_is_terminal(config))
+    kept = f"what has arrived is kept in {config.store.path}: the same command goes on from there"
+    try:
+        reports, tally = asyncio.run(_pull(asked, config, shown))
+    except KeyboardInterrupt:
+        click.echo(f"interrupted: {kept}", err=True)
+        return INTERRUPTED
+    except asyncio.CancelledError:
+        click.echo(f"terminated: {kept}", err=True)
+        return TERMINATED
+    if not quiet and not as_events:
+        for line in tally.lines():
+            click.echo(line, err=True)
+    return _outcome(asked, reports, invocation, kept)
+
+
+async def _pull(asked: _Asked, config: Config, shown: Display) -> tuple[list[Report], Tally]:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    lasting, tally = Lasting.of(config), Tally()
+    try:
+        mirror = build(config, lasting=lasting)
+        try:
+            spec = asked.sink or detect_sink(Machine(), MODULES)
+            sink = open_sink(spec, SinkSetting(lasting.store, environ=config.environ))
+
+            def listen(event: Event) -> None:
+                tally(event)
+                shown(event)
+
+            with shown.shown():
+                reports = await pull(
+                    mirror, asked.references, sink=sink, platforms=asked.platforms, listener=listen
+                )
+            await mirror.tidy()
+        finally:
+            await mirror.close()
+    finally:
+        lasting.close()
+    return reports, tally
+
+
+def _outcome(asked: _Asked, reports: Sequence[Report], invocation: Invocation, kept: str) -> int:
+    """Tell each error; the exit code is the first one's."""
+    failed = [one for one in reports if one.error is not None]
+    codes = [report(one.error, debug=invocation.debug) for one in failed if one.error is not None]
+    if not codes:
+        return 0
+    if len(reports) > 1:
+        click.echo(f"{len(failed)} of {len(reports)} could not be pulled; {kept}", err=True)
+    if asked.sink is not None and asked.sink.kind in ARCHIVES:
+        click.echo(f"{asked.sink.path} was not written: it would not have been whole", err=True)
+    return codes[0]
+
+
+def _references(words: Sequence[str], lists: Sequence[str]) -> tuple[Reference, ...]:
+    """All that were named, each once. Raises UsageError, InvalidReference."""
+    named = [Reference.parse(word) for word in words if word != STDIN]
+    for name in [*lists, *(word for word in words if word == STDIN)]:
+        named += _listed(name)
+        if len(named) > REFERENCES_MAX:
+            raise UsageError(f"more than {REFERENCES_MAX} references", hint="pull them in parts")
+    if not named:
+        raise UsageError("nothing to pull", hint="sampan pull alpine:3, or --from-file LIST")
+    return tuple(dict.fromkeys(named))
+
+
+def _listed(name: str) -> list[Reference]:
+    """The references of a list. Raises UsageError with the line that is wrong."""
+    where = "standard input" if name == STDIN else name
+    try:
+        with click.open_file(name, encoding="utf-8") as file:
+            text = file.read(LIST_BYTES_MAX + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        words = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise UsageError(
+            f"cannot read {printable(where)}: {words}", hint="name a file of references"
+        ) from error
+    if len(text) > LIST_BYTES_MAX:
+        raise UsageError(f"{printable(where)} is too long to be a list of references")
+    found = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        word = line.partition("#")[0].strip()
+        if word:
+            found.append(_reference(word, f"{printable(where)}:{number}"))
+    return found
+
+
+def _reference(word: str, place: str) -> Reference:
+    try:
+        return Reference.parse(word)
+    except InvalidReference as error:
+        raise UsageError(f"{place}: {error.message}", hint=error.hint) from error
+
+
+def _sink(text: str | None) -> SinkSpec | None:
+    if text is None:
+        return None
+    spec = parse_sink(text)
+    if spec.kind not in MODULES:
+        raise UsageError(f"no such sink: {spec.kind}", hint=f"there are: {forms()}")
+    return spec
+
+
+def _platforms(words: Sequence[str]) -> tuple[Platform, ...] | None:
+    if not words:
+        return (platform_of_machine(os.uname().machine),)
+    if "all" in words:
+        if len(words) > 1:
+            raise UsageError("--platform all stands alone", hint="leave the other platforms out")
+        return None
+    return tuple(dict.fromkeys(Platform.parse(word) for word in words))
+
+
+def _is_terminal(config: Config) -> bool:
+    """Whether bars can be drawn on standard error."""
+    return sys.stderr.isatty() and config.environ.get("TERM", "") not in ("", "dumb")
+
+
+def _warn_on_stderr() -> None:
+    """What the parts below warn of (a damaged blob, a full store) is talk as well."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    handler.setLevel(logging.WARNING)
+    _log.handlers[:] = [handler]

@@ -1,0 +1,74 @@
+"""What a pull came to: which host gave what, what failed where, how much was there already.
+
+Guarantees that the sum is of what the events said, and nothing else. It prints nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from sampan.errors import Attempt, printable
+from sampan.pull.events import BlobDone, Event, Failed, ImageDone, Resolved
+
+_UNITS = ("KiB", "MiB", "GiB", "TiB")
+_ALREADY = {"store": "already in the store", "sink": "already where it goes"}
+
+
+class Tally:
+    """A listener that counts."""
+
+    def __init__(self) -> None:
+        self.given: Counter[str] = Counter()  # bytes by host
+        self.blobs: Counter[str] = Counter()  # how many each host had a part in
+        self.already: Counter[str] = Counter()  # bytes, by where they were
+        self.resumed_bytes = 0
+        self.failures: dict[str, Counter[str]] = {}
+        self.done = 0
+        self.failed = 0
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Resolved | BlobDone | Failed):
+            for attempt in event.attempts:
+                self._note(attempt)
+        if isinstance(event, BlobDone):
+            self._count(event)
+        self.done += isinstance(event, ImageDone)
+        self.failed += isinstance(event, Failed)
+
+    def _note(self, attempt: Attempt) -> None:
+        if attempt.outcome != "ok":
+            words = f"{attempt.outcome} ({attempt.status})" if attempt.status else attempt.outcome
+            self.failures.setdefault(attempt.host, Counter())[words] += 1
+
+    def _count(self, blob: BlobDone) -> None:
+        if blob.already:
+            self.already[blob.already] += blob.size
+            return
+        self.given.update(blob.hosts)
+        self.blobs.update(blob.hosts.keys())
+        self.resumed_bytes += blob.resumed_bytes
+
+    def lines(self) -> Iterator[str]:
+        """The summary, for people: the largest giver first."""
+        for host, count in self.given.most_common():
+            blobs = self.blobs[host]
+            yield f"{host} gave {size_text(count)} of {blobs} blob{'s' if blobs > 1 else ''}"
+        if self.resumed_bytes:
+            yield f"an earlier pull had left {size_text(self.resumed_bytes)} of unfinished blobs"
+        for where, count in self.already.most_common():
+            yield f"{_ALREADY[where]}: {size_text(count)}"
+        for host, outcomes in self.failures.items():
+            words = ", ".join(f"{word} {n} times" if n > 1 else word for word, n in outcomes.most_common())
+            yield f"{printable(host)} failed: {words}"
+
+
+def size_text(size_bytes: int) -> str:
+    """As people read it: ``3.4 MiB``."""
+    if size_bytes < 1024:
+        return f"{size_bytes} B"
+    size, units = size_bytes / 1024, iter(_UNITS)
+    unit = next(units)
+    while size >= 1000 and (larger := next(units, None)):
+        size, unit = size / 1024, larger
+    return f"{size:.1f} {unit}"
