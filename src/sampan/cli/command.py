@@ -56,6 +56,10 @@ class Command(click.Command):
         super().format_help(ctx, formatter)
 
 
+class CommandGroup(Command, click.Group):
+    """A command that is several: ``sampan lock create`` and ``sampan lock verify``."""
+
+
 def _invocation(context: click.Context) -> Invocation:
     return context.ensure_object(Invocation)
 

@@ -68,23 +68,37 @@ def build(config: Config, *, lasting: Lasting | None = None, observer: Observer 
     """
     lasting = lasting or Lasting.of(config)
     lasting.room.max_size_bytes = config.store.max_size_bytes
-    transport = Transport(
-        (host for registry in config.registry.values() for host in registry.hosts),
-        proxies=ProxySettings.from_environment(config.environ),
-        instance_id=lasting.instance,
-    )
-    credentials = CredentialFiles.from_environment(config.environ, clock=lasting.clock)
     return Mirror(
         hosts_for=config.hosts_for,
         registries=config.registries,
         store=lasting.store,
         tag_store=lasting.tag_store,
         room=lasting.room,
-        client=RegistryClient(transport, credentials=credentials, clock=lasting.clock),
+        client=build_client(config, lasting.clock, instance=lasting.instance),
         health=lasting.health,
         tag_policy=_tag_policy(config),
         observer=observer,
         clock=lasting.clock,
+    )
+
+
+def build_client(config: Config, clock: Clock, *, instance: str | None = None) -> RegistryClient:
+    """Who asks the hosts of ``config``, for a mirror or for whoever needs no store.
+
+    Raises :class:`ConfigError` when a certificate or a proxy of a host cannot be used.
+    """
+    return RegistryClient(
+        _transport(config, instance),
+        credentials=CredentialFiles.from_environment(config.environ, clock=clock),
+        clock=clock,
+    )
+
+
+def _transport(config: Config, instance: str | None) -> Transport:
+    return Transport(
+        (host for registry in config.registry.values() for host in registry.hosts),
+        proxies=ProxySettings.from_environment(config.environ),
+        instance_id=instance,
     )
 
 
@@ -94,4 +108,5 @@ def _tag_policy(config: Config) -> TagPolicy:
         fresh_for_seconds=config.tags.fresh_for_seconds,
         stale_for_seconds=None if math.isinf(stale_for_seconds) else stale_for_seconds,
         agree=config.tags.agree,
+        locked=None if config.tags.lock is None else config.tags.lock.digests,
     )

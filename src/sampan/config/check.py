@@ -16,13 +16,13 @@ import msgspec.inspect as shapes
 
 from sampan.config.positions import KeyPath
 from sampan.config.problems import Problems, dotted
-from sampan.config.schema import File
+from sampan.config.schema import File, Table
 from sampan.errors import printable
 
 
-def check(document: dict[str, Any], problems: Problems) -> None:
-    """Add to ``problems`` everything in ``document`` that the schema does not allow."""
-    _check(document, _shape(), (), problems)
+def check(document: dict[str, Any], problems: Problems, table: type[Table] = File) -> None:
+    """Add to ``problems`` everything in ``document`` that the schema ``table`` does not allow."""
+    _check(document, _shape(table), (), problems)
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
@@ -32,8 +32,8 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 
 @cache
-def _shape() -> shapes.Type:
-    return shapes.type_info(File)
+def _shape(table: type[Table]) -> shapes.Type:
+    return shapes.type_info(table)
 
 
 def _check(value: object, shape: shapes.Type, path: KeyPath, problems: Problems) -> None:
@@ -70,7 +70,7 @@ def _check_table(
 
 def _elsewhere(key: str) -> str | None:
     """A hint for a key that is known, but in another table."""
-    whole = _shape()
+    whole = _shape(File)
     for field in whole.fields if isinstance(whole, shapes.StructType) else ():
         if isinstance(field.type, shapes.StructType) and key in {f.encode_name for f in field.type.fields}:
             return f'"{key}" belongs in [{field.encode_name}]'

@@ -9,14 +9,16 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
 from sampan.config.check import check
 from sampan.config.problems import Problems
-from sampan.config.schema import File
+from sampan.config.schema import File, Table
 from sampan.errors import ConfigError, printable
+
+AnyTable = TypeVar("AnyTable", bound=Table)
 
 FILE_BYTES_MAX = 1024 * 1024  # a configuration of a thousand mirrors is a tenth of this
 # The parser's time grows with the square of a key's parts; our longest key has six.
@@ -38,11 +40,11 @@ def read_text(path: Path) -> str:
     return decode(data, str(path))
 
 
-def decode(data: bytes, name: str) -> str:
-    """``data`` as text: UTF-8 without a byte order mark, at most :data:`FILE_BYTES_MAX`."""
-    if len(data) > FILE_BYTES_MAX:
+def decode(data: bytes, name: str, *, bytes_max: int = FILE_BYTES_MAX) -> str:
+    """``data`` as text: UTF-8 without a byte order mark, at most ``bytes_max``."""
+    if len(data) > bytes_max:
         raise ConfigError(
-            f"{name}: expected at most {FILE_BYTES_MAX} bytes, got more", hint="is it the right file?"
+            f"{name}: expected at most {bytes_max} bytes, got more", hint="is it the right file?"
         )
     if data.startswith(b"\xef\xbb\xbf"):
         raise ConfigError(
@@ -64,12 +66,17 @@ def read_document(text: str, name: str) -> tuple[File, Problems]:
 
     Raises :class:`ConfigError` for a syntax error, or with every unknown key and wrong type at once.
     """
+    return read_table(text, name, File)
+
+
+def read_table(text: str, name: str, table: type[AnyTable]) -> tuple[AnyTable, Problems]:
+    """:func:`read_document` for a file of another shape, all of it one ``table``."""
     document = _parse_toml(text, name)
     problems = Problems(name, text)
-    check(document, problems)
+    check(document, problems, table)
     problems.raise_any()
     try:
-        return msgspec.convert(document, File), problems
+        return msgspec.convert(document, table), problems
     except msgspec.ValidationError as error:  # the check above knows less than msgspec: still no traceback
         raise ConfigError(f"{name}: {error}") from error
 

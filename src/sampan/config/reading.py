@@ -13,6 +13,7 @@ from pathlib import Path
 from sampan.config import environment
 from sampan.config.address import Address, parse_address
 from sampan.config.document import decode, read_document, read_text
+from sampan.config.lockfile import read_lock
 from sampan.config.mirrors import within
 from sampan.config.problems import Problems
 from sampan.config.profiles import choose_profile
@@ -30,6 +31,7 @@ from sampan.config.settings import (
 from sampan.config.surroundings import Surroundings
 from sampan.config.tables import WILDCARD, choose_tables, registry_name
 from sampan.errors import ConfigError, printable
+from sampan.lock import Lock
 from sampan.oci.reference import DOCKER_HUB
 
 AGREE_MAX = 10
@@ -43,10 +45,11 @@ def load(
     *,
     listen: str | None = None,
     store: str | os.PathLike[str] | None = None,
+    locked: bool = True,
 ) -> Config:
     """See :meth:`Config.load`."""
     found = environment.find_file(path, environ)
-    options = _Options(listen, None if store is None else os.fspath(store))
+    options = _Options(listen, None if store is None else os.fspath(store), locked=locked)
     if found is None:
         return _read("", BUILT_IN_NAME, Path(), None, environ, options)
     return _read(read_text(found), str(found), found.parent, found, environ, options)
@@ -61,9 +64,10 @@ def parse(text: str, *, name: str, environ: Mapping[str, str]) -> Config:
 class _Options:
     """What the command line says instead of the file."""
 
-    def __init__(self, listen: str | None = None, store: str | None = None) -> None:
+    def __init__(self, listen: str | None = None, store: str | None = None, *, locked: bool = True) -> None:
         self.listen = listen
         self.store = store
+        self.locked = locked
 
 
 def _read(
@@ -76,7 +80,7 @@ def _read(
     registry = _read_registries(file, profile, listen, around, problems)
     server = _read_server(file.server, listen, registry, around, problems)
     store = _read_store(file.store, options, around, problems)
-    tags = _read_tags(file.tags, problems)
+    tags = _read_tags(file.tags, options, around, problems)
     rewrite = _read_rewrite(file.rewrite, problems)
     _check_commands(file.node.commands, problems)
     problems.raise_any()
@@ -170,14 +174,19 @@ def _read_store(
     return StoreConfig(path, size_bytes)
 
 
-def _read_tags(table: TagsTable, problems: Problems) -> TagsConfig:
+def _read_tags(table: TagsTable, options: _Options, around: Surroundings, problems: Problems) -> TagsConfig:
     seconds = {"fresh_for": 0.0, "stale_for": 0.0}
     for key in seconds:
         with problems.at("tags", key):
             seconds[key] = parse_duration(getattr(table, key))
     with problems.at("tags", "agree"):
         within(1, AGREE_MAX)(table.agree)
-    return TagsConfig(seconds["fresh_for"], seconds["stale_for"], table.agree)
+    lock: Lock | None = None
+    path: Path | None = None
+    with problems.at("tags", "lock"):
+        path = None if table.lock is None else around.path(table.lock)
+        lock = read_lock(path) if path is not None and options.locked else None
+    return TagsConfig(seconds["fresh_for"], seconds["stale_for"], table.agree, lock, path)
 
 
 def _read_rewrite(table: RewriteTable, problems: Problems) -> RewriteConfig:

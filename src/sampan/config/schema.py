@@ -73,6 +73,7 @@ class TagsTable(Table, frozen=True):
     fresh_for: str = "5m"
     stale_for: str = "forever"
     agree: int = 1
+    lock: str | None = None
 
 
 class ConditionTable(Table, frozen=True):

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sampan.config import environment
 from sampan.config.address import Address
 from sampan.config.registries import RegistryConfig, Wildcard
 from sampan.config.tables import WILDCARD
+from sampan.lock import Lock
 from sampan.oci.distribution import Registries
 from sampan.upstream.host import Host
 
@@ -44,11 +45,15 @@ class StoreConfig:
 
 @dataclass(frozen=True, slots=True)
 class TagsConfig:
-    """Seconds may be infinite. ``agree``: how many operators must give the same digest for a tag."""
+    """Seconds may be infinite. ``agree``: how many operators must give the same digest for a tag.
+    ``lock``: the only tags there are, and what they mean, as read from ``lock_path``; None: whatever
+    hosts say."""
 
     fresh_for_seconds: float
     stale_for_seconds: float
     agree: int
+    lock: Lock | None = None
+    lock_path: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +95,16 @@ class Config:
         *,
         listen: str | None = None,
         store: str | os.PathLike[str] | None = None,
+        locked: bool = True,
     ) -> Config:
         """The configuration of this machine: the file at ``path``, else the first of the usual places.
 
-        ``listen`` and ``store`` stand above the file (the command line's options).
-        Raises :class:`ConfigError`.
+        ``listen`` and ``store`` stand above the file (the command line's options). Without ``locked``
+        the file of ``tags.lock`` is not read, for it is about to be written. Raises :class:`ConfigError`.
         """
         from sampan.config.reading import load
 
-        return load(path, environ, listen=listen, store=store)
+        return load(path, environ, listen=listen, store=store, locked=locked)
 
     @classmethod
     def parse(
@@ -109,6 +115,15 @@ class Config:
         from sampan.config.reading import parse
 
         return parse(text, name=name, environ=environ)
+
+    def with_lock(self, path: str | os.PathLike[str]) -> Config:
+        """This configuration under the lock at ``path``, whatever ``tags.lock`` says (``pull --lock``).
+
+        Raises :class:`ConfigError` when the lock cannot be read.
+        """
+        from sampan.config.lockfile import read_lock
+
+        return replace(self, tags=replace(self.tags, lock=read_lock(Path(path)), lock_path=Path(path)))
 
     @property
     def registries(self) -> Registries:

@@ -9,19 +9,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-from sampan.errors import AllHostsFailed, Attempt, StoreError
+from sampan.errors import AllHostsFailed, Attempt, NotLocked, StoreError
 from sampan.mirror.asking import Asking
 from sampan.mirror.ballot import Ballot, Voice
 from sampan.mirror.looking import Looking
 from sampan.mirror.manifests import AnyManifest, Manifests
 from sampan.mirror.route import Question, eligible
 from sampan.mirror.single import SingleFlight
-from sampan.oci import Descriptor
+from sampan.oci import Descriptor, Digest
+from sampan.oci.attached import is_attached
 from sampan.store.tags import TagRecord, TagStore
 from sampan.upstream.client import RegistryClient
 from sampan.upstream.host import Host
@@ -37,11 +38,13 @@ Name = tuple[str, str, str]  # registry, repository, tag
 
 @dataclass(frozen=True, slots=True)
 class TagPolicy:
-    """``[tags]`` of the configuration, in seconds; ``stale_for_seconds`` None: for ever."""
+    """``[tags]`` of the configuration, in seconds; ``stale_for_seconds`` None: for ever. ``locked``: what
+    tags mean, whatever anybody says, and no other tag means anything; None: there is no lock."""
 
     fresh_for_seconds: float = 300.0
     stale_for_seconds: float | None = None
     agree: int = 1
+    locked: Mapping[Name, Digest] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +86,25 @@ class Tags:
         """What the tag names. Raises AllHostsFailed or NotFound, and RegistryUnknown."""
         name = (registry, repository, tag)
         self._asking.hosts(registry)
+        if self._policy.locked is not None and not is_attached(tag):
+            return await self._locked(name, self._policy.locked)
         known = await self._known(name)
         if known is None:
             return await self._checks.run(name, lambda: self._ask(name, None))
         if self._is_fresh(known[0]):
             return self._stored(known, stale=False)
         return await self._revalidate(name, known)
+
+    async def _locked(self, name: Name, locked: Mapping[Name, Digest]) -> Tagged:
+        """What the lock says, by digest from whoever has it. What is attached to a digest (a signature)
+        is not for the lock to say: it moves, and whoever reads it checks it."""
+        if (digest := locked.get(name)) is None:
+            raise NotLocked(
+                "{}/{}:{} is not in the lock that is in force here".format(*name),
+                hint="add it with sampan lock create, or ask for it by digest",
+            )
+        found = await self._manifests.by_digest(name[0], name[1], digest)
+        return Tagged(found.manifest, found.source, False, 0.0, found.attempts)
 
     async def close(self) -> None:
         """Stop the checks that run."""
@@ -136,7 +152,7 @@ class Tags:
         except AllHostsFailed as error:
             if not may_be_stale:
                 raise
-            log.warning("%s/%s:%s is served stale: %s", *name, error.message)
+            log.warning("%s/%s:%s is served stale: %s", *name, error.message.replace("\n", ";"))
             return self._stored(known, stale=True, attempts=error.attempts)
 
     def _may_be_stale(self, record: TagRecord) -> bool:
