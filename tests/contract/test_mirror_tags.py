@@ -309,3 +309,11 @@ async def test_referrers_come_from_the_api_and_are_empty_where_no_host_has_it(
         good.script(faults.status(404), on=Match(kind="referrers"))
         nothing = await rig.mirror.referrers(HUB, ALPINE, Digest.of(b"other"))
         assert nothing.manifests == ()
+
+
+async def test_referrers_are_none_where_no_host_may_tell(tmp_path: Path, good: FakeRegistry) -> None:
+    alpine = good.add(image(ALPINE, "3"))
+    puller = Host.from_url(good.url, capabilities=frozenset({"pull"}))
+    async with mirror_of(tmp_path, {HUB: [puller]}) as rig:
+        assert (await rig.mirror.referrers(HUB, ALPINE, Digest.parse(alpine.digest))).manifests == ()
+    assert good.requests == []

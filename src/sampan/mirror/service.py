@@ -180,8 +180,8 @@ class Mirror:
         return sorted(known.union(listed))
 
     async def referrers(self, registry: str, repository: str, digest: Digest) -> Index:
-        """What refers to ``digest``, by the first host that tells; empty when all deny that they know.
-        Raises AllHostsFailed when hosts failed rather than denied."""
+        """What refers to ``digest``, by the first host that tells; empty when all deny that they know,
+        or none may be asked. Raises AllHostsFailed when hosts failed rather than denied."""
 
         async def ask(host: Host, connected: Callable[[], None]) -> Index:
             connected()
@@ -189,7 +189,9 @@ class Mirror:
 
         try:
             won = await self._asking.first(Question(registry, repository, "referrers", digest), ask)
-        except NotFound:
+        except AllHostsFailed as error:
+            if error.attempts and not isinstance(error, NotFound):
+                raise
             return EMPTY_INDEX
         return won.answer
 
