@@ -89,7 +89,6 @@ class Lines:
                 _say(resolved_text(event))
             case BlobStarted():
                 self._spoken[event.digest] = self._now()
-                _say(f"  {short(event.digest)} {size_text(event.size)}")
             case BlobProgress() if self._now() - self._spoken.get(event.digest, 0.0) >= SILENCE_SECONDS:
                 self._spoken[event.digest] = self._now()
                 _say(f"  {short(event.digest)} {progress_text(event)}")

@@ -19,7 +19,7 @@ import click
 
 from sampan.cli.command import Command, Invocation
 from sampan.cli.machine import Machine
-from sampan.cli.progress import Display, display
+from sampan.cli.progress import Display, Events, Quiet, display
 from sampan.cli.report import INTERRUPTED, report
 from sampan.cli.tally import Tally
 from sampan.config import Config
@@ -115,7 +115,11 @@ async def _pull(asked: _Asked, config: Config, shown: Display) -> tuple[list[Rep
         mirror = build(config, lasting=lasting)
         try:
             spec = asked.sink or detect_sink(Machine(), MODULES)
-            sink = open_sink(spec, SinkSetting(lasting.store, environ=config.environ))
+            sink = open_sink(
+                spec, SinkSetting(lasting.store, environ=config.environ, store_path=lasting.path)
+            )
+            if asked.sink is None and isinstance(shown, Quiet | Events):  # the others say it anyway
+                click.echo(f"pulling into {sink.name}", err=True)
 
             def listen(event: Event) -> None:
                 tally(event)

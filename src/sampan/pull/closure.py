@@ -111,9 +111,15 @@ def _expand(
             raise InvalidManifest(f"{root.digest} lists more than {MANIFESTS_MAX} manifests")
         if not nested:
             return indexes, _once(entries)
-        level = [manifest for manifest in (yield nested) if isinstance(manifest, Index)]
+        level = [_as_index(manifest, root) for manifest in (yield nested)]
         indexes += level
     raise InvalidManifest(f"{root.digest} nests indexes more than {INDEX_DEPTH_MAX} deep")
+
+
+def _as_index(manifest: AnyManifest, root: Index) -> Index:
+    if isinstance(manifest, Manifest):
+        raise InvalidManifest(f"{manifest.digest} is no index where {root.digest} says that it is")
+    return manifest
 
 
 def _choose(

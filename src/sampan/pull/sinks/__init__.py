@@ -20,12 +20,14 @@ from sampan.store.content import Store
 class SinkSetting:
     """What sinks may use of their surroundings, found out by the command and by nobody below it.
 
-    ``containerd_address``: its socket, None for the usual one; ``environ``: for programs that are run.
+    ``containerd_address``: its socket, None for the usual one; ``environ``: for programs that are run;
+    ``store_path``: where the store lies, to be told.
     """
 
     store: Store
     containerd_address: Path | None = None
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    store_path: Path | None = None
 
 
 # Kind -> module, whose ``open_sink(spec, setting)`` makes it. It dials and writes nothing yet.

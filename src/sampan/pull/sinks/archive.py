@@ -90,7 +90,7 @@ class ArchiveSink:
         if os.path.lexists(self._path):
             raise SinkExists(
                 f"{self._path} exists, and is not overwritten",
-                hint="remove it first, or choose another name; what is pulled is in the store at once",
+                hint="remove it first, or choose another name: no option overwrites it",
             )
 
     def _add(self, described: Described, wanted: Wanted, content: Content, stop: Event) -> None:

@@ -6,6 +6,7 @@ There is nothing left to do when it is put: the mirror has kept the manifests, t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from sampan.oci.digest import Digest
 from sampan.oci.manifest import Descriptor
@@ -17,7 +18,8 @@ from sampan.pull.sinks import SinkSetting
 class StoreSink:
     """See :class:`sampan.pull.sink.Sink`."""
 
-    name = "store"
+    def __init__(self, path: Path | None) -> None:
+        self.name = "store" if path is None else f"store ({path})"
 
     async def check(self) -> None:
         """The store was opened, so it is there."""
@@ -36,6 +38,6 @@ class StoreSink:
         """The store is not ours to close."""
 
 
-def open_sink(spec: SinkSpec, setting: SinkSetting) -> StoreSink:  # noqa: ARG001 - as all sinks are opened
+def open_sink(spec: SinkSpec, setting: SinkSetting) -> StoreSink:  # noqa: ARG001 - as all are opened
     """The store itself."""
-    return StoreSink()
+    return StoreSink(setting.store_path)
