@@ -97,7 +97,7 @@ def hosts_toml(urls: Sequence[str]) -> str:
 def containerd(name: str, directory: Path | None = None) -> Iterator[Containerd]:
     """The containerd ``name`` of :data:`VERSIONS`, running with an empty store."""
     program = peers.program(name)
-    home = Path(tempfile.mkdtemp(prefix="ctd", dir=directory or _short_and_quick()))
+    home = Path(tempfile.mkdtemp(prefix="ctd", dir=directory or short_and_quick()))
     try:
         (home / "hosts" / "_default").mkdir(parents=True)
         (home / "hosts" / "_default" / "hosts.toml").write_text(hosts_toml(()))
@@ -119,7 +119,7 @@ def containerd(name: str, directory: Path | None = None) -> Iterator[Containerd]
         shutil.rmtree(home)
 
 
-def _short_and_quick() -> Path:
+def short_and_quick() -> Path:
     """Memory where there is room: unpacking thousands of small files on a disk takes five times as long.
 
     Not pytest's directories: a socket's path may have 107 characters.

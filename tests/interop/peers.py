@@ -78,6 +78,13 @@ UNPACKED = (
     Unpacked("containerd-2", "containerd", "sid", "2.", "usr/bin/containerd"),
     Unpacked("crane", "crane", "sid", "", "usr/bin/crane"),
     Unpacked("docker-registry", "docker-registry", "bookworm", "2.", "usr/bin/docker-registry"),
+    Unpacked("docker-20", "docker.io", "bookworm", "20.10.", "usr/sbin/dockerd"),
+    Unpacked("docker-28", "docker.io", "sid", "28.", "usr/sbin/dockerd"),
+    Unpacked("podman", "podman", "bookworm", "4.", "usr/bin/podman"),
+    Unpacked("conmon", "conmon", "bookworm", "", "usr/bin/conmon"),
+    Unpacked(
+        "libsubid", "libsubid4", "bookworm", "", f"usr/lib/{os.uname().machine}-linux-gnu/libsubid.so.4"
+    ),
     Unpacked("busybox", "busybox-static", "bookworm", "", "bin/busybox"),
     Unpacked("busybox-foreign", "busybox-static", "bookworm", "", "bin/busybox", foreign=True),
 )

@@ -36,6 +36,9 @@ MODULES = {
     "oci": "layout",
     "oci-archive": "archive",
     "docker-archive": "archive",
+    "containerd": "containerd",
+    "docker": "docker",
+    "podman": "podman",
 }
 
 

@@ -1,0 +1,143 @@
+"""Into Docker Engine, by its API on the unix socket; both of its image stores.
+
+Guarantees that an image is in Docker under its tag, or that what stood there stands there still. The classic
+store keeps one platform of an image and no digests of registries; what it cannot hold is refused with
+the reason before anything is sent. Docker's API tells no layer by its digest, so none is ever left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sampan.errors import SinkUnavailable
+from sampan.oci.digest import Digest
+from sampan.oci.manifest import Descriptor
+from sampan.oci.reference import familiar
+from sampan.pull.closure import Wanted
+from sampan.pull.sink import Content, SinkSpec
+from sampan.pull.sinks import SinkSetting
+from sampan.pull.sinks.describe import describe, image_name
+from sampan.pull.sinks.engine import Engine
+from sampan.pull.sinks.program import Feed
+from sampan.pull.sinks.sockets import probe
+from sampan.pull.sinks.stream import feed_of
+
+ADDRESS = Path("/var/run/docker.sock")
+ROOTLESS = "docker.sock"  # below $XDG_RUNTIME_DIR
+UNIX = "unix://"
+ZSTD_SINCE = 23  # the first major version whose classic store reads layers of zstd
+
+
+def open_sink(spec: SinkSpec, setting: SinkSetting) -> DockerSink:  # noqa: ARG001 - as all sinks are opened
+    """The sink for ``docker``. Raises SinkUnavailable for a DOCKER_HOST that is no unix socket."""
+    return DockerSink(socket_of(setting.environ))
+
+
+def socket_of(environ: Mapping[str, str]) -> Path:
+    """Where Docker listens: DOCKER_HOST, else the usual socket, else that of rootless Docker if it exists."""
+    told = environ.get("DOCKER_HOST", "")
+    if told:
+        if not told.startswith(f"{UNIX}/"):
+            raise SinkUnavailable(
+                f"DOCKER_HOST is {told}: only a unix socket can be loaded into",
+                hint="DOCKER_HOST=unix:///var/run/docker.sock, or write an archive: --to docker-archive:FILE",
+            )
+        return Path(told.removeprefix(UNIX))
+    runtime = environ.get("XDG_RUNTIME_DIR")
+    own = Path(runtime, ROOTLESS) if runtime else None
+    return own if own is not None and not ADDRESS.exists() and own.exists() else ADDRESS
+
+
+class DockerSink:
+    """``address``: the engine's socket."""
+
+    name = "docker"
+
+    def __init__(self, address: Path) -> None:
+        self._address = address
+        self._engine = Engine(address)
+        self._version = ""
+        self._keeps_indexes = False
+
+    async def check(self) -> None:
+        """Raises SinkUnavailable: no socket, no permission, nobody listening."""
+        probe(
+            self._address,
+            runtime="Docker",
+            service="docker",
+            absent="is Docker installed and running? DOCKER_HOST=unix://SOCKET names another socket",
+        )
+        info = await asyncio.to_thread(self._engine.info)
+        self._version = str(info.get("ServerVersion") or "")
+        # The containerd image store; with the classic one it is the storage driver's own state.
+        self._keeps_indexes = "io.containerd.snapshotter" in str(info.get("DriverStatus"))
+
+    async def present(self, blobs: Sequence[Descriptor]) -> frozenset[Digest]:  # noqa: ARG002 - the protocol's
+        """None that could be told: see the module."""
+        return frozenset()
+
+    async def put(self, wanted: Wanted, content: Content) -> None:
+        """Raises SinkUnavailable for what this Docker cannot hold, SinkError when it has no room."""
+        described = describe(wanted)
+        if described.docker is None:
+            raise SinkUnavailable(f"{wanted.reference} is no image that Docker could load")
+        if not self._keeps_indexes:
+            self._refuse_unfit(wanted)
+        name = image_name(wanted.reference)
+        had = await asyncio.to_thread(self._engine.image, name)
+        feed = feed_of(wanted, content, names=[name], docker=described.docker)
+        try:
+            await self._load(feed, wanted)
+        except BaseException:
+            if had is None and self._keeps_indexes:  # it names first and unpacks then
+                await asyncio.to_thread(self._engine.untag, name)
+            raise
+        if await asyncio.to_thread(self._engine.image, name) is None:
+            raise SinkUnavailable(f"Docker loaded {wanted.reference}, and does not have it by that name")
+
+    async def finish(self) -> None:
+        """Nothing: each image is visible when it was put."""
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    async def _load(self, feed: Feed, wanted: Wanted) -> None:
+        doing = f"Docker did not take {wanted.reference}"
+        loading = asyncio.create_task(asyncio.to_thread(self._engine.load, feed, doing=doing))
+        try:
+            await asyncio.shield(loading)
+        except asyncio.CancelledError:
+            self._engine.cut()
+            await asyncio.wait([loading])
+            raise
+
+    def _refuse_unfit(self, wanted: Wanted) -> None:
+        """What the classic store cannot hold, with what to do instead."""
+        if wanted.reference.tag is None:
+            raise SinkUnavailable(
+                f"Docker {self._version} keeps no digests: {wanted.reference} would have no name there",
+                hint=f"name it: {wanted.reference.name}:TAG@{wanted.root.digest}",
+            )
+        if len(wanted.platforms) > 1:
+            raise SinkUnavailable(
+                f"Docker {self._version} keeps one platform of {wanted.reference}, "
+                f"not {len(wanted.platforms)}",
+                hint=f"sampan pull --to docker --platform {wanted.platforms[0]} {familiar(wanted.reference)}",
+            )
+        if _major(self._version) < ZSTD_SINCE and any(_is_zstd(layer) for layer in wanted.layers):
+            raise SinkUnavailable(
+                f"Docker {self._version} cannot read the layers of {wanted.reference}: they are zstd",
+                hint=f"Docker {ZSTD_SINCE}.0 and newer can; or pull into containerd or podman",
+            )
+
+
+def _is_zstd(layer: Descriptor) -> bool:
+    return layer.media_type.endswith("zstd")
+
+
+def _major(version: str) -> int:
+    """0 for what cannot be told: such an engine is taken for an old one."""
+    first = version.partition(".")[0]
+    return int(first) if first.isascii() and first.isdigit() else 0

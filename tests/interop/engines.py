@@ -1,0 +1,157 @@
+"""Docker Engine and podman, with storage of their own, for as long as a ``with`` block lasts.
+
+Both guarantee that nothing of the machine's configuration is read, that no network, firewall or service is
+touched, and that no mount is left when the block ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from interop import peers
+from interop.containerd import MOUNTS, containerd, short_and_quick
+from interop.processes import run, running, surroundings
+
+# Engine -> the containerd beside it, and whether it is told to use the containerd image store.
+ENGINES = {
+    "docker-20": ("containerd-1.6", False),
+    "docker-28": ("containerd-2", False),
+    "docker-28 containerd store": ("containerd-2", True),
+}
+ASK_TIMEOUT_SECONDS = 30.0
+
+
+# -- Docker Engine ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Docker:
+    """A running engine behind :attr:`socket`, without images."""
+
+    name: str
+    socket: Path
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return surroundings(DOCKER_HOST=f"unix://{self.socket}")
+
+    def get(self, url: str) -> Any:
+        """The answer of the API, parsed; None for a 404."""
+        connection = http.client.HTTPConnection("docker")
+        connection.sock = socket.socket(socket.AF_UNIX)
+        with contextlib.closing(connection):
+            connection.sock.settimeout(ASK_TIMEOUT_SECONDS)
+            connection.sock.connect(str(self.socket))
+            connection.request("GET", url)
+            with connection.getresponse() as response:
+                said = response.read()
+                if response.status == 404:
+                    return None
+                assert response.status == 200, said
+                return None if url == "/_ping" else json.loads(said)
+
+    def image(self, name: str) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = self.get(f"/images/{name}/json")
+        return found
+
+    def tags(self) -> set[str]:
+        """All names of all images."""
+        return {tag for image in self.get("/images/json") for tag in image["RepoTags"] or ()}
+
+    def answers(self) -> bool:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            self.get("/_ping")
+            return True
+        return False
+
+
+@contextlib.contextmanager
+def docker(name: str) -> Iterator[Docker]:
+    """The engine ``name`` of :data:`ENGINES`, on a containerd of its own."""
+    beside, containerd_store = ENGINES[name]
+    program = peers.program(name.split()[0])
+    home = Path(tempfile.mkdtemp(prefix="dkr", dir=short_and_quick()))
+    engine = Docker(name, home / "d.sock")
+    configuration = {"features": {"containerd-snapshotter": containerd_store}}
+    (home / "daemon.json").write_text(json.dumps(configuration))
+    try:
+        with containerd(beside) as own:
+            command: list[str | Path] = [program, "--config-file", home / "daemon.json"]
+            command += ["--data-root", home / "root", "--exec-root", home / "exec", "--pidfile", home / "pid"]
+            command += ["--host", f"unix://{engine.socket}", "--containerd", own.socket]
+            command += ["--iptables=false", "--ip6tables=false", "--bridge=none"]
+            command += ["--userland-proxy=false"]
+            environment = surroundings(HOME=str(home), TMPDIR=str(home))
+            with running(
+                name.split()[0], command, directory=home, ready=engine.answers, environment=environment
+            ):
+                yield engine
+    finally:
+        _remove(home)
+
+
+# -- podman -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Podman:
+    """podman with empty storage below ``home``; :attr:`environ` makes a ``podman`` on its path use it."""
+
+    home: Path
+
+    @property
+    def environ(self) -> dict[str, str]:
+        path = f"{self.home / 'bin'}:{surroundings()['PATH']}"
+        return surroundings(PATH=path, HOME=str(self.home), TMPDIR=str(self.home))
+
+    def __call__(self, *words: str) -> str:
+        """Standard output of ``podman WORDS``."""
+        return run([self.home / "bin" / "podman", *words], environment=self.environ)
+
+
+@contextlib.contextmanager
+def podman() -> Iterator[Podman]:
+    """podman as a person has it: a program on the path, told by no option where its storage is."""
+    home = Path(tempfile.mkdtemp(prefix="pod", dir=short_and_quick()))
+    try:
+        (home / "bin").mkdir()
+        script = home / "bin" / "podman"
+        script.write_text(_wrapper(home))
+        script.chmod(0o755)
+        yield Podman(home)
+    finally:
+        _remove(home)
+
+
+def _wrapper(home: Path) -> str:
+    """A script, for podman takes the place of its storage from the machine's files or its own options."""
+    options = {
+        "root": home / "root",
+        "runroot": home / "run",
+        "tmpdir": home / "tmp",
+        "conmon": peers.program("conmon"),
+        "cgroup-manager": "cgroupfs",
+        "events-backend": "file",
+    }
+    words = " ".join(f"--{name} {value}" for name, value in options.items())
+    libraries = peers.program("libsubid").parent
+    return f'#!/bin/sh\nLD_LIBRARY_PATH={libraries} exec {peers.program("podman")} {words} "$@"\n'
+
+
+def _remove(home: Path) -> None:
+    """What these programs mount for good they mount below their own storage."""
+    for line in reversed(MOUNTS.read_text().splitlines()):
+        place = line.split()[1]
+        if place.startswith(f"{home}/"):
+            subprocess.run(["umount", place], check=True, timeout=ASK_TIMEOUT_SECONDS)
+    shutil.rmtree(home)
