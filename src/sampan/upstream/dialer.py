@@ -23,7 +23,7 @@ from sampan.upstream.addresses import is_metadata, may_dial
 from sampan.upstream.tls import HANDSHAKE_BEGINS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from sampan.upstream.url import Url
 
@@ -88,6 +88,12 @@ class Dial:
         self.enter("answer", self.first_byte_seconds)
         if self.connected is not None:
             self.connected()
+
+    async def sending(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """``pieces`` of a long body, as they are: whoever still takes them is not silent."""
+        async for piece in pieces:
+            yield piece
+            self.enter("answer", self.first_byte_seconds)
 
 
 class Once:

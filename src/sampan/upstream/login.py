@@ -57,9 +57,13 @@ class _Fetching:
 
 
 class Login:
-    """The memory of all hosts' tokens. Lives on one event loop."""
+    """The memory of all hosts' tokens. Lives on one event loop. ``actions``: what tokens are asked for
+    where a host does not say it itself."""
 
-    def __init__(self, transport: Transport, credentials: Credentials, clock: Clock) -> None:
+    def __init__(
+        self, transport: Transport, credentials: Credentials, clock: Clock, *, actions: str = "pull"
+    ) -> None:
+        self._actions = actions
         self._transport = transport
         self._credentials = credentials
         self._clock = clock
@@ -77,7 +81,7 @@ class Login:
         """
         credential = await self._credential(host, repository)
         room = (host.name, repository)
-        scope = f"repository:{repository}:pull"
+        scope = f"repository:{repository}:{self._actions}"
         flow = authorize(host.name, host.base, scope, credential, self._ways.get(room))
         answer: list[str] | str | None = None
         try:

@@ -40,7 +40,7 @@ from sampan.upstream.url import Url, follow
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
     from types import SimpleNamespace
 
     from sampan.upstream.host import Host
@@ -64,6 +64,8 @@ _NO_LIMITS = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, 
 class Call:
     """One request, to be made wherever redirects lead. ``headers`` go everywhere; ``authorization``
     only to the origin of the first URL. ``connected`` is called once, when a connection exists.
+    ``content`` makes a body too large for ``body``, whose Content-Length is in ``headers``: while its
+    pieces are taken, the time for the first byte of the answer begins anew with each.
     """
 
     method: str
@@ -73,6 +75,7 @@ class Call:
     first_byte_seconds: float = FIRST_BYTE_SECONDS
     read_seconds: float = READ_SECONDS
     connected: Callable[[], None] | None = None
+    content: Callable[[], AsyncIterator[bytes]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +206,7 @@ class Transport:
                     call.method,
                     yarl.URL(str(url), encoded=True),  # encoded: signed URLs must stay as they are
                     headers=headers,
-                    data=call.body,
+                    data=call.body if call.content is None else dial.sending(call.content()),
                     allow_redirects=False,
                     proxy=_proxy_url(way.proxy),
                     trace_request_ctx=dial,
