@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
@@ -43,11 +44,13 @@ _log = logging.getLogger("sampan")
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """The command line, understood. ``sink`` None: this machine's; ``platforms`` None: all."""
+    """The command line, understood. ``sink`` None: this machine's; ``platforms`` None: all;
+    ``containerd`` None: its usual socket."""
 
     references: tuple[Reference, ...]
     sink: SinkSpec | None
     platforms: tuple[Platform, ...] | None
+    containerd: Path | None = None
 
 
 @click.command(
@@ -72,6 +75,7 @@ class _Asked:
     metavar="OS/ARCH[/VARIANT]|all",
     help="For this platform, and not for this machine's; may be given again.",
 )
+@click.option("--containerd-address", "containerd", metavar="SOCKET", help="Where containerd listens.")
 @click.option("--store", metavar="DIR", help="Keep content here; stands above store.path.")
 @click.option("--json", "as_events", is_flag=True, help="Events on standard output, one a line.")
 @click.option("-q", "--quiet", is_flag=True, help="Only the digests on standard output.")
@@ -82,12 +86,14 @@ def command(
     lists: tuple[str, ...],
     sink: str | None,
     platforms: tuple[str, ...],
+    containerd: str | None,
     store: str | None,
     as_events: bool,
     quiet: bool,
 ) -> int:
     """Pull whole images, resuming what an earlier pull left, and say which host gave what."""
-    asked = _Asked(_references(references, lists), _sink(sink), _platforms(platforms))
+    address = Path(containerd) if containerd else None
+    asked = _Asked(_references(references, lists), _sink(sink), _platforms(platforms), address)
     config = Config.load(invocation.config, store=store)
     _warn_on_stderr()
     shown = display(as_events=as_events, quiet=quiet, terminal=_is_terminal(config))
@@ -114,10 +120,9 @@ async def _pull(asked: _Asked, config: Config, shown: Display) -> tuple[list[Rep
     try:
         mirror = build(config, lasting=lasting)
         try:
-            spec = asked.sink or detect_sink(Machine(), MODULES)
-            sink = open_sink(
-                spec, SinkSetting(lasting.store, environ=config.environ, store_path=lasting.path)
-            )
+            spec = asked.sink or detect_sink(Machine(), MODULES, containerd_address=asked.containerd)
+            setting = SinkSetting(lasting.store, asked.containerd, config.environ, lasting.path)
+            sink = open_sink(spec, setting)
             if asked.sink is None and isinstance(shown, Quiet | Events):  # the others say it anyway
                 click.echo(f"pulling into {sink.name}", err=True)
 

@@ -15,6 +15,13 @@ from sampan.oci.platform import Platform
 from sampan.pull.sink import DEFAULT_NAMESPACE, SinkSpec
 
 CONTAINERD_SOCKET = Path("/run/containerd/containerd.sock")
+# Those of k3s and rke2, k0s and microk8s first: beside one of them the usual one is Docker's.
+CONTAINERD_SOCKETS = (
+    Path("/run/k3s/containerd/containerd.sock"),
+    Path("/run/k0s/containerd.sock"),
+    Path("/var/snap/microk8s/common/run/containerd.sock"),
+    CONTAINERD_SOCKET,
+)
 DOCKER_SOCKETS = (Path("/run/docker.sock"), Path("/var/run/docker.sock"))
 PODMAN = "podman"  # it has no daemon: the program is the runtime
 _ARM = re.compile(r"armv([5-8])[a-z]*")  # what `uname -m` says of 32 bits: armv7l, armv6l, armv8l
@@ -38,8 +45,9 @@ def detect_sink(
     probe: Probe, offered: Collection[str], *, containerd_address: Path | None = None
 ) -> SinkSpec:
     """The sink to take by default, of the kinds that are ``offered``."""
-    socket = containerd_address or CONTAINERD_SOCKET
-    if "containerd" in offered and probe.has_socket(socket) and probe.has_cri(socket):
+    sockets = (containerd_address,) if containerd_address else CONTAINERD_SOCKETS
+    socket = next(filter(probe.has_socket, sockets), None)
+    if "containerd" in offered and socket is not None and probe.has_cri(socket):
         return SinkSpec("containerd", namespace=DEFAULT_NAMESPACE)
     if "docker" in offered and any(probe.has_socket(path) for path in DOCKER_SOCKETS):
         return SinkSpec("docker")

@@ -17,6 +17,7 @@ from sampan.oci.digest import Digest
 from sampan.oci.manifest import Descriptor, Manifest
 from sampan.oci.platform import Platform
 from sampan.pull.closure import UNKNOWN, AnyManifest, Wanted
+from sampan.pull.detect import CONTAINERD_SOCKET, CONTAINERD_SOCKETS
 from sampan.pull.image import CONFIG_TYPES, platform_of_config
 from sampan.pull.sink import DEFAULT_NAMESPACE, Content, SinkSpec
 from sampan.pull.sinks import SinkSetting
@@ -24,13 +25,6 @@ from sampan.pull.sinks.program import FEED_TIMEOUT_SECONDS, Feed, find_program, 
 from sampan.pull.sinks.sockets import probe
 from sampan.pull.sinks.stream import feed_of
 
-# Where containerd, k3s and rke2, k0s and microk8s listen.
-ADDRESSES = (
-    Path("/run/containerd/containerd.sock"),
-    Path("/run/k3s/containerd/containerd.sock"),
-    Path("/run/k0s/containerd.sock"),
-    Path("/var/snap/microk8s/common/run/containerd.sock"),
-)
 CTR_DIRECTORIES = ("/var/lib/rancher/rke2/bin", "/snap/bin")
 CRI_WAIT_SECONDS = 5.0  # its list follows within 100 ms; an image for another machine never enters it
 CRI_POLL_SECONDS = 0.05
@@ -48,8 +42,8 @@ def open_sink(spec: SinkSpec, setting: SinkSetting) -> ContainerdSink:
 def _address(environ: Mapping[str, str]) -> Path:
     """As ``ctr`` is told it; else the first socket that there is; else the usual one, for the message."""
     told = environ.get("CONTAINERD_ADDRESS")
-    there = (address for address in ADDRESSES if address.exists())
-    return Path(told.removeprefix("unix://")) if told else next(there, ADDRESSES[0])
+    there = (address for address in CONTAINERD_SOCKETS if address.exists())
+    return Path(told.removeprefix("unix://")) if told else next(there, CONTAINERD_SOCKET)
 
 
 class ContainerdSink:

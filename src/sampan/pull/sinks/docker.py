@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sampan.errors import SinkUnavailable
+from sampan.errors import SinkError, SinkUnavailable
 from sampan.oci.digest import Digest
 from sampan.oci.manifest import Descriptor
 from sampan.oci.reference import familiar
@@ -91,8 +91,8 @@ class DockerSink:
         try:
             await self._load(feed, wanted)
         except BaseException:
-            if had is None and self._keeps_indexes:  # it names first and unpacks then
-                await asyncio.to_thread(self._engine.untag, name)
+            if self._keeps_indexes:  # it names first and unpacks then
+                await asyncio.to_thread(self._restore, wanted, name, had)
             raise
         if await asyncio.to_thread(self._engine.image, name) is None:
             raise SinkUnavailable(f"Docker loaded {wanted.reference}, and does not have it by that name")
@@ -102,6 +102,16 @@ class DockerSink:
 
     async def close(self) -> None:
         """Nothing is held."""
+
+    def _restore(self, wanted: Wanted, name: str, had: Mapping[str, object] | None) -> None:
+        """The name as it was; best effort, for the reason for it is what is to be told."""
+        try:
+            if had is None:
+                self._engine.untag(name)
+            elif wanted.reference.tag is not None:
+                self._engine.tag(str(had.get("Id")), wanted.reference)
+        except SinkError:
+            return
 
     async def _load(self, feed: Feed, wanted: Wanted) -> None:
         doing = f"Docker did not take {wanted.reference}"

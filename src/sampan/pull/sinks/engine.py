@@ -15,9 +15,10 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from sampan.errors import SinkUnavailable, printable
+from sampan.oci.reference import Reference
 from sampan.pull.sinks.program import Feed, refused
 
 ASK_TIMEOUT_SECONDS = 30.0
@@ -47,6 +48,11 @@ class Engine:
         status, answer = self._ask("GET", f"/images/{quote(name, safe='/:@')}/json")
         told = _json(answer) if status == 200 else None
         return told if isinstance(told, dict) else None
+
+    def tag(self, image: str, reference: Reference) -> None:
+        """Give ``image``, an ID, the name and tag of ``reference``."""
+        words = urlencode({"repo": reference.name, "tag": reference.tag or ""})
+        self._ask("POST", f"/images/{quote(image, safe=':')}/tag?{words}")
 
     def untag(self, name: str) -> None:
         """Remove the name; the image goes with its last one. An image that is in use stays."""
