@@ -1,4 +1,4 @@
-"""Redirects, realms and credentials stay inside: nothing that a host says leads a client, or us, elsewhere."""
+"""Redirects, realms and credentials stay inside: nothing that a host says leads us elsewhere."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import socket
 from pathlib import Path
 
 import pytest
-from rig import ALPINE, HUB, mirror_of
 
+from rig import ALPINE, HUB, mirror_of
 from sampan.errors import AllHostsFailed
 from sampan.oci import Digest
 from sampan.testing import BasicAuth, FakeCdn, FakeRegistry, Match, TokenServer, faults, image, random_layer
@@ -18,16 +18,19 @@ PASSWORD = "correct horse battery staple"
 
 
 async def test_a_redirect_is_followed_inside_and_the_cdn_sees_no_credential(tmp_path: Path) -> None:
-    async with FakeCdn(host="127.0.0.3") as cdn, TokenServer(users={"robot": PASSWORD}) as realm:
-        async with FakeRegistry("r", auth=realm, cdn=cdn) as registry:
-            registry.add(image(ALPINE, "3", layers=[random_layer(1, 400_000)]))
-            host = Host.from_url(registry.url, username="robot", password=Secret(PASSWORD))
-            async with mirror_of(tmp_path, [host]) as rig:
-                assert await rig.pull() > 400_000
-            assert realm.count(kind="token") >= 1
-            assert cdn.requests
-            assert cdn.leaks == []
-            assert all("authorization" not in request.headers for request in cdn.requests)
+    async with (
+        FakeCdn(host="127.0.0.3") as cdn,
+        TokenServer(users={"robot": PASSWORD}) as realm,
+        FakeRegistry("r", auth=realm, cdn=cdn) as registry,
+    ):
+        registry.add(image(ALPINE, "3", layers=[random_layer(1, 400_000)]))
+        host = Host.from_url(registry.url, username="robot", password=Secret(PASSWORD))
+        async with mirror_of(tmp_path, [host]) as rig:
+            assert await rig.pull() > 400_000
+        assert realm.count(kind="token") >= 1
+        assert cdn.requests
+        assert cdn.leaks == []
+        assert all("authorization" not in request.headers for request in cdn.requests)
 
 
 async def test_a_password_reaches_only_its_own_host(tmp_path: Path) -> None:
