@@ -50,7 +50,7 @@ class ContainerdSink:
     """``address``: containerd's socket. ``environ``: for ``ctr``, and where to look for it."""
 
     def __init__(self, address: Path, namespace: str, environ: Mapping[str, str]) -> None:
-        self._address = address
+        self.address = address
         self._namespace = namespace
         self._environ = environ
         self._ctr: tuple[str, ...] = ()
@@ -62,7 +62,7 @@ class ContainerdSink:
     async def check(self) -> None:
         """Raises SinkUnavailable: no socket, no permission, nobody listening, no ``ctr``."""
         probe(
-            self._address,
+            self.address,
             runtime="containerd",
             service="containerd",
             absent="name its socket with --containerd-address, or choose another sink with --to",
@@ -151,7 +151,7 @@ class ContainerdSink:
 
     @property
     def _command(self) -> tuple[str, ...]:
-        return (*self._ctr, "--address", str(self._address), "--namespace", self._namespace)
+        return (*self._ctr, "--address", str(self.address), "--namespace", self._namespace)
 
     async def _run(self, *words: str, doing: str, feed: Feed | None = None) -> str:
         command = [*self._command, *words]
