@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from interop import peers
 from interop.containerd import CLOSED
@@ -39,6 +40,15 @@ class Skopeo:
         """Copy ``reference`` ("docker.io/library/alpine:3") into the OCI layout ``into``."""
         copy = ["copy", "--src-tls-verify=false", *words, f"docker://{reference}", f"oci:{into}:copied"]
         self._run(*copy, timeout_seconds=timeout_seconds)
+
+    def inspect(self, name: str, *words: str) -> dict[str, Any]:
+        """What ``skopeo inspect`` says of ``name`` ("oci:DIR:REFERENCE", "docker-archive:FILE")."""
+        found: dict[str, Any] = json.loads(self._run("inspect", *words, name))
+        return found
+
+    def copy_any(self, *words: str) -> None:
+        """``skopeo copy WORDS``: from anything to anything."""
+        self._run("copy", *words)
 
     def version(self) -> str:
         return self._run("--version").strip()
