@@ -285,6 +285,23 @@ def test_the_lock_of_the_configuration_is_the_one_that_is_written_and_verified(p
     assert place.lock("verify") == 0
 
 
+def test_a_pull_under_a_lock_takes_what_stands_in_it_and_refuses_the_rest(
+    place: Place, capsys: Captured
+) -> None:
+    first = image(ALPINE, "3")
+    place.one.add(first)
+    place.one.add(image("library/nginx", "1"))
+    place.lock("create", "alpine:3")
+    place.one.add(older(first))
+    capsys.readouterr()
+    pull = ["pull", "--lock", "sampan.lock", "--store", "store", "--to", "store", "--platform", "all", "-q"]
+    assert main([*pull, "alpine:3"]) == 0
+    assert first.digest in capsys.readouterr().out
+    assert main([*pull, "nginx:1"]) == 3
+    assert "docker.io/library/nginx:1 is not in the lock" in capsys.readouterr().err
+    assert place.one.count(kind="manifest", tag="1") == 0
+
+
 # -- a mirror under a lock -------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from sampan.clock import SystemClock
 from sampan.errors import Denied, HostError, NotARegistry, RateLimited, ServerFault, Unreachable
 from sampan.oci import Digest
 from sampan.oci.manifest import OCI_MANIFEST
-from sampan.testing import ClosedPort, Match, TokenServer, faults, image
+from sampan.testing import ClosedPort, Fault, Match, TokenServer, faults, image
 from sampan.testing.images import random_bytes
 from sampan.upstream.credentials import CredentialFiles
 from sampan.upstream.host import Host, Secret
@@ -102,7 +102,7 @@ async def test_a_registry_that_wants_no_chunks_gets_it_whole(registry: UploadReg
     ids=lambda f: f.name,
 )
 async def test_a_lost_answer_costs_no_chunk_that_arrived(
-    registry: UploadRegistry, file: FileIO, fault: faults.Fault
+    registry: UploadRegistry, file: FileIO, fault: Fault
 ) -> None:
     registry.script(fault, on=Match(method="PATCH", nth=3))
     await push(registry, file)

@@ -24,7 +24,7 @@ from sampan.cli.progress import Display, Events, Quiet, display
 from sampan.cli.report import INTERRUPTED, report
 from sampan.cli.tally import Tally
 from sampan.config import Config
-from sampan.config.build import Lasting, build
+from sampan.config.build import Lasting, build, build_destination
 from sampan.errors import InvalidReference, UsageError, printable
 from sampan.oci import Platform, Reference
 from sampan.pull.detect import detect_sink, platform_of_machine
@@ -76,6 +76,7 @@ class _Asked:
     help="For this platform, and not for this machine's; may be given again.",
 )
 @click.option("--containerd-address", "containerd", metavar="SOCKET", help="Where containerd listens.")
+@click.option("--lock", metavar="FILE", help="Take tags from this lock alone; stands above tags.lock.")
 @click.option("--store", metavar="DIR", help="Keep content here; stands above store.path.")
 @click.option("--json", "as_events", is_flag=True, help="Events on standard output, one a line.")
 @click.option("-q", "--quiet", is_flag=True, help="Only the digests on standard output.")
@@ -87,6 +88,7 @@ def command(
     sink: str | None,
     platforms: tuple[str, ...],
     containerd: str | None,
+    lock: str | None,
     store: str | None,
     as_events: bool,
     quiet: bool,
@@ -94,7 +96,9 @@ def command(
     """Pull whole images, resuming what an earlier pull left, and say which host gave what."""
     address = Path(containerd) if containerd else None
     asked = _Asked(_references(references, lists), _sink(sink), _platforms(platforms), address)
-    config = Config.load(invocation.config, store=store)
+    config = Config.load(invocation.config, store=store, locked=lock is None)
+    if lock is not None:
+        config = config.with_lock(lock)
     _warn_on_stderr()
     shown = display(as_events=as_events, quiet=quiet, terminal=_is_terminal(config))
     kept = f"what has arrived is kept in {config.store.path}: the same command goes on from there"
@@ -121,7 +125,13 @@ async def _pull(asked: _Asked, config: Config, shown: Display) -> tuple[list[Rep
         mirror = build(config, lasting=lasting)
         try:
             spec = asked.sink or detect_sink(Machine(), MODULES, containerd_address=asked.containerd)
-            setting = SinkSetting(lasting.store, asked.containerd, config.environ, lasting.path)
+            setting = SinkSetting(
+                lasting.store,
+                asked.containerd,
+                config.environ,
+                lasting.path,
+                lambda registry: build_destination(config, registry, lasting.clock),
+            )
             sink = open_sink(spec, setting)
             if asked.sink is None and isinstance(shown, Quiet | Events):  # the others say it anyway
                 click.echo(f"pulling into {sink.name}", err=True)

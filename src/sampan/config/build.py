@@ -8,23 +8,29 @@ from __future__ import annotations
 
 import math
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from sampan.clock import Clock, SystemClock
+from sampan.config.address import is_loopback
 from sampan.config.settings import Config
 from sampan.errors import StoreError
 from sampan.mirror.events import Observer
 from sampan.mirror.room import Room
 from sampan.mirror.service import Mirror
 from sampan.mirror.tagged import TagPolicy
+from sampan.oci.reference import origin_url
 from sampan.store.disk import DiskStore
 from sampan.store.tags import TagStore
 from sampan.upstream.client import RegistryClient
 from sampan.upstream.credentials import CredentialFiles
 from sampan.upstream.health import Health
+from sampan.upstream.host import Host
 from sampan.upstream.proxies import ProxySettings
+from sampan.upstream.push import Destination, PushClient
 from sampan.upstream.transport import Transport
+from sampan.upstream.url import parse_url
 
 _STORE_HINT = "store.path or --store must name a directory that this user may write, or may make"
 TAGS_DIRECTORY = "tags"  # beside the blobs: who carries the directory elsewhere carries both
@@ -92,6 +98,31 @@ def build_client(config: Config, clock: Clock, *, instance: str | None = None) -
         credentials=CredentialFiles.from_environment(config.environ, clock=clock),
         clock=clock,
     )
+
+
+def build_destination(config: Config, registry: str, clock: Clock) -> Destination:
+    """What pushes to ``registry``, the host of a reference; it need not be one that is pulled from.
+
+    Raises :class:`ConfigError` when no registry can be there, or its files cannot be used.
+    """
+    host = destination_host(config, registry)
+    transport = Transport((host,), proxies=ProxySettings.from_environment(config.environ))
+    credentials = CredentialFiles.from_environment(config.environ, clock=clock)
+    return Destination(PushClient(transport, credentials=credentials, clock=clock), host)
+
+
+def destination_host(config: Config, registry: str) -> Host:
+    """As configured where it is one of the hosts to pull from (its login, its certificates), else with the
+    usual files' login. Plain HTTP only where it is configured so, or on this machine. Whoever names a
+    registry to push to may mean one with a private address."""
+    url = parse_url(origin_url(registry))
+    for table in config.registry.values():
+        for host in table.hosts:
+            if host.base.netloc == url.netloc:
+                everything: dict[str, Any] = {"prefix": "", "allow": (), "repositories": {}}
+                return replace(host, name=registry, private=True, **everything)
+    scheme = "http" if is_loopback(url.host) else url.scheme
+    return Host.from_url(f"{scheme}://{url.netloc}", name=registry, role="origin", private=True)
 
 
 def _transport(config: Config, instance: str | None) -> Transport:

@@ -66,6 +66,14 @@ _PASSING = (Interrupted, RateLimited, ServerFault, TimedOut, Unreachable)
 _RANGE = re.compile(r"(?:bytes=)?0-([0-9]{1,18})", re.ASCII)
 
 
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A registry to push to: who asks, and whom."""
+
+    client: PushClient
+    host: Host
+
+
 @dataclass(slots=True)
 class _Upload:
     """An upload session: where its next request goes, how much the registry has, its least chunk."""

@@ -10,10 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sampan.errors import UsageError
 from sampan.pull.sink import FORMS, Sink, SinkSpec
 from sampan.store.content import Store
+
+if TYPE_CHECKING:
+    from sampan.upstream.push import Destination
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +25,15 @@ class SinkSetting:
     """What sinks may use of their surroundings, found out by the command and by nobody below it.
 
     ``containerd_address``: its socket, None for the usual one; ``environ``: for programs that are run;
-    ``store_path``: where the store lies, to be told.
+    ``store_path``: where the store lies, to be told; ``destination``: makes what pushes to the registry
+    of that name, and dials nothing yet.
     """
 
     store: Store
     containerd_address: Path | None = None
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     store_path: Path | None = None
+    destination: Callable[[str], Destination] | None = None
 
 
 # Kind -> module, whose ``open_sink(spec, setting)`` makes it. It dials and writes nothing yet.
@@ -39,6 +45,7 @@ MODULES = {
     "containerd": "containerd",
     "docker": "docker",
     "podman": "podman",
+    "registry": "registry",
 }
 
 

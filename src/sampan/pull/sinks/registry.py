@@ -1,0 +1,121 @@
+"""The sink ``registry:HOST/REPOSITORY[:TAG]``: another registry, by the distribution spec.
+
+Guarantees that a tag appears there only when all that it names was taken and verified by that registry:
+blobs first, then manifests from the leaves up, the tag with the last. Bytes and digests are the original
+ones. What the repository has already is neither fetched nor sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from sampan.errors import HostError, SinkExists, SinkUnavailable
+from sampan.oci.digest import Digest
+from sampan.oci.manifest import Descriptor
+from sampan.oci.reference import Reference
+from sampan.pull.closure import Wanted
+from sampan.pull.sink import Content, SinkSpec
+from sampan.pull.sinks import SinkSetting
+from sampan.pull.sinks.describe import describe
+from sampan.upstream.push import Destination
+
+UPLOADS_AT_ONCE = 3  # as Docker does it; the host's own limits hold besides
+
+T = TypeVar("T")
+
+
+class RegistrySink:
+    """See :class:`sampan.pull.sink.Sink`."""
+
+    def __init__(self, target: Reference, destination: Destination) -> None:
+        self.name = f"registry ({target})"
+        self._target = target
+        self._client, self._host = destination.client, destination.host
+        self._repository = target.repository
+        self._put_before: dict[str, Digest] = {}
+        self._room = asyncio.Semaphore(UPLOADS_AT_ONCE)
+
+    async def check(self) -> None:
+        """Whether this user may push there."""
+        async with self._explained():
+            await self._client.check(self._host, self._repository)
+
+    async def present(self, blobs: Sequence[Descriptor]) -> frozenset[Digest]:
+        async with self._explained():
+            there = await _together([self._has(blob.digest) for blob in blobs])
+        return frozenset(blob.digest for blob, has in zip(blobs, there, strict=True) if has)
+
+    async def put(self, wanted: Wanted, content: Content) -> None:
+        """An index goes as it is when all of it was pulled; see :mod:`sampan.pull.sinks.describe`."""
+        described = describe(wanted)
+        top = Digest.parse(str(described.entry["digest"]))
+        tag = self._target.tag or wanted.reference.tag
+        if tag is not None and self._put_before.setdefault(tag, top) != top:
+            raise SinkExists(
+                f"{wanted.reference} and another image would both be {self._target.name}:{tag}",
+                hint="push them one by one, each with a tag of its own",
+            )
+        types = {manifest.digest: manifest.media_type for manifest in wanted.manifests}
+        types[top] = str(described.entry["mediaType"])
+        async with self._explained():
+            await _together([self._give(blob, content) for blob in wanted.blobs])
+            # Indexes stand before what they list, so the way back meets the leaves first.
+            for digest, raw in [(d, r) for d, r in described.manifests.items() if d != top][::-1]:
+                await self._client.manifest(self._host, self._repository, digest, raw, digest, types[digest])
+            raw = described.manifests[top]
+            await self._client.manifest(self._host, self._repository, tag or top, raw, top, types[top])
+
+    async def finish(self) -> None:
+        """Each image was complete by itself."""
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def _has(self, digest: Digest) -> bool:
+        async with self._room:
+            return await self._client.has_blob(self._host, self._repository, digest)
+
+    async def _give(self, blob: Descriptor, content: Content) -> None:
+        if await self._has(blob.digest):
+            return
+        async with self._room:
+            with content.open(blob.digest) as stored:
+                await self._client.blob(self._host, self._repository, blob.digest, stored.file, stored.size)
+
+    @asynccontextmanager
+    async def _explained(self) -> AsyncIterator[None]:
+        """A failure of that registry is the sink's, not that of a host to pull from."""
+        try:
+            yield
+        except HostError as error:
+            raise SinkUnavailable(
+                f"cannot push to {self._target}: {error.message}", hint=error.hint or _hint(error)
+            ) from error
+
+
+def _hint(error: HostError) -> str | None:
+    if error.outcome in ("denied", "login"):
+        return "log in there, as with docker login, as a user who may push"
+    if error.outcome == "tls":
+        return "a mirror in sampan.toml that names this host may set ca, or http:// in its URL"
+    return None
+
+
+async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """All of ``work`` side by side; the first error cancels the rest and is raised alone."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in work]
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from errors
+    return [task.result() for task in tasks]
+
+
+def open_sink(spec: SinkSpec, setting: SinkSetting) -> RegistrySink:
+    """The repository that ``spec`` names. Raises ConfigError for a host that cannot be one."""
+    assert spec.target is not None
+    assert setting.destination is not None
+    return RegistrySink(spec.target, setting.destination(spec.target.registry))

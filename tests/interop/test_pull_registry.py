@@ -1,0 +1,77 @@
+"""``sampan pull --to registry:…`` into docker-registry: skopeo and crane pull the same digests from there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from interop import images, registries
+from interop.clients import Skopeo, copied, crane
+from interop.images import Library
+from interop.processes import surroundings
+from interop.registries import Web
+
+pytestmark = pytest.mark.interop
+
+PULL_TIMEOUT_SECONDS = 120.0
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Iterator[Web]:
+    with registries.docker_registry(tmp_path) as web:
+        yield web
+
+
+def pull(directory: Path, origin: Web, *words: str) -> None:
+    """``sampan pull WORDS`` with docker.io at ``origin``."""
+    settings = f'[registry."docker.io"]\nmirrors = ["{origin.url}"]\norigin = "never"\n'
+    (directory / "sampan.toml").write_text(settings)
+    command = [sys.executable, "-W", "error", "-m", "sampan", "pull", "--store", "store", *words]
+    environment = surroundings(HOME=str(directory), DOCKER_CONFIG=str(directory))
+    ended = subprocess.run(
+        command, cwd=directory, env=environment, capture_output=True, text=True, timeout=PULL_TIMEOUT_SECONDS
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize("reference", [*images.SMALL, "library/big:64m"])
+def test_each_kind_of_image_arrives_whole(
+    origin: Web, target: Web, library: Library, tmp_path: Path, reference: str
+) -> None:
+    image, name = library.image(reference), reference.partition(":")[0]
+    pull(tmp_path, origin, "--platform", "all", "--to", f"registry:{target.netloc}/{name}", reference)
+    assert crane("digest", f"{target.netloc}/{reference}").strip() == image.digest
+    crane("pull", "--format", "oci", f"{target.netloc}/{reference}", tmp_path / "crane")
+    assert {image.digest, *image.manifests.values(), *image.blobs()} <= copied(tmp_path / "crane")
+    Skopeo(tmp_path).copy(f"{target.netloc}/{reference}", tmp_path / "skopeo")
+    assert set(image.layer_digests()) <= copied(tmp_path / "skopeo")
+
+
+def test_one_platform_is_an_image_of_its_own_there(
+    origin: Web, target: Web, library: Library, tmp_path: Path
+) -> None:
+    image = library.image("library/alpine:3")
+    where = f"registry:{target.netloc}/team/alpine:arm"
+    pull(tmp_path, origin, "--platform", "linux/arm64", "--to", where, "alpine:3")
+    manifest = json.loads(crane("manifest", f"{target.netloc}/team/alpine:arm"))
+    assert crane("digest", f"{target.netloc}/team/alpine:arm").strip() in image.manifests.values()
+    assert "layers" in manifest
+
+
+def test_a_second_push_sends_no_layer_again(
+    origin: Web, target: Web, library: Library, tmp_path: Path
+) -> None:
+    where = f"registry:{target.netloc}/library/alpine"
+    pull(tmp_path, origin, "--platform", "all", "--to", where, "alpine:3")
+    sent = _uploads(target)
+    pull(tmp_path, origin, "--platform", "all", "--to", where, "alpine:3")
+    assert _uploads(target) == sent + 1  # the question whether we may push
+
+
+def _uploads(target: Web) -> int:
+    return target.process.log.read_text().count("http.request.method=POST")
