@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
+import select
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +14,7 @@ from sampan.errors import SinkError, SinkUnavailable, StoreError
 from sampan.pull.sinks.program import find_program, refused, run_program
 
 ENVIRON = {"PATH": "/usr/bin:/bin"}
+DEATH_TIMEOUT_SECONDS = 5  # of what was killed
 LARGE = bytes(1024 * 1024)  # more than a pipe holds
 
 
@@ -74,12 +75,16 @@ async def test_a_cancelled_program_is_gone_with_its_children_and_its_feeder_has_
     command = ["sh", "-c", f"sleep 1000 & echo $$ $! > {pids}; cat > /dev/null"]
     running = asyncio.create_task(run_program(command, environ=ENVIRON, feed=endless))
     told = await asyncio.to_thread(pids.read_text)
+    processes = [os.pidfd_open(int(pid)) for pid in told.split()]
     await started.wait()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
     await ended.wait()
-    assert [pid for pid in told.split() if _is_alive(pid)] == []
+    assert len(processes) == 2
+    for process in processes:  # readable once it has ended
+        assert select.select([process], [], [], DEATH_TIMEOUT_SECONDS)[0]
+        os.close(process)
 
 
 async def test_a_program_that_takes_too_long_is_ended() -> None:
@@ -119,13 +124,3 @@ def test_a_full_disk_is_told_from_a_runtime_that_refuses(words: str, code: int) 
 
 def _all(pipe: BinaryIO, data: bytes) -> None:
     pipe.write(data)
-
-
-def _is_alive(pid: str) -> bool:
-    """A dead child whose parent is dead may still be waiting to be collected."""
-    if sys.platform != "linux":
-        return False
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False

@@ -20,7 +20,7 @@ from sampan.pull.sink import Content, SinkSpec
 from sampan.pull.sinks import SinkSetting
 from sampan.pull.sinks.describe import describe, image_name
 from sampan.pull.sinks.engine import Engine
-from sampan.pull.sinks.program import Feed
+from sampan.pull.sinks.program import Feed, outlast
 from sampan.pull.sinks.sockets import probe
 from sampan.pull.sinks.stream import feed_of
 
@@ -120,7 +120,7 @@ class DockerSink:
             await asyncio.shield(loading)
         except asyncio.CancelledError:
             self._engine.cut()
-            await asyncio.wait([loading])
+            await outlast(loading)
             raise
 
     def _refuse_unfit(self, wanted: Wanted) -> None:

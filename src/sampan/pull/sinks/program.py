@@ -15,7 +15,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from sampan.errors import SinkError, SinkUnavailable, printable
 
@@ -28,6 +28,7 @@ NO_SPACE = ("no space left on device", "disk quota exceeded", "read-only file sy
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 Feed = Callable[[BinaryIO], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ async def _attend(process: asyncio.subprocess.Process, writing: int | None, feed
         output, errors = await asyncio.shield(telling)
     finally:
         _end(process)
-        await asyncio.wait([telling])
+        await outlast(telling)
     code = process.returncode
     return Ended(
         code if code is not None else -1, output.decode(errors="replace"), errors.decode(errors="replace")
@@ -113,11 +114,18 @@ async def _pour(process: asyncio.subprocess.Process, writing: int, feed: Feed) -
         return  # it stopped reading, and says itself why
     except BaseException:
         _end(process)  # first: a tar that ends early must not look like one that ends
-        await asyncio.wait([pouring])
+        await outlast(pouring)
         raise
     finally:
         with contextlib.suppress(OSError):
             pipe.close()
+
+
+async def outlast(task: asyncio.Task[T]) -> None:
+    """Until ``task`` has ended, however it ends: why we wait for it is the error that is told."""
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()  # otherwise asyncio tells of it as one that nobody has seen
 
 
 def _write(feed: Feed, pipe: BinaryIO) -> None:
