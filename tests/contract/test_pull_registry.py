@@ -19,7 +19,7 @@ from sampan.oci import Platform, Reference
 from sampan.pull.service import Report, pull
 from sampan.pull.sink import parse_sink
 from sampan.pull.sinks import SinkSetting, open_sink
-from sampan.testing import BasicAuth, FakeRegistry, faults, image, index, random_layer
+from sampan.testing import BasicAuth, FakeRegistry, artifact, faults, image, index, random_layer
 from uploads import UploadRegistry
 
 THREE = Reference.parse("alpine:3")
@@ -193,3 +193,19 @@ async def test_what_a_host_is_configured_with_is_used_there_too(tmp_path: Path) 
     host = destination_host(config, "harbor.example")
     assert (host.username, host.ca, host.prefix) == ("robot", str(tmp_path / "ca.pem"), "")
     assert destination_host(config, "other.example").username is None
+
+
+async def test_what_is_attached_keeps_its_own_name_beside_the_tag_that_was_asked_for(
+    tmp_path: Path, origin: FakeRegistry, target: UploadRegistry
+) -> None:
+    alpine = origin.add(image(ALPINE, "3"))
+    tag = f"{alpine.digest.replace(':', '-')}.sig"
+    tagged = origin.add(artifact(alpine, "application/vnd.example.signature", tag=tag))
+    listed = origin.add(artifact(alpine, "application/vnd.example.bill", payload=b"bill"))
+    references = [Reference.parse(f"alpine:{tag}"), Reference.parse(f"alpine@{listed.digest}")]
+    async with rigged(tmp_path, origin) as rig:
+        reports = await pulled(rig, target, THREE, *references, to="team/alpine:x")
+    assert [report.error for report in reports] == [None, None, None]
+    place = target.place("team/alpine")
+    assert place.tags == {"x": alpine.digest, tag: tagged.digest}
+    assert listed.digest in place.manifests

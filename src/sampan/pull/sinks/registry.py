@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from sampan.errors import HostError, SinkExists, SinkUnavailable
+from sampan.oci.attached import is_attached
 from sampan.oci.digest import Digest
 from sampan.oci.manifest import Descriptor
 from sampan.oci.reference import Reference
@@ -52,7 +53,7 @@ class RegistrySink:
         """An index goes as it is when all of it was pulled; see :mod:`sampan.pull.sinks.describe`."""
         described = describe(wanted)
         top = Digest.parse(str(described.entry["digest"]))
-        tag = self._target.tag or wanted.reference.tag
+        tag = self._tag_of(wanted)
         if tag is not None and self._put_before.setdefault(tag, top) != top:
             raise SinkExists(
                 f"{wanted.reference} and another image would both be {self._target.name}:{tag}",
@@ -73,6 +74,13 @@ class RegistrySink:
 
     async def close(self) -> None:
         await self._client.close()
+
+    def _tag_of(self, wanted: Wanted) -> str | None:
+        """What is attached to an image keeps its own tag, or has none: it is found by its digest."""
+        tag = wanted.reference.tag
+        if is_attached(tag or "") or (tag is None and wanted.root.subject is not None):
+            return tag
+        return self._target.tag or tag
 
     async def _has(self, digest: Digest) -> bool:
         async with self._room:
