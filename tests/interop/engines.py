@@ -125,6 +125,8 @@ def podman() -> Iterator[Podman]:
     home = Path(tempfile.mkdtemp(prefix="pod", dir=short_and_quick()))
     try:
         (home / "bin").mkdir()
+        # Its locks are shared by all podmans of a machine, and stay, unless they are files.
+        (home / "containers.conf").write_text('[engine]\nlock_type = "file"\n')
         script = home / "bin" / "podman"
         script.write_text(_wrapper(home))
         script.chmod(0o755)
@@ -145,7 +147,8 @@ def _wrapper(home: Path) -> str:
     }
     words = " ".join(f"--{name} {value}" for name, value in options.items())
     libraries = peers.program("libsubid").parent
-    return f'#!/bin/sh\nLD_LIBRARY_PATH={libraries} exec {peers.program("podman")} {words} "$@"\n'
+    own = f"CONTAINERS_CONF={home / 'containers.conf'} LD_LIBRARY_PATH={libraries}"
+    return f'#!/bin/sh\n{own} exec {peers.program("podman")} {words} "$@"\n'
 
 
 def _remove(home: Path) -> None:

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import shutil
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from interop import peers
-from interop.containerd import VERSIONS, Containerd, containerd
+from interop.containerd import CLOSED, VERSIONS, Containerd, containerd
 from interop.engines import ENGINES, Docker, Podman, docker, podman
 from interop.images import OCI_INDEX, OCI_MANIFEST, Image, Library
 from interop.processes import run, surroundings
+from interop.registries import Web
 from interop.sentinel import Sentinel
+from interop.serving import configuration
 from interop.wanted import Stock, stock
 from sampan.errors import SinkUnavailable
 from sampan.oci.digest import Digest
-from sampan.pull.sink import SinkSpec
+from sampan.pull.sink import Content, SinkSpec
 from sampan.pull.sinks import SinkSetting
 from sampan.pull.sinks.containerd import ContainerdSink
 from sampan.pull.sinks.docker import DockerSink
 from sampan.pull.sinks.docker import open_sink as open_docker
 from sampan.pull.sinks.podman import PodmanSink
+from sampan.store.content import OpenBlob
 
 pytestmark = pytest.mark.interop
 
@@ -48,11 +55,15 @@ def node(request: pytest.FixtureRequest, complete: None, way_out: Sentinel) -> I
 
 
 async def sink_of(node: Containerd, namespace: str = "k8s.io") -> ContainerdSink:
-    directory = peers.beside(node.name, "ctr").parent
-    environ = surroundings(PATH=f"{directory}:{surroundings()['PATH']}")
-    sink = ContainerdSink(node.socket, namespace, environ)
+    sink = ContainerdSink(node.socket, namespace, environ_of(node))
     await sink.check()
     return sink
+
+
+def environ_of(node: Containerd) -> dict[str, str]:
+    """Where the ``ctr`` of the same package is the first that is found."""
+    directory = peers.beside(node.name, "ctr").parent
+    return surroundings(PATH=f"{directory}:{surroundings()['PATH']}")
 
 
 def ctr(node: Containerd, *words: str) -> str:
@@ -138,6 +149,53 @@ async def test_what_could_not_be_taken_has_no_name(
     with pytest.raises(SinkUnavailable, match="containerd did not take"):
         await sink.put(wanted, shelf.content)
     assert ctr(runtime, "images", "ls", "-q").split() == []
+
+
+async def test_an_import_that_is_cancelled_leaves_no_name_and_the_next_one_succeeds(
+    runtime: Containerd, shelf: Stock, library: Library
+) -> None:
+    wanted = shelf.want(library.image(LAYERED), HERE)
+    halfway, sink = Halfway(shelf, wanted.layers[-1].digest), await sink_of(runtime)
+    putting = asyncio.create_task(sink.put(wanted, halfway))
+    await asyncio.to_thread(halfway.reached.wait)
+    putting.cancel()
+    halfway.go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await putting
+    assert ctr(runtime, "images", "ls", "-q").split() == []
+    await sink.put(wanted, shelf.content)
+    assert runtime.cri.image(f"docker.io/{LAYERED}") is not None
+
+
+class Halfway(Content):
+    """Content that stops at one blob until it may go on."""
+
+    def __init__(self, shelf: Stock, at: Digest) -> None:
+        super().__init__(shelf.store)
+        self._at = at
+        self.reached, self.go_on = threading.Event(), threading.Event()
+
+    def open(self, digest: Digest) -> OpenBlob:
+        if digest == self._at:
+            self.reached.set()
+            self.go_on.wait()
+        return super().open(digest)
+
+
+def test_the_command_pulls_into_a_runtime_and_fetches_no_layer_twice(
+    runtime: Containerd, origin: Web, library: Library, tmp_path: Path
+) -> None:
+    (tmp_path / "sampan.toml").write_text(configuration(tmp_path, "127.0.0.1:0", [origin.url], CLOSED))
+    command = [sys.executable, "-m", "sampan.cli", "pull", "--config", str(tmp_path / "sampan.toml")]
+    command += ["--json", "--to", "containerd", "--containerd-address", str(runtime.socket)]
+    environment = environ_of(runtime)
+    first = run([*command, "debian:oci-gzip"], environment=environment)
+    assert '"already": "sink"' not in first
+    assert runtime.cri.image("debian:oci-gzip") is not None
+    shutil.rmtree(tmp_path / "store")
+    second = run([*command, "debian:docker"], environment=environment)
+    assert second.count('"already": "sink"') == len(library.image("library/debian:docker").layer_digests())
+    assert runtime.cri.image("debian:docker") is not None
 
 
 def damage(shelf: Stock, digest: Digest) -> None:
