@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from sampan.errors import InvalidManifest, InvalidReference, NotARegistry
+from sampan.oci.attached import attached_tags
 from sampan.oci.distribution import referrers_path, tags_path
 from sampan.oci.headers import parse_link_next
 from sampan.oci.manifest import (
@@ -85,7 +86,7 @@ async def referrers(fetch: FetchPage, name: str, digest: Digest, artifact_type: 
 
 def fallback_tag(digest: Digest) -> str:
     """The tag under which registries without the endpoint keep the list (spec, "Referrers Tag Schema")."""
-    return f"{digest.algorithm}-{digest.hex}"[:128]
+    return attached_tags(digest)[0]
 
 
 def as_referrers(found: Manifest | Index, who: str, artifact_type: str | None) -> Index:
