@@ -111,6 +111,26 @@ def test_a_bad_configuration_at_sighup_is_told_and_the_old_one_kept(tmp_path: Pa
         assert served.end(signal.SIGTERM) == 0
 
 
+def test_the_lock_is_read_again_at_sighup_and_a_bad_one_changes_nothing(tmp_path: Path) -> None:
+    lock, tag = tmp_path / "sampan.lock", "/v2/a/b/manifests/1?ns=one.example"
+    lock.write_text("version = 1\n")
+    write(tmp_path, f'[registry."one.example"]\n{CLOSED}[tags]\nlock = "sampan.lock"\n')
+    with serve(tmp_path) as served:
+        url = served.wait_for("serving at").partition("serving at ")[2].split()[0]
+        assert served.status(url, tag) == 403
+
+        lock.write_text('version = 1\n[image."one.example/a/b:1"]\ndigest = "1"\n')
+        served.process.send_signal(signal.SIGHUP)
+        assert "sampan.lock:2: " in served.wait_for("the old one is kept")
+        assert served.status(url, tag) == 403
+
+        write(tmp_path, f'[registry."one.example"]\n{CLOSED}')
+        served.process.send_signal(signal.SIGHUP)
+        served.wait_for("configuration loaded")
+        assert served.status(url, tag) == 503
+        assert served.end(signal.SIGTERM) == 0
+
+
 def test_what_needs_a_new_start_is_told_at_sighup(tmp_path: Path) -> None:
     file = write(tmp_path, "")
     with serve(tmp_path) as served:
