@@ -7,13 +7,13 @@ nothing: :mod:`sampan.mirror.download` does, and tells it here.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from sampan.clock import Clock
 from sampan.errors import ContentMismatch, SampanError
+from sampan.mirror.opening import opened
 from sampan.mirror.patience import Patience
 from sampan.mirror.pulse import Pulse
 from sampan.oci import Digest
@@ -170,7 +170,7 @@ class Arrival:
 
     async def _open_partial(self) -> BinaryIO:
         assert self._ingest is not None
-        return await asyncio.to_thread(self._ingest.open_reader)
+        return await opened(self._ingest.open_reader, lambda file: file.close())
 
     async def _released_beyond(self, position: int, served_at: float) -> int:
         while True:

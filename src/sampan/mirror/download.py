@@ -30,6 +30,7 @@ from sampan.errors import (
 from sampan.mirror.arrival import VERIFIED_FIRST_BYTES, Arrival
 from sampan.mirror.events import Observer
 from sampan.mirror.fetch import BlobSource, OpenStream
+from sampan.mirror.opening import opened
 from sampan.mirror.pace import Pace
 from sampan.mirror.race import Won
 from sampan.mirror.room import Room
@@ -114,7 +115,7 @@ class Download:
         size, limit = self.arrival.declared_size, self._room.max_size_bytes
         if size is not None and limit is not None and size > limit:
             raise StoreFull(f"{size} bytes are more than the whole store may hold")
-        ingest = await asyncio.to_thread(self._store.ingest, self.source.digest, size)
+        ingest = await opened(lambda: self._store.ingest(self.source.digest, size), lambda i: i.suspend())
         try:
             await self._take_up(ingest)
             while not await self._fill_and_verify(ingest):
