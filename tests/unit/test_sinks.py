@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from disks import mounted
 from sampan.errors import SinkError, SinkExists, StoreError, UsageError
 from sampan.oci import Digest, Platform, Reference, parse_manifest
 from sampan.pull.closure import Wanted, closure
@@ -503,6 +504,45 @@ async def test_an_index_json_that_is_none_is_not_replaced(
     with pytest.raises(SinkError, match="is no index"):
         await sink.put(wanted_of(store, image("library/alpine", "3")), Content(store))
     assert (tmp_path / "lay/index.json").read_text() == text
+
+
+# -- disks -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["oci", "oci-archive", "docker-archive"])
+async def test_a_full_disk_is_told_and_nothing_looks_whole(
+    store: DiskStore, tmp_path: Path, kind: str
+) -> None:
+    wanted = wanted_of(store, image("library/alpine", "3", layers=[random_layer(1, 300_000)]))
+    with mounted(tmp_path / "small", "size=200k") as small:
+        with pytest.raises(SinkError, match="No space left on device") as caught:
+            await put_all(sink_of(store, f"{kind}:{small}/a"), store, wanted)
+        assert caught.value.exit_code == 6
+        assert "make room there" in (caught.value.hint or "")
+        left = tree(small)
+        assert not [name for name in left if "sampan-part" in name]
+        if kind == "oci":
+            assert json.loads(left["a/index.json"])["manifests"] == []
+        else:
+            assert left == {}
+
+
+@pytest.mark.parametrize("kind", ["oci", "oci-archive"])
+async def test_a_read_only_disk_is_told_before_anything_is_fetched(
+    store: DiskStore, tmp_path: Path, kind: str
+) -> None:
+    with mounted(tmp_path / "fixed", "ro") as fixed:
+        sink = sink_of(store, f"{kind}:{fixed}/a")
+        with pytest.raises(SinkError, match="Read-only file system") as caught:
+            await sink.check()
+        assert caught.value.hint == "that file system is read-only: choose another place"
+
+
+async def test_an_archive_is_written_across_file_systems(store: DiskStore, tmp_path: Path) -> None:
+    wanted = wanted_of(store, image("library/alpine", "3", layers=[random_layer(1, 3_000_000)]))
+    with mounted(tmp_path / "other", "size=8m") as other:
+        await put_all(sink_of(store, f"oci-archive:{other}/a.tar"), store, wanted)
+        assert_blobs_are_right(members(other / "a.tar"))
 
 
 # -- threads -----------------------------------------------------------------------------------------
