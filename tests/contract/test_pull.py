@@ -37,7 +37,7 @@ from sampan.pull.events import (
 )
 from sampan.pull.service import BLOBS_AT_ONCE, Report, pull
 from sampan.pull.sink import Content, Sink
-from sampan.testing import FakeRegistry, Match, faults, image, index, random_layer
+from sampan.testing import FakeRegistry, Match, artifact, faults, image, index, random_layer
 from sampan.testing.images import Content as Made
 from sampan.upstream.host import Host
 
@@ -389,3 +389,25 @@ async def test_a_blob_that_the_disk_cannot_keep_is_an_error(tmp_path: Path) -> N
         (report,) = await pulls("alpine:3")
         assert isinstance(report.error, StoreError)
         assert report.error.exit_code == 6
+
+
+@pytest.mark.parametrize("with_referrers", [False, True])
+async def test_what_is_attached_to_an_image_comes_along_when_it_is_asked_for(
+    tmp_path: Path, with_referrers: bool
+) -> None:
+    async with FakeRegistry("host") as host:
+        alpine = host.add(image("library/alpine", "3"))
+        signature = host.add(artifact(alpine, "application/vnd.example.signature"))
+        async with mirror_of(tmp_path, [host]) as rig:
+            shelf = Shelf()
+            await pull(
+                rig.mirror,
+                [ALPINE],
+                sink=shelf,
+                platforms=[AMD64],
+                listener=lambda _: None,
+                with_referrers=with_referrers,
+            )
+    kept = {digest for taken in shelf.images.values() for digest in taken}
+    assert alpine.digest in kept
+    assert ({signature.digest, signature.layers[0].digest} <= kept) is with_referrers

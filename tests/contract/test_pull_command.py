@@ -232,3 +232,16 @@ def test_a_terminal_gets_bars_and_the_same_words(machine: Machine) -> None:
 def test_without_a_terminal_the_library_of_bars_is_not_loaded() -> None:
     code = "import sys, sampan.cli.pull; sys.exit('rich' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_runtime_is_not_given_what_it_cannot_hold(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sampan", "pull", "alpine:3", "--to", "docker", "--with", "referrers"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "docker cannot hold what is attached to an image" in done.stderr
+    assert "hint: --with referrers goes with --to store, oci, oci-archive, registry" in done.stderr

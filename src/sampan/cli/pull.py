@@ -38,6 +38,7 @@ REFERENCES_MAX = 10_000  # of one call: a list of everything, not a device that 
 LIST_BYTES_MAX = 16 * 1024 * 1024
 TERMINATED = 143  # what shells give for SIGTERM
 ARCHIVES = ("oci-archive", "docker-archive")
+HOLD_REFERRERS = ("store", "oci", "oci-archive", "registry")  # runtimes keep images alone
 
 _log = logging.getLogger("sampan")
 
@@ -51,6 +52,7 @@ class _Asked:
     sink: SinkSpec | None
     platforms: tuple[Platform, ...] | None
     containerd: Path | None = None
+    with_referrers: bool = False
 
 
 @click.command(
@@ -76,6 +78,13 @@ class _Asked:
     help="For this platform, and not for this machine's; may be given again.",
 )
 @click.option("--containerd-address", "containerd", metavar="SOCKET", help="Where containerd listens.")
+@click.option(
+    "--with",
+    "extras",
+    type=click.Choice(["referrers"]),
+    multiple=True,
+    help="And what is attached to the images: signatures, attestations, bills of materials.",
+)
 @click.option("--lock", metavar="FILE", help="Take tags from this lock alone; stands above tags.lock.")
 @click.option("--store", metavar="DIR", help="Keep content here; stands above store.path.")
 @click.option("--json", "as_events", is_flag=True, help="Events on standard output, one a line.")
@@ -88,6 +97,7 @@ def command(
     sink: str | None,
     platforms: tuple[str, ...],
     containerd: str | None,
+    extras: tuple[str, ...],
     lock: str | None,
     store: str | None,
     as_events: bool,
@@ -95,7 +105,8 @@ def command(
 ) -> int:
     """Pull whole images, resuming what an earlier pull left, and say which host gave what."""
     address = Path(containerd) if containerd else None
-    asked = _Asked(_references(references, lists), _sink(sink), _platforms(platforms), address)
+    asked = _Asked(_references(references, lists), _sink(sink), _platforms(platforms), address, bool(extras))
+    _check_referrers(asked)
     config = Config.load(invocation.config, store=store, locked=lock is None)
     if lock is not None:
         config = config.with_lock(lock)
@@ -142,7 +153,12 @@ async def _pull(asked: _Asked, config: Config, shown: Display) -> tuple[list[Rep
 
             with shown.shown():
                 reports = await pull(
-                    mirror, asked.references, sink=sink, platforms=asked.platforms, listener=listen
+                    mirror,
+                    asked.references,
+                    sink=sink,
+                    platforms=asked.platforms,
+                    listener=listen,
+                    with_referrers=asked.with_referrers,
                 )
             await mirror.tidy()
         finally:
@@ -163,6 +179,15 @@ def _outcome(asked: _Asked, reports: Sequence[Report], invocation: Invocation, k
     if asked.sink is not None and asked.sink.kind in ARCHIVES:
         click.echo(f"{asked.sink.path} was not written: it would not have been whole", err=True)
     return codes[0]
+
+
+def _check_referrers(asked: _Asked) -> None:
+    if asked.with_referrers and (asked.sink is None or asked.sink.kind not in HOLD_REFERRERS):
+        where = asked.sink.kind if asked.sink else "a runtime"
+        raise UsageError(
+            f"{where} cannot hold what is attached to an image",
+            hint=f"--with referrers goes with --to {', '.join(HOLD_REFERRERS)}",
+        )
 
 
 def _references(words: Sequence[str], lists: Sequence[str]) -> tuple[Reference, ...]:

@@ -23,6 +23,7 @@ from sampan.pull import events
 from sampan.pull.closure import Steps, Wanted, closure, platform_missing
 from sampan.pull.events import Listener
 from sampan.pull.image import CONFIG_TYPES, platform_of_config
+from sampan.pull.referrers import attached
 from sampan.pull.sink import Content, Sink
 
 BLOBS_AT_ONCE = 3  # as containerd and Docker do it: more only makes each of them slower to finish
@@ -47,8 +48,10 @@ async def pull(
     sink: Sink,
     platforms: Sequence[Platform] | None,
     listener: Listener,
+    with_referrers: bool = False,
 ) -> list[Report]:
-    """Pull ``references``, one after the other, into ``sink``; ``platforms`` None: all there are.
+    """Pull ``references``, one after the other, into ``sink``; ``platforms`` None: all there are;
+    ``with_referrers``: and what is attached to them, signatures for instance.
 
     The sink is closed at the end. Raises SinkError for what concerns the sink as a whole (it is checked
     before anything is fetched); an error of one reference is in its report.
@@ -56,7 +59,8 @@ async def pull(
     try:
         await sink.check()
         listener(events.Started(sink.name, len(references)))
-        reports = [await _pull_one(mirror, r, sink, platforms, listener) for r in references]
+        work = [_One(mirror, r, sink, platforms, listener, with_referrers) for r in references]
+        reports = [await _pull_one(one, sink, listener) for one in work]
         if all(report.error is None for report in reports):
             await sink.finish()
         return reports
@@ -64,14 +68,8 @@ async def pull(
         await sink.close()
 
 
-async def _pull_one(
-    mirror: Mirror,
-    reference: Reference,
-    sink: Sink,
-    platforms: Sequence[Platform] | None,
-    listener: Listener,
-) -> Report:
-    one = _One(mirror, reference, sink, platforms, listener)
+async def _pull_one(one: _One, sink: Sink, listener: Listener) -> Report:
+    reference = one.reference
     try:
         digest = await one.run()
     except SampanError as error:
@@ -94,10 +92,12 @@ class _One:
         sink: Sink,
         platforms: Sequence[Platform] | None,
         listener: Listener,
+        with_referrers: bool,
     ) -> None:
         self.content = Content(mirror.store)
+        self.reference = reference
         self._mirror = mirror
-        self._reference = reference
+        self._with_referrers = with_referrers
         self._sink = sink
         self._platforms = platforms
         self._listener = listener
@@ -113,12 +113,16 @@ class _One:
         await self._check_platform(wanted)
         await self._bring_layers(wanted)
         await self._sink.put(wanted, self.content)
+        for extra in await attached(self._mirror, wanted) if self._with_referrers else ():
+            await self._hold(extra)
+            await self._bring_all(extra.blobs)
+            await self._sink.put(extra, self.content)
         return wanted.root.digest
 
     async def _resolve(self) -> Wanted:
         """The closure, with all its manifests fetched."""
-        root = await self._manifest(self._reference.digest or self._reference.object)
-        steps = closure(self._reference, root.manifest, self._platforms)
+        root = await self._manifest(self.reference.digest or self.reference.object)
+        steps = closure(self.reference, root.manifest, self._platforms)
         wanted = await self._walk(steps)
         self._tell_resolved(wanted, root)
         return wanted
@@ -135,7 +139,7 @@ class _One:
 
     async def _manifest(self, wanted: str | Digest) -> ManifestAnswer:
         async with self._manifests:
-            name = self._reference
+            name = self.reference
             answer = await self._mirror.manifest(name.registry, name.repository, wanted)
         self._attempts += [attempt for attempt in answer.attempts if attempt.outcome != "ok"]
         return answer
@@ -143,7 +147,7 @@ class _One:
     def _tell_resolved(self, wanted: Wanted, root: ManifestAnswer) -> None:
         self._listener(
             events.Resolved(
-                str(self._reference),
+                str(self.reference),
                 wanted.root.digest,
                 wanted.root.media_type,
                 root.source,
@@ -175,7 +179,7 @@ class _One:
             return
         missing = [platform for platform in self._platforms if platform.preference(made_for) is None]
         if missing:
-            raise platform_missing(self._reference, missing, [made_for])
+            raise platform_missing(self.reference, missing, [made_for])
 
     async def _bring_layers(self, wanted: Wanted) -> None:
         present = await self._sink.present(wanted.layers)
@@ -189,7 +193,7 @@ class _One:
         await _together([self._bring(blob) for blob in blobs])
 
     async def _bring(self, blob: Descriptor) -> None:
-        name, began = str(self._reference), time.monotonic()
+        name, began = str(self.reference), time.monotonic()
         if await asyncio.to_thread(self._is_stored, blob):
             self._tell_done(blob, already="store")
             return
@@ -202,7 +206,7 @@ class _One:
 
             with self._mirror.store.hold(blob.digest):
                 brought = await self._mirror.bring(
-                    self._reference.registry, self._reference.repository, blob.digest, told=told
+                    self.reference.registry, self.reference.repository, blob.digest, told=told
                 )
                 self.content.hold(blob.digest)
         self._listener(
@@ -229,7 +233,7 @@ class _One:
         return True
 
     def _tell_done(self, blob: Descriptor, *, already: str) -> None:
-        self._listener(events.BlobDone(str(self._reference), blob.digest, blob.size, already))
+        self._listener(events.BlobDone(str(self.reference), blob.digest, blob.size, already))
 
 
 async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
