@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -26,18 +25,6 @@ def small_image(*, seed: int = 1) -> Image:
 
 def large_image(*, seed: int = 2) -> Image:
     return image(ALPINE, "3", layers=[random_layer(seed, LARGE)])
-
-
-@pytest.fixture
-async def bad() -> AsyncIterator[FakeRegistry]:
-    async with FakeRegistry("bad") as registry:
-        yield registry
-
-
-@pytest.fixture
-async def good() -> AsyncIterator[FakeRegistry]:
-    async with FakeRegistry("good", host="127.0.0.2") as registry:
-        yield registry
 
 
 BODIES = [

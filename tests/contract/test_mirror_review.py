@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -68,18 +68,6 @@ BUDGET_SECONDS = 40.0  # of a request that nobody can serve, by the promises
 QUICK = Patience(connect_seconds=0.05, manifest_seconds=0.05, blob_seconds=0.05, come_back_seconds=0.01)
 A, B = Host.from_url("https://a.test"), Host.from_url("https://b.test")
 TAG = Question(HUB, ALPINE, "manifest", "3")
-
-
-@pytest.fixture
-async def bad() -> AsyncIterator[FakeRegistry]:
-    async with FakeRegistry("bad") as registry:
-        yield registry
-
-
-@pytest.fixture
-async def good() -> AsyncIterator[FakeRegistry]:
-    async with FakeRegistry("good", host="127.0.0.2") as registry:
-        yield registry
 
 
 def small(tag: str = "3", *, seed: int = 1, repository: str = ALPINE) -> Image:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -28,18 +27,6 @@ from sampan.testing import (
 from sampan.upstream.host import Host
 
 MANIFEST = Match(kind="manifest")
-
-
-@pytest.fixture
-async def bad() -> AsyncIterator[FakeRegistry]:
-    async with FakeRegistry("bad") as registry:
-        yield registry
-
-
-@pytest.fixture
-async def good() -> AsyncIterator[FakeRegistry]:
-    async with FakeRegistry("good", host="127.0.0.2") as registry:
-        yield registry
 
 
 MANIFESTS = [

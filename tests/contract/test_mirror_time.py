@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -27,18 +26,6 @@ QUICK = Patience(
     come_back_seconds=0.01,
     stale_seconds=0.05,
 )
-
-
-@pytest.fixture
-async def bad() -> AsyncIterator[FakeRegistry]:
-    async with FakeRegistry("bad") as registry:
-        yield registry
-
-
-@pytest.fixture
-async def good() -> AsyncIterator[FakeRegistry]:
-    async with FakeRegistry("good", host="127.0.0.2") as registry:
-        yield registry
 
 
 @pytest.mark.parametrize("kind", ["manifest", "blob"])
