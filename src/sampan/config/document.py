@@ -27,17 +27,24 @@ _PLACE = re.compile(r" \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of
 _DUPLICATE = re.compile(r"Cannot overwrite a value|Cannot declare|Cannot mutate|Duplicate inline table key")
 
 
-def read_text(path: Path) -> str:
-    """The text of the file at ``path``. Raises :class:`ConfigError` when it cannot be one of ours."""
+def read_text(
+    path: Path,
+    *,
+    what: str = "configuration",
+    hint: str = "name another file with --config FILE",
+    bytes_max: int = FILE_BYTES_MAX,
+) -> str:
+    """The text of the file at ``path``; ``what`` it is, and the ``hint``, are for the error.
+
+    Raises :class:`ConfigError` when it cannot be one of ours.
+    """
     try:
         with path.open("rb") as file:
-            data = file.read(FILE_BYTES_MAX + 1)
+            data = file.read(bytes_max + 1)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise ConfigError(
-            f"cannot read the configuration {path}: {reason}", hint="name another file with --config FILE"
-        ) from error
-    return decode(data, str(path))
+        raise ConfigError(f"cannot read the {what} {path}: {reason}", hint=hint) from error
+    return decode(data, str(path), bytes_max=bytes_max)
 
 
 def decode(data: bytes, name: str, *, bytes_max: int = FILE_BYTES_MAX) -> str:

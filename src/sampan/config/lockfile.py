@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from sampan.config.document import decode, read_table
+from sampan.config.document import read_table, read_text
 from sampan.config.problems import Problems
 from sampan.config.schema import Table
 from sampan.errors import ConfigError, SampanError, StoreError, printable
@@ -46,15 +46,8 @@ class LockTable(Table, frozen=True):
 
 def read_lock(path: Path) -> Lock:
     """The lock at ``path``. Raises :class:`ConfigError`, also when there is no such file."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(FILE_BYTES_MAX + 1)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise ConfigError(
-            f"cannot read the lock {path}: {reason}", hint="sampan lock create REFERENCE writes one"
-        ) from error
-    return parse_lock(decode(data, str(path), bytes_max=FILE_BYTES_MAX), str(path))
+    hint = "sampan lock create REFERENCE writes one"
+    return parse_lock(read_text(path, what="lock", hint=hint, bytes_max=FILE_BYTES_MAX), str(path))
 
 
 def parse_lock(text: str, name: str) -> Lock:
