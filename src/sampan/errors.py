@@ -179,15 +179,14 @@ class HostError(SampanError):
     """What one host answered, when it was not what was asked for. The next host may be tried.
 
     ``outcome`` is one lower-case word for logs, metrics and JSON. ``denial``: who says it says that
-    it does not have it (see :attr:`denies`). ``strike``: it lied about content. ``host_wide``: it says
-    something of the host as a whole, not of this repository alone. ``behind``: the other machine, as
-    ``host[:port]``, that the host led to and that failed; None when it was the host itself.
+    it does not have it (see :attr:`denies`). ``strike``: it lied about content. ``behind``: the
+    other machine, as ``host[:port]``, that the host led to and that failed; None when it was the host
+    itself.
     """
 
     oci_code, http_status, exit_code = "UNAVAILABLE", 503, 5
     denial: ClassVar[bool] = False
     strike: ClassVar[bool] = False
-    host_wide: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -215,8 +214,6 @@ class HostError(SampanError):
 class Unreachable(HostError):
     """outcome: dns, refused, unroutable, reset, connect-timeout, tls, proxy, blocked-address."""
 
-    host_wide = True
-
 
 class TimedOut(HostError):
     """outcome: first-byte-timeout, stalled, slow."""
@@ -243,10 +240,9 @@ class Missing(HostError):
 
 
 class RateLimited(HostError):
-    """outcome: rate-limited; ``retry_after_seconds`` as the host said, unclamped, or None."""
+    """outcome: rate-limited; ``retry_after_seconds`` as the host said, an hour at most, or None."""
 
     oci_code, http_status = "TOOMANYREQUESTS", 429
-    host_wide = True
 
 
 class ServerFault(HostError):

@@ -25,7 +25,7 @@ class Observer(Protocol):
     def download_started(self, registry: str) -> None: ...
 
     def download_ended(self, registry: str, outcome: str) -> None:
-        """``outcome``: ``committed``, ``failed``, ``mismatch``, ``abandoned``."""
+        """``outcome``: ``committed``, ``failed``, ``abandoned``."""
 
 
 class Silence:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from sampan.errors import AllHostsFailed, Attempt, HostError, NotFound, SampanError, UnsatisfiableRange
-from sampan.oci.distribution import Kind, error_document
+from sampan.oci.distribution import DOCKER_API_VERSION, Kind, error_document
 from sampan.server.contract import BlobReply
 
-API_VERSION_FIELD = ("Docker-Distribution-Api-Version", "registry/2.0")
+API_VERSION_FIELD = (DOCKER_API_VERSION, "registry/2.0")
 HEADER_VALUE_CHARACTERS_MAX = 1024
 RETRY_AFTER_SECONDS_DEFAULT = 3.0  # as long as the mirror remembers that nobody could serve something
 RETRY_AFTER_SECONDS_MAX = 3600.0
