@@ -185,8 +185,8 @@ def install(*, bench: bool = False) -> list[str]:
     with _locked(CACHE / "peers" / ".lock"):
         problems = []
         for step in (
-            lambda: _install_packages((*INSTALLED, *(BENCH_INSTALLED if bench else ()))),
-            lambda: _unpack_packages((*UNPACKED, *(BENCH_UNPACKED if bench else ()))),
+            functools.partial(_install_packages, (*INSTALLED, *(BENCH_INSTALLED if bench else ()))),
+            functools.partial(_unpack_packages, (*UNPACKED, *(BENCH_UNPACKED if bench else ()))),
             _bootstrap_all,
         ):
             try:
