@@ -118,23 +118,29 @@ class Gathering:
         worker, board = self._lead_worker, self._board
         while not board.is_whole:
             claim = board.next(worker.rate) if self._wings else board.gap(worker.rate)
-            if claim is None:
+            if claim is None or not await self._lead_on(worker, claim):
                 await self._pulse.next(LOOK_SECONDS)
-                continue
-            try:
-                if (won := await self._open_next(claim)) is not None:
-                    await self._take(worker, won, claim)
-                    self._drop_if_slow(worker)
-            except StoreFull:
-                if not await self._room.make(board.missing or VERIFIED_FIRST_BYTES):
-                    raise
-            finally:
-                board.end(claim)
-                worker.host = None
+
+    async def _lead_on(self, worker: _Worker, claim: Claim) -> bool:
+        """False: nobody can be asked for ``claim`` but those who are at work: it is left to them."""
+        try:
+            won = await self._open_next(claim)
+            if won is not None:
+                await self._take(worker, won, claim)
+                self._drop_if_slow(worker)
+        except StoreFull:
+            if not await self._room.make(self._board.missing or VERIFIED_FIRST_BYTES):
+                raise
+            return True
+        finally:
+            self._board.end(claim)
+            worker.host = None
+            self._pulse.beat()
+        return won is not None
 
     async def _open_next(self, claim: Claim) -> Won[OpenStream] | None:
-        """The next host, for ``claim``; waits a little when all rest. None: others are at work, and
-        something has changed."""
+        """The next host, for ``claim``; waits a little when all rest. None: nobody but those who are at
+        work."""
         waits = COME_BACKS_MAX
         while True:
             only = self._arrival.host if self.is_alone else None
@@ -151,7 +157,6 @@ class Gathering:
             except AllHostsFailed as error:
                 if self._wings:
                     self._tries.add(error.attempts)
-                    await self._pulse.next(LOOK_SECONDS)
                     return None
                 if self._dropped:
                     self._dropped.clear()
