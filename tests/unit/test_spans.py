@@ -45,6 +45,7 @@ def test_ranges_hold_exactly_the_positions_that_were_added_and_not_cut(
     assert spans.total == len(model)
     assert bool(spans) == bool(model)
     assert spans.prefix == next(n for n in range(END + 1) if n not in model)
+    assert spans.end == max(model, default=-1) + 1
     assert spans.is_prefix == (model == set(range(len(model))))
 
 

@@ -45,6 +45,12 @@ class Spans:
         return ranges[0][1] if ranges and ranges[0][0] == 0 else 0
 
     @property
+    def end(self) -> int:
+        """Where the last of them ends; 0 when there are none."""
+        ranges = self._ranges
+        return ranges[-1][1] if ranges else 0
+
+    @property
     def is_prefix(self) -> bool:
         """Whether that is all there is."""
         return self.total == self.prefix
