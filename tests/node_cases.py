@@ -2,8 +2,8 @@
 
 ``tests/golden/node/RUNTIME/CASE/`` has ``case.toml``, ``before/`` and ``after/``. Either tree may be missing:
 it is empty then, or (``refused``) the same as before. To add a case, write its case.toml and before/, then
-run ``PYTHONPATH=tests python tests/node_cases.py RUNTIME/CASE``, and read what it wrote; an ``after/`` that is
-there is never overwritten.
+run ``PYTHONPATH=tests python tests/node_cases.py RUNTIME/CASE``, and read what it wrote; an ``after/`` that
+is there is never overwritten.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from sampan.errors import NodeError, UsageError, printable
 from sampan.oci import Reference
 from sampan.runtimes import RUNTIMES
 from sampan.runtimes.contract import Finding, Installed, Runtime, Status
-from sampan.runtimes.examine import Chosen, choose, with_writers
+from sampan.runtimes.examine import Chosen, ask, choose, with_writers
 from sampan.runtimes.journal import Journal
 from sampan.runtimes.machine import SystemMachine
 from sampan.runtimes.plan import NodePlan, make_plan
@@ -92,7 +92,7 @@ class Scope:
     def steps(self, *, run: bool) -> Steps:
         """How steps are run, if at all."""
         machine = self.machine if run else None
-        return Steps(machine, self.config.node_commands, self.tree.exists(SYSTEMD))
+        return Steps(machine, self.config.node_commands, self.tree.exists(SYSTEMD), self._settle)
 
     def statuses(self) -> list[Status]:
         """Of all its runtimes."""
@@ -108,16 +108,25 @@ class Scope:
         plan, refused = make_plan(self.tree, self.runtimes, asked)
         return Planning(asked, plan, dict(refused))
 
-    def verify(self, planning: Planning, image: Reference | None) -> list[Finding]:
-        """What is wrong after the plan was applied: of the runtimes that it changed."""
+    def verify(self, planning: Planning, image: Reference) -> list[Finding]:
+        """Why the changed runtimes cannot pull ``image``, if it is of a registry that has a route."""
         changed = {plan.runtime for plan in planning.plan.plans if plan.changes}
-        pulled = image if image is not None and planning.wanted.route(image.registry) else None
+        if self.machine is None or planning.wanted.route(image.registry) is None:
+            return []
         return [
             finding
             for runtime, installed in self.runtimes
-            if runtime.name in changed and self.machine is not None
-            for finding in runtime.verify(self.machine, installed, planning.wanted, pulled)
+            if runtime.name in changed
+            for finding in runtime.verify(self.machine, installed, image)
         ]
+
+    def _settle(self, name: str) -> Sequence[Finding]:
+        """Wait until the runtime has taken notice of the tree's files, as they are now."""
+        if self.machine is None or name not in RUNTIMES:
+            return ()
+        known = {runtime.name: installed for runtime, installed in self.runtimes}
+        installed = known.get(name) or ask(RUNTIMES[name], self.machine)
+        return RUNTIMES[name].settle(self.machine, Tree(self.tree.root), installed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from sampan.runtimes.place import below, resolve
 from sampan.runtimes.plan import NodePlan, unified_diff
 from sampan.runtimes.revert import content_at, revert
 from sampan.runtimes.snapshot import Kept, Snapshot
-from sampan.runtimes.steps import Steps
+from sampan.runtimes.steps import Steps, check_findings
 from sampan.runtimes.tree import Tree
 from sampan.runtimes.writing import (
     Attributes,
@@ -76,7 +76,7 @@ def apply(
         _write(root, snapshot)
         journal.set_state(snapshot.number, "stepping")
         steps.run(plan.steps)
-        _check_findings(verify())
+        check_findings(verify())
         journal.set_state(snapshot.number, "applied")
     except BaseException as error:
         _undo(journal, snapshot, steps, error)
@@ -123,13 +123,6 @@ def _write(root: Path, snapshot: Snapshot) -> None:
             remove_file(root, kept.real)
         else:
             put_file(root, kept.real, kept.after, kept.attributes.touched())
-
-
-def _check_findings(findings: Sequence[Finding]) -> None:
-    wrong = [finding for finding in findings if finding.level in ("error", "dead")]
-    if wrong:
-        lines = "".join(f"\n  {finding.place}{finding.message}" for finding in wrong)
-        raise ApplyFailed(f"what was applied does not work:{lines}", hint=wrong[0].hint)
 
 
 def _undo(journal: Journal, snapshot: Snapshot, steps: Steps, error: BaseException) -> None:

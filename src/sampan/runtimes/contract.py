@@ -9,7 +9,7 @@ How to add one:
 
 1. ``questions``: what its programs are asked, by name: ``{"version": ("containerd", "--version")}``. The
    engine runs them where the tree is the running machine, and :class:`Installed` has what they said. So
-   everything but :meth:`Runtime.verify` is a function from text to text, and is tested without programs.
+   everything else is a function from text to text, and is tested without programs.
 2. ``detect``: is there a trace of it in the tree (a program, its directory in /etc)?
 3. ``status``: read the files through :class:`~sampan.runtimes.tree.Tree`, say what is in force per registry,
    and what is configured but does nothing, each a :class:`Finding` with file and line. It never raises:
@@ -20,8 +20,9 @@ How to add one:
    Planning over the tree with the changes made (``tree.changed(plan.changes)``) must give no change: that
    is what makes a second apply do nothing, and the golden tests ask it of every case.
    What :class:`Wanted` asks for and the runtime cannot do is a note, never silently left out.
-5. ``verify``: the only part that runs programs. It waits, with a limit, until the configuration in force is
-   what was planned, pulls the image that it is given, and returns what is wrong. Nothing: it is good.
+5. ``settle`` and ``verify``: the only parts that run programs. ``settle`` waits, with a limit, until what is
+   in force is what the files of the tree say: after an apply, and in a revert too, since a reload may be over
+   before it is done. ``verify`` pulls an image. Both return what is wrong; nothing: it is good.
 6. Cases in tests/golden/node/NAME/, a row in docs/node.md and docs/node.zh-CN.md.
 
 How the odd ones are told in these words:
@@ -235,7 +236,7 @@ class Machine(Protocol):
 
 
 class Runtime(Protocol):
-    """One container runtime. All but :meth:`verify` depend on their arguments alone."""
+    """One container runtime. All but :meth:`settle` and :meth:`verify` depend on their arguments alone."""
 
     @property
     def name(self) -> str:
@@ -259,8 +260,10 @@ class Runtime(Protocol):
         """What to change. Raises PlanMismatch for a file that must not be touched, RuntimeUnsupported."""
         ...
 
-    def verify(
-        self, machine: Machine, installed: Installed, wanted: Wanted, image: Reference | None
-    ) -> tuple[Finding, ...]:
-        """What is not as planned after the steps; ``image`` is pulled, unless it is None."""
+    def settle(self, machine: Machine, tree: Tree, installed: Installed) -> tuple[Finding, ...]:
+        """Wait until the steps have had their effect; what is not in force then. ``installed``: of before."""
+        ...
+
+    def verify(self, machine: Machine, installed: Installed, image: Reference) -> tuple[Finding, ...]:
+        """Why ``image`` cannot be pulled; it is not kept if it was not there."""
         ...

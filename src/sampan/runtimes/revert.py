@@ -87,10 +87,11 @@ def check_unedited(root: Path, snapshot: Snapshot) -> None:
 def _to_put_back(journal: Journal, snapshot: Snapshot, edited: Edited) -> list[Kept]:
     if edited == "refuse":
         check_unedited(journal.root, snapshot)
-    found = dict(_edited(journal.root, snapshot))
+    found = _edited(journal.root, snapshot)
     if edited == "leave":
-        return [kept for kept in snapshot.files if kept not in found]
-    for kept, data in found.items():
+        foreign = [kept for kept, _ in found]
+        return [kept for kept in snapshot.files if kept not in foreign]
+    for kept, data in found:
         if data is not None:
             journal.keep_edited(snapshot.number, snapshot.files.index(kept), data)
     return list(snapshot.files)

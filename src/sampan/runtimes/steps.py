@@ -7,11 +7,11 @@ anything is written. What to run instead of systemd's own words comes from ``[no
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sampan.errors import ApplyFailed, NodeError
-from sampan.runtimes.contract import Answer, Machine, Step
+from sampan.runtimes.contract import Answer, Finding, Machine, Step
 from sampan.runtimes.snapshot import RunStep
 
 STEP_SECONDS_MAX = 180.0  # systemd itself gives up a start after 90 s, and a stop after 90 s
@@ -20,11 +20,13 @@ SYSTEMD = "systemctl"
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """``machine`` None: the tree is not the running machine, and nothing is run. ``commands``: by runtime."""
+    """``machine`` None: the tree is not the running machine, and nothing is run. ``commands``: by runtime.
+    ``settle``: waits until a runtime, by its name, has taken notice, and says what it has not."""
 
     machine: Machine | None
     commands: Mapping[str, str] = field(default_factory=dict)
     has_systemd: bool = True
+    settle: Callable[[str], Sequence[Finding]] = lambda _: ()
 
     def command(self, runtime: str, step: Step) -> tuple[str, ...]:
         """What is run for a step: nothing, when nothing is to be reloaded."""
@@ -41,7 +43,7 @@ class Steps:
                 )
 
     def run(self, steps: Sequence[RunStep]) -> None:
-        """All of them, in order. Raises ApplyFailed at the first that fails."""
+        """All in order, each until it has had its effect. Raises ApplyFailed at the first that fails."""
         for run in steps if self.machine is not None else ():
             command = self.command(run.runtime, run.step)
             assert self.machine is not None
@@ -51,6 +53,15 @@ class Steps:
                     f"cannot {run.step.kind} {run.runtime}: {shlex.join(command)}: {_said(answer)}",
                     hint=f"journalctl -u {run.runtime} says more, where there is systemd",
                 )
+            check_findings(self.settle(run.runtime))
+
+
+def check_findings(findings: Sequence[Finding]) -> None:
+    """Raises ApplyFailed when something among them is broken."""
+    wrong = [finding for finding in findings if finding.level in ("error", "dead")]
+    if wrong:
+        lines = "".join(f"\n  {finding.place}{finding.message}" for finding in wrong)
+        raise ApplyFailed(f"what was changed does not work:{lines}", hint=wrong[0].hint)
 
 
 def _said(answer: Answer) -> str:

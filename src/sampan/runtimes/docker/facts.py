@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from sampan.errors import printable
 from sampan.runtimes.contract import Installed
-from sampan.runtimes.docker.files import Daemon, store_of
+from sampan.runtimes.docker.files import INSECURE, MIRRORS, Daemon, Flags, store_of
 from sampan.runtimes.tree import Tree
+
+ALWAYS_INSECURE = {"127.0.0.0/8", "::1/128"}
 
 
 def running(installed: Installed) -> bool | None:
@@ -24,6 +27,27 @@ def info_of(installed: Installed) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def not_in_force(daemon: Daemon, flags: Flags, installed: Installed) -> str | None:
+    """What the running daemon has otherwise than its file and flags say; None: nothing, or nobody runs."""
+    found = info_of(installed).get("RegistryConfig")
+    if not isinstance(found, dict):
+        return None
+    mirrors = [str(url).rstrip("/") for url in found.get("Mirrors") or []]
+    if mirrors != [url.rstrip("/") for url in told(daemon, flags, MIRRORS)]:
+        return f"the running daemon has other mirrors: {', '.join(map(printable, mirrors)) or 'none'}"
+    hosts = {key for key, index in (found.get("IndexConfigs") or {}).items() if not index.get("Secure", True)}
+    insecure = hosts | {str(cidr) for cidr in found.get("InsecureRegistryCIDRs") or []}
+    expected = {host.rpartition("://")[2] for host in told(daemon, flags, INSECURE)}
+    if insecure - ALWAYS_INSECURE != expected - ALWAYS_INSECURE:
+        return f"the running daemon has other {INSECURE}: {', '.join(map(printable, sorted(insecure)))}"
+    return None
+
+
+def told(daemon: Daemon, flags: Flags, key: str) -> list[str]:
+    """What ``key`` is by the command line or by daemon.json; dockerd refuses to have it from both."""
+    return [*flags.values.get(key, []), *daemon.urls(key)]
 
 
 def mode_of(tree: Tree, daemon: Daemon, installed: Installed) -> str:

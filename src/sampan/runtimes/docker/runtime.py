@@ -13,15 +13,14 @@ What decides, per version and image store:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sampan.oci.reference import DOCKER_HUB, Reference
+from sampan.oci.reference import Reference
 from sampan.runtimes.contract import Finding, Installed, Machine, Plan, Status, Step
-from sampan.runtimes.docker.facts import answers_hosts_toml, reads_hosts_toml, running
+from sampan.runtimes.docker.facts import not_in_force, reads_hosts_toml, running
 from sampan.runtimes.docker.files import DAEMON_JSON, MIRRORS, read_daemon, read_flags
-from sampan.runtimes.docker.mirrors import plan_hosts, plan_mirrors, usable
+from sampan.runtimes.docker.mirrors import plan_hosts, plan_mirrors
 from sampan.runtimes.docker.status import status_of
 from sampan.runtimes.plan import refuse
 from sampan.runtimes.tree import Tree
@@ -30,15 +29,17 @@ from sampan.runtimes.wanted import Wanted
 TRACES = ("/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd", "/etc/docker")
 RELOAD = ("systemctl", "reload", "docker.service")
 RELOADED = "running containers go on; pulls under way end as they began"
-LOOKS_MAX, LOOK_SECONDS = 50, 0.2  # a reload is taken note of within milliseconds
+LOOK_SECONDS = 0.2
 PULL_SECONDS_MAX = 180.0
 
 
 @dataclass(frozen=True, slots=True)
 class Docker:
-    """Docker Engine behind ``host``, whatever the environment of this process says of others."""
+    """Docker Engine behind ``host``, whatever the environment of this process says of others.
+    ``patience_seconds``: how long a reload may take; usually it is done within milliseconds."""
 
     host: str = "unix:///run/docker.sock"
+    patience_seconds: float = 10.0
 
     @property
     def name(self) -> str:
@@ -82,34 +83,29 @@ class Docker:
             step = Step("none", "docker is not running: it counts from its next start")
         return Plan(self.name, changes, (step,), tuple(notes))
 
-    def verify(
-        self, machine: Machine, installed: Installed, wanted: Wanted, image: Reference | None
-    ) -> tuple[Finding, ...]:
-        """Whether the daemon has taken over its mirrors, and can pull."""
-        if running(installed) is not True:
+    def settle(self, machine: Machine, tree: Tree, installed: Installed) -> tuple[Finding, ...]:
+        """Wait until the daemon has taken over daemon.json: a signal is sent before it is obeyed."""
+        flags = read_flags(tree)
+        daemon = read_daemon(tree, flags.config_file)
+        if running(installed) is not True or daemon.problem is not None:
             return ()
-        route = wanted.route(DOCKER_HUB)
-        if route is not None and not answers_hosts_toml(installed):
-            findings = self._verify_mirrors(machine, [hop.base for hop in usable(route)[0]])
-            if findings:
-                return findings
-        return () if image is None else self._verify_pull(machine, image)
-
-    def _verify_mirrors(self, machine: Machine, expected: list[str]) -> tuple[Finding, ...]:
-        found: list[str] = []
-        for _ in range(LOOKS_MAX):
-            answer = machine.run(self._docker("info", "--format", "{{json .RegistryConfig.Mirrors}}"))
+        differing: str | None = None
+        for _ in range(max(1, round(self.patience_seconds / LOOK_SECONDS))):
+            answer = machine.run(self.questions["info"])
             if answer.code != 0:
                 return (Finding("DOCKER_SILENT", f"docker info fails: {answer.words}", "error"),)
-            found = [url.rstrip("/") for url in json.loads(answer.output) or []]
-            if found == expected:
+            differing = not_in_force(daemon, flags, Installed(answers={"info": answer.output}))
+            if differing is None:
                 return ()
             machine.wait(LOOK_SECONDS)
-        message = f"dockerd has the mirrors {found}, not {expected}, {LOOKS_MAX * LOOK_SECONDS:.0f} s after"
-        return (Finding("MIRRORS_NOT_IN_FORCE", message, "error", hint="journalctl -u docker says why"),)
+        message = f"{differing}, {self.patience_seconds:g} s after the reload"
+        hint = "journalctl -u docker says why"
+        return (Finding("MIRRORS_NOT_IN_FORCE", message, "error", daemon.file.path, hint=hint),)
 
-    def _verify_pull(self, machine: Machine, image: Reference) -> tuple[Finding, ...]:
+    def verify(self, machine: Machine, installed: Installed, image: Reference) -> tuple[Finding, ...]:
         """Pull ``image``, and leave nothing behind that was not there before."""
+        if running(installed) is not True:
+            return ()
         name = str(image)
         there = machine.run(self._docker("image", "inspect", name)).code == 0
         answer = machine.run(self._docker("pull", "--quiet", name), timeout_seconds=PULL_SECONDS_MAX)

@@ -9,7 +9,7 @@ from sampan.errors import printable
 from sampan.oci.reference import DOCKER_HUB, origin_url
 from sampan.runtimes import hosts_toml
 from sampan.runtimes.contract import Finding, InForce, Installed, Source, Status, Version
-from sampan.runtimes.docker.facts import info_of, mode_of, reads_hosts_toml, running
+from sampan.runtimes.docker.facts import info_of, mode_of, not_in_force, reads_hosts_toml, running, told
 from sampan.runtimes.docker.files import CERTS, INSECURE, MIRRORS, Daemon, Flags, read_daemon, read_flags
 from sampan.runtimes.tree import Tree
 from sampan.runtimes.wanted import EVERY_REGISTRY
@@ -53,7 +53,7 @@ def _mirrors_in_force(daemon: Daemon, flags: Flags, installed: Installed) -> lis
     info = info_of(installed)
     if info.get("ServerVersion"):
         return [str(url).rstrip("/") for url in (info.get("RegistryConfig") or {}).get("Mirrors") or []]
-    return [*flags.values.get(MIRRORS, []), *daemon.urls(MIRRORS)]
+    return told(daemon, flags, MIRRORS)
 
 
 def _daemon_findings(daemon: Daemon, flags: Flags, installed: Installed) -> Iterator[Finding]:
@@ -78,13 +78,8 @@ def _daemon_findings(daemon: Daemon, flags: Flags, installed: Installed) -> Iter
 
 def _not_reloaded(daemon: Daemon, flags: Flags, installed: Installed) -> Iterator[Finding]:
     """A reload that was forgotten, or one that does not forget: the key is gone, and its mirrors are not."""
-    info = info_of(installed)
-    if not info.get("ServerVersion") or MIRRORS in flags.values:
-        return
-    live = _mirrors_in_force(daemon, flags, installed)
-    if live != [url.rstrip("/") for url in daemon.urls(MIRRORS)]:
-        names = ", ".join(map(printable, live)) or "none"
-        message = f"the running daemon has other mirrors: {names}"
+    message = not_in_force(daemon, flags, installed)
+    if message is not None:
         hint = "systemctl reload docker; a key that was removed must be there once, as []"
         yield Finding("MIRRORS_NOT_IN_FORCE", message, "dead", daemon.file.path, daemon.line(MIRRORS), hint)
 
