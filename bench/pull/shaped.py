@@ -88,10 +88,9 @@ def pulled(
                 ):
                     midway.act()
                     midway = None
-                code, took = running.wait()
-                words = running.words()
-            seconds += took
-            if code == 0:
+                ended, words = running.wait(), running.words()
+            seconds += ended.seconds
+            if ended.code == 0:
                 return Pulled(seconds, _sent(asked) - before, number + 1)
     raise RuntimeError(f"{program.name} failed {RUNS_MAX} times:\n{words}")
 
