@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import tarfile
 import threading
@@ -17,6 +16,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
+from disks import as_nobody
 from sampan.errors import SinkError, SinkUnavailable, StoreError
 from sampan.oci import Digest, Platform, Reference, parse_manifest
 from sampan.oci.manifest import Index, Manifest
@@ -34,7 +34,6 @@ from sampan.store.disk import DiskStore
 from sampan.testing import Image, image, index, random_layer
 
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
-NOBODY = 65534
 
 
 @pytest.fixture
@@ -99,19 +98,6 @@ def test_a_socket_that_we_may_not_use_is_told(tmp_path: Path) -> None:
         with pytest.raises(SinkUnavailable, match="no permission for Docker's socket") as caught, as_nobody():
             look(tmp_path / "d.sock")
     assert "root" in str(caught.value.hint)
-
-
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    """Root may use every socket; anybody else is nobody enough."""
-    is_root = os.geteuid() == 0
-    if is_root:
-        os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        if is_root:
-            os.seteuid(0)
 
 
 def test_a_socket_whose_path_is_too_long_for_the_kernel_is_told(tmp_path: Path) -> None:

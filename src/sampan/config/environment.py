@@ -22,6 +22,7 @@ LANGUAGE = "SAMPAN_LANG"
 FILE_NAME = "sampan.toml"
 SYSTEM_FILE = Path("/etc/sampan") / FILE_NAME
 SYSTEM_STORE = Path("/var/lib/sampan")
+SYSTEM_PULL_STORE = Path("/var/cache/sampan")
 
 Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
@@ -43,6 +44,13 @@ def default_store(environ: Mapping[str, str]) -> Path:
     if os.geteuid() == 0:
         return SYSTEM_STORE
     return _xdg(environ, "XDG_DATA_HOME", ".local/share") / "sampan"
+
+
+def pull_store(environ: Mapping[str, str]) -> Path:
+    """Where a pull through a mirror keeps what has come: not where root's mirror has its store."""
+    if os.geteuid() == 0:
+        return SYSTEM_PULL_STORE
+    return _xdg(environ, "XDG_CACHE_HOME", ".cache") / "sampan"
 
 
 def language(environ: Mapping[str, str]) -> Language:

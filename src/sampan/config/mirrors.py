@@ -58,6 +58,8 @@ def read_mirror(
 
 def expand(host: Host, registry: str) -> Host:
     """``host`` with ``registry`` in the place of ``{registry}``."""
+    if host.namespace == TEMPLATE:
+        return replace(host, namespace=registry)
     if TEMPLATE not in host.prefix:
         return host
     return replace(
