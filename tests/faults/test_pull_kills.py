@@ -100,7 +100,8 @@ def stops_at(places: dict[str, int], gate: Stop) -> Fault:
 
     def change(request: Request, right: Reply) -> Reply:
         place = places[request.digest or ""] - offset_of(request)
-        return right.delivered(Delivery(hold_at=max(place, 0), gate=gate))
+        # A connection that waits behind a whole body must not look free to whoever has read that body.
+        return right.with_header("Connection", "close").delivered(Delivery(hold_at=max(place, 0), gate=gate))
 
     return Fault("stops", change, Match(kind="blob", when=lambda request: request.digest in places))
 

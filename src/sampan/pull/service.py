@@ -190,7 +190,7 @@ class _One:
             raise platform_missing(self.reference, missing, [made_for])
 
     async def _bring_layers(self, wanted: Wanted) -> None:
-        present = await self._sink.present(wanted.layers)
+        present = await self._sink.present(wanted, self.content)
         for layer in wanted.layers:
             if layer.digest in present:
                 self._tell_done(layer, already="sink")
