@@ -85,7 +85,7 @@ UNPACKED = (
     Unpacked(
         "libsubid", "libsubid4", "bookworm", "", f"usr/lib/{os.uname().machine}-linux-gnu/libsubid.so.4"
     ),
-    Unpacked("umoci", "umoci", "bookworm", "", "usr/bin/umoci"),
+    Unpacked("umoci", "umoci", "sid", "", "usr/bin/umoci"),
     Unpacked("busybox", "busybox-static", "bookworm", "", "bin/busybox"),
     Unpacked("busybox-foreign", "busybox-static", "bookworm", "", "bin/busybox", foreign=True),
 )
