@@ -112,7 +112,7 @@ def build_client(
     times = {} if config.via is None else MIRROR_TIMES
     return RegistryClient(
         _transport(config, instance),
-        credentials=CredentialFiles.from_environment(config.environ, clock=clock),
+        credentials=_credentials(config, clock),
         clock=clock,
         behind=behind,
         **times,
@@ -126,8 +126,7 @@ def build_destination(config: Config, registry: str, clock: Clock) -> Destinatio
     """
     host = destination_host(config, registry)
     transport = Transport((host,), proxies=ProxySettings.from_environment(config.environ))
-    credentials = CredentialFiles.from_environment(config.environ, clock=clock)
-    return Destination(PushClient(transport, credentials=credentials, clock=clock), host)
+    return Destination(PushClient(transport, credentials=_credentials(config, clock), clock=clock), host)
 
 
 def destination_host(config: Config, registry: str) -> Host:
@@ -142,6 +141,10 @@ def destination_host(config: Config, registry: str) -> Host:
                 return replace(host, name=registry, private=True, **everything)
     scheme = "http" if is_loopback(url.host) else url.scheme
     return Host.from_url(f"{scheme}://{url.netloc}", name=registry, role="origin", private=True)
+
+
+def _credentials(config: Config, clock: Clock) -> CredentialFiles:
+    return CredentialFiles.from_environment(config.environ, clock=clock, logins=config.logins)
 
 
 def _transport(config: Config, instance: str | None) -> Transport:

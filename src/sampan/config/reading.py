@@ -15,7 +15,7 @@ from sampan.config import environment
 from sampan.config.address import Address, parse_address
 from sampan.config.document import decode, read_document, read_text
 from sampan.config.lockfile import read_lock
-from sampan.config.mirrors import within
+from sampan.config.mirrors import refuse_clear_text, within
 from sampan.config.problems import Problems
 from sampan.config.profiles import choose_profile
 from sampan.config.quantity import parse_duration, parse_size
@@ -35,6 +35,8 @@ from sampan.config.through import read_through
 from sampan.errors import ConfigError, printable
 from sampan.lock import Lock
 from sampan.oci.reference import DOCKER_HUB
+from sampan.upstream.auth import Credential
+from sampan.upstream.credentials import keys_of
 
 AGREE_MAX = 10
 EXCEPTIONS_MAX = 1000  # each is tried on every reference
@@ -80,6 +82,8 @@ def _read(
     rewrite = _read_rewrite(file.rewrite, problems)
     through = read_through(file.pull, options.via, replace(around, consulted=options.pulls), problems)
     _check_commands(file.node.commands, problems)
+    logins = environment.logins(environ, problems)
+    _check_logins(logins, registry, problems)
     problems.raise_any()
     config = Config(
         server=server,
@@ -92,6 +96,7 @@ def _read(
         profile=profile,
         path=path,
         environ=environ,
+        logins=logins,
     )
     if through is None or not options.pulls:
         return config
@@ -119,6 +124,16 @@ def _read_registries(
     for table in tables.idle:
         read_registry(table, None, idle, problems)
     return {name: read_registry(table, listen, around, problems) for name, table in tables.in_force.items()}
+
+
+def _check_logins(
+    logins: Mapping[str, Credential], registry: Mapping[str, RegistryConfig], problems: Problems
+) -> None:
+    """A password of the environment goes no more in the clear than one of the file."""
+    for host in (host for table in registry.values() for host in table.hosts):
+        if not logins.keys().isdisjoint(keys_of(host)):
+            with problems.at(f"${environment.LOGINS}"):
+                refuse_clear_text(host, has_login=True)
 
 
 def _read_server(

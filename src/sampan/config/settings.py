@@ -18,6 +18,7 @@ from sampan.config.registries import RegistryConfig, Wildcard
 from sampan.config.tables import WILDCARD
 from sampan.lock import Lock
 from sampan.oci.distribution import Registries
+from sampan.upstream.auth import Credential
 from sampan.upstream.host import Host
 
 BUILT_IN_NAME = "built-in configuration"
@@ -74,7 +75,8 @@ class RewriteConfig:
 class Config:
     """All of it. ``registry`` holds the tables in force by canonical name, ``*`` among them;
     ``path`` is the file read (None: none was found), ``profile`` the one that holds, ``environ`` the
-    environment in which it was read, for proxies and Docker's credentials. ``via``: the mirror that is
+    environment in which it was read, for proxies and Docker's credentials. ``logins``: those of the
+    environment, by host. ``via``: the mirror that is
     the only host of every registry; its ``namespace`` is ``{registry}``.
     """
 
@@ -88,6 +90,7 @@ class Config:
     profile: str | None = None
     path: Path | None = None
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    logins: Mapping[str, Credential] = field(default_factory=dict, repr=False)
     via: Host | None = None
     _wildcard: Wildcard | None = field(init=False, repr=False, compare=False, default=None)
 
