@@ -17,12 +17,14 @@ UPLOADS = "/blobs/uploads/"
 class UploadRegistry(FakeRegistry):
     """``takes_chunks`` False: PATCH is refused. ``least_bytes``: the OCI-Chunk-Min-Length that it asks
     for. ``elsewhere``: another registry that uploads are led to, by absolute URLs. ``forgetful``: an
-    upload that was asked about is forgotten. Uploads by number in ``uploads``."""
+    upload that was asked about is forgotten. ``mounts``: a blob of another repository is taken over.
+    Uploads by number in ``uploads``."""
 
     takes_chunks = True
     least_bytes: int | None = None
     elsewhere: UploadRegistry | None = None
     forgetful = False
+    mounts = True
 
     def __init__(self, name: str = "uploads", **options: object) -> None:
         super().__init__(name, **options)  # type: ignore[arg-type]  # the options of every fake
@@ -49,9 +51,15 @@ class UploadRegistry(FakeRegistry):
 
     def _upload(self, request: Request) -> Reply:
         name, _, number = request.path.removeprefix("/v2/").partition(UPLOADS)
+        if request.method == "POST" and self.mounts and "mount" in request.query:
+            digest = request.query["mount"]
+            content = self.place(request.query["from"]).blobs.get(digest)
+            if content is not None:
+                self.place(name).blobs[digest] = content
+                return reply(201, headers=(("Docker-Content-Digest", digest),))
         if request.method == "POST":
             keeper = self.elsewhere or self
-            keeper.begun += 1
+            keeper.begun += 1  # not how many there are: a number comes once
             number = f"upload-{keeper.begun}"
             keeper.uploads[number] = bytearray()
             answer = keeper.stands(202, name, number, absolute=keeper is not self)

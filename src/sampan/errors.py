@@ -79,7 +79,8 @@ class Attempt:
 
     def __str__(self) -> str:
         status = f" ({self.status})" if self.status else ""
-        detail = self.detail.removeprefix(f"{self.host}: ")
+        detail = f"{self.detail}: ".removeprefix(f"{self.host}: ").removeprefix(f"{self.status}: ")
+        detail = detail.removesuffix(": ")
         return f"{self.host}: {self.outcome}{status}{f': {detail}' if detail else ''}"
 
 
@@ -298,7 +299,8 @@ class AllHostsFailed(SampanError):
         hint: str | None = None,
     ) -> None:
         lines = "".join(f"\n  {attempt}" for attempt in attempts)
-        many = f"all {len(attempts)} attempts failed" if attempts else "no host may be asked for it"
+        many = f"all {len(attempts)} attempts failed" if len(attempts) > 1 else "the only attempt failed"
+        many = many if attempts else "no host may be asked for it"
         super().__init__(f"cannot serve {what}: {many}{lines}", hint=hint)
         self.what = what
         self.attempts = tuple(attempts)

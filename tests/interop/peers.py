@@ -85,6 +85,7 @@ UNPACKED = (
     Unpacked(
         "libsubid", "libsubid4", "bookworm", "", f"usr/lib/{os.uname().machine}-linux-gnu/libsubid.so.4"
     ),
+    Unpacked("umoci", "umoci", "sid", "", "usr/bin/umoci"),
     Unpacked("busybox", "busybox-static", "bookworm", "", "bin/busybox"),
     Unpacked("busybox-foreign", "busybox-static", "bookworm", "", "bin/busybox", foreign=True),
 )
@@ -93,6 +94,7 @@ INSTALLED = (
     Installed("nginx-light", "nginx"),
     Installed("mmdebstrap", "mmdebstrap"),
     Installed("iproute2", "ip"),
+    Installed("runc", "runc"),  # Docker does not start without it, and no container runs
 )
 # No test needs these two.
 BENCH_INSTALLED = (Installed("wrk", "wrk"),)

@@ -27,9 +27,9 @@ def target(tmp_path: Path) -> Iterator[Web]:
         yield web
 
 
-def pull(directory: Path, origin: Web, *words: str) -> None:
-    """``sampan pull WORDS`` with docker.io at ``origin``."""
-    settings = f'[registry."docker.io"]\nmirrors = ["{origin.url}"]\norigin = "never"\n'
+def pull(directory: Path, origin: Web, *words: str, registry: str = "docker.io") -> str:
+    """``sampan pull WORDS`` with ``registry`` at ``origin``; its standard output."""
+    settings = f'[registry."{registry}"]\nmirrors = ["{origin.url}"]\norigin = "never"\n'
     (directory / "sampan.toml").write_text(settings)
     command = [sys.executable, "-W", "error", "-m", "sampan", "pull", "--store", "store", *words]
     environment = surroundings(HOME=str(directory), DOCKER_CONFIG=str(directory))
@@ -37,6 +37,7 @@ def pull(directory: Path, origin: Web, *words: str) -> None:
         command, cwd=directory, env=environment, capture_output=True, text=True, timeout=PULL_TIMEOUT_SECONDS
     )
     assert ended.returncode == 0, ended.stderr
+    return ended.stdout
 
 
 @pytest.mark.parametrize("reference", [*images.SMALL, "library/big:64m"])
@@ -71,6 +72,23 @@ def test_a_second_push_sends_no_layer_again(
     sent = _uploads(target)
     pull(tmp_path, origin, "--platform", "all", "--to", where, "alpine:3")
     assert _uploads(target) == sent + 1  # the question whether we may push
+
+
+def test_layers_of_another_repository_there_are_taken_over(
+    origin: Web, target: Web, library: Library, tmp_path: Path
+) -> None:
+    image = library.image("library/debian:oci-gzip")
+    pull(tmp_path, origin, "--to", f"registry:{target.netloc}/library/debian", "debian:oci-gzip")
+    (tmp_path / "other").mkdir()
+    words = (
+        "--json",
+        "--to",
+        f"registry:{target.netloc}/team/debian",
+        f"{target.netloc}/library/debian:oci-gzip",
+    )
+    events = pull(tmp_path / "other", target, *words, registry=target.netloc)
+    assert events.count('"already": "sink"') == len(image.layer_digests())
+    crane("validate", "--remote", f"{target.netloc}/team/debian:oci-gzip")
 
 
 def _uploads(target: Web) -> int:

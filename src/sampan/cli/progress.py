@@ -7,13 +7,13 @@ error; and that the library which draws bars is imported only when there is a te
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from sampan.cli.tally import size_text
+from sampan.cli.tally import giver_text, size_text
 from sampan.errors import printable
 from sampan.oci.digest import Digest
 from sampan.pull.events import (
@@ -186,7 +186,7 @@ def resolved_text(event: Resolved) -> str:
     stale = ", which nobody could confirm just now" if event.stale else ""
     blobs = f"{event.blobs} blob{'' if event.blobs == 1 else 's'}"
     made_for = f", {platforms}" if platforms else ""
-    said = f"{event.digest} by {event.source}{stale}"
+    said = f"{event.digest} by {giver_text(event.source, event.behind)}{stale}"
     return f"{event.reference}: {said}: {blobs}, {size_text(event.size_bytes)}{made_for}"
 
 
@@ -201,16 +201,17 @@ def done_text(event: BlobDone) -> str:
     size = size_text(event.size)
     if event.already:
         return f"{size} already in the {event.already}"
-    parts = [_from(event.hosts, event.size)] if event.hosts else []
+    parts = [_from(event)] if event.hosts else []
     if event.resumed_bytes:
         parts.append(f"resumed at {size_text(event.resumed_bytes)}")
     return f"{size} {', '.join([*parts, f'{event.seconds:.1f} s'])}"
 
 
-def _from(hosts: Mapping[str, int], size_bytes: int) -> str:
-    if len(hosts) == 1 and sum(hosts.values()) == size_bytes:
-        return f"from {next(iter(hosts))}"
-    return "from " + ", ".join(f"{host} ({size_text(count)})" for host, count in hosts.items())
+def _from(event: BlobDone) -> str:
+    givers = {giver_text(host, event.behind.get(host, "")): count for host, count in event.hosts.items()}
+    if len(givers) == 1 and sum(givers.values()) == event.size:
+        return f"from {next(iter(givers))}"
+    return "from " + ", ".join(f"{giver} ({size_text(count)})" for giver, count in givers.items())
 
 
 def _say(line: str) -> None:

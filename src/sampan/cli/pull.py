@@ -25,13 +25,15 @@ from sampan.cli.report import INTERRUPTED, report
 from sampan.cli.tally import Tally
 from sampan.config import Config
 from sampan.config.build import Lasting, build, build_destination
-from sampan.errors import InvalidReference, UsageError, printable
+from sampan.errors import AllHostsFailed, InvalidReference, StoreError, UsageError, printable
 from sampan.oci import Platform, Reference
 from sampan.pull.detect import detect_sink, platform_of_machine
 from sampan.pull.events import Event
 from sampan.pull.service import Report, pull
 from sampan.pull.sink import SinkSpec, parse_sink
 from sampan.pull.sinks import MODULES, SinkSetting, forms, open_sink
+from sampan.upstream.behind import Behind
+from sampan.upstream.host import Host
 
 STDIN = "-"
 REFERENCES_MAX = 10_000  # of one call: a list of everything, not a device that never ends
@@ -86,7 +88,9 @@ class _Asked:
     help="And what is attached to the images: signatures, attestations, bills of materials.",
 )
 @click.option("--lock", metavar="FILE", help="Take tags from this lock alone; stands above tags.lock.")
-@click.option("--store", metavar="DIR", help="Keep content here; stands above store.path.")
+@click.option("--via", metavar="URL", help="Pull through this running mirror; stands above pull.via.")
+@click.option("--direct", is_flag=True, help="Ask the hosts themselves, whatever pull.via says.")
+@click.option("--store", metavar="DIR", help="Keep content here; stands above store.path and pull.store.")
 @click.option("--json", "as_events", is_flag=True, help="Events on standard output, one a line.")
 @click.option("-q", "--quiet", is_flag=True, help="Only the digests on standard output.")
 @click.pass_obj
@@ -99,6 +103,8 @@ def command(
     containerd: str | None,
     extras: tuple[str, ...],
     lock: str | None,
+    via: str | None,
+    direct: bool,
     store: str | None,
     as_events: bool,
     quiet: bool,
@@ -107,7 +113,9 @@ def command(
     address = Path(containerd) if containerd else None
     asked = _Asked(_references(references, lists), _sink(sink), _platforms(platforms), address, bool(extras))
     _check_referrers(asked)
-    config = Config.load(invocation.config, store=store, locked=lock is None)
+    if via is not None and direct:
+        raise UsageError("--via and --direct contradict each other", hint="leave one of them out")
+    config = Config.load(invocation.config, store=store, locked=lock is None, pulls=not direct, via=via)
     if lock is not None:
         config = config.with_lock(lock)
     _warn_on_stderr()
@@ -124,16 +132,16 @@ def command(
     if not quiet and not as_events:
         for line in tally.lines():
             click.echo(line, err=True)
-    return _outcome(asked, reports, invocation, kept)
+    return _outcome(asked, reports, invocation, kept, config.via)
 
 
 async def _pull(asked: _Asked, config: Config, shown: Display) -> tuple[list[Report], Tally]:
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    lasting, tally = Lasting.of(config), Tally()
+    lasting, tally, behind = _opened(config), Tally(), Behind()
     try:
-        mirror = build(config, lasting=lasting)
+        mirror = build(config, lasting=lasting, behind=behind)
         try:
             spec = asked.sink or detect_sink(Machine(), MODULES, containerd_address=asked.containerd)
             setting = SinkSetting(
@@ -159,6 +167,7 @@ async def _pull(asked: _Asked, config: Config, shown: Display) -> tuple[list[Rep
                     platforms=asked.platforms,
                     listener=listen,
                     with_referrers=asked.with_referrers,
+                    behind=behind,
                 )
             await mirror.tidy()
         finally:
@@ -168,9 +177,25 @@ async def _pull(asked: _Asked, config: Config, shown: Display) -> tuple[list[Rep
     return reports, tally
 
 
-def _outcome(asked: _Asked, reports: Sequence[Report], invocation: Invocation, kept: str) -> int:
+def _opened(config: Config) -> Lasting:
+    """The store. Raises StoreError: where it is that of a mirror that runs, one can go through it."""
+    try:
+        return Lasting.of(config)
+    except StoreError as error:
+        if config.path is None or config.via is not None:
+            raise
+        through = f"--via {config.server.url} pulls through the sampan serve of this configuration instead"
+        raise type(error)(error.message, hint=f"{error.hint}\n{through}") from error
+
+
+def _outcome(
+    asked: _Asked, reports: Sequence[Report], invocation: Invocation, kept: str, via: Host | None
+) -> int:
     """Tell each error; the exit code is the first one's."""
     failed = [one for one in reports if one.error is not None]
+    for one in failed:
+        if via is not None and isinstance(one.error, AllHostsFailed):
+            one.error.hint = _through(via, one.error)
     codes = [report(one.error, debug=invocation.debug) for one in failed if one.error is not None]
     if not codes:
         return 0
@@ -179,6 +204,13 @@ def _outcome(asked: _Asked, reports: Sequence[Report], invocation: Invocation, k
     if asked.sink is not None and asked.sink.kind in ARCHIVES:
         click.echo(f"{asked.sink.path} was not written: it would not have been whole", err=True)
     return codes[0]
+
+
+def _through(via: Host, error: AllHostsFailed) -> str:
+    """What to do when the mirror that everything goes through did not serve."""
+    if any(attempt.status == 401 for attempt in error.attempts):
+        return f"{via.url} wants a login: username and a password in pull.via, or docker login {via.name}"
+    return f"only {via.url} was asked (pull.via); --direct asks the hosts themselves"
 
 
 def _check_referrers(asked: _Asked) -> None:

@@ -90,8 +90,8 @@ class Arrival:
         self._pulse.beat()
 
     def is_verified(self) -> None:
-        """The whole hashes to its digest."""
-        self.verified = True
+        """The whole hashes to its digest. The hash may have been behind the last word of what is there."""
+        self.verified, self.written = True, self.arrived
         self._pulse.beat()
 
     def is_dropped(self) -> None:

@@ -61,6 +61,7 @@ class Host:
     ``name`` is unique among the hosts of a registry; ``url`` is ``scheme://host[:port]``; ``prefix``
     is put before every repository. ``allow`` and ``repositories`` bound what the host is asked for.
     ``private``: its addresses, redirects and realms may be private ones. Paths are of readable files.
+    ``namespace``: it serves many registries, and is asked for this one (the ``ns`` query).
     """
 
     name: str
@@ -83,6 +84,7 @@ class Host:
     requests_per_minute: int | None = None
     max_connections: int | None = None
     private: bool = False
+    namespace: str | None = None
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Host:  # noqa: ANN401 - the fields' own types, checked below

@@ -117,11 +117,7 @@ class PushClient:
     async def check(self, host: Host, repository: str) -> None:
         """Whether this user may push there: an upload is begun and taken back."""
         upload = await self._patiently(lambda: self._begin(host, repository))
-        try:
-            async with self._open(host, repository, "DELETE", upload.url, {}):
-                pass
-        except HostError:
-            pass  # it ends by itself: not every registry lets uploads be taken back
+        await self._take_back(host, repository, upload.url)
 
     async def has_blob(self, host: Host, repository: str, digest: Digest) -> bool:
         """Whether the repository has the blob."""
@@ -135,6 +131,25 @@ class PushClient:
                 return True
 
         return await self._patiently(ask)
+
+    async def mount(self, host: Host, repository: str, digest: Digest, source: str) -> bool:
+        """Have the blob taken over from ``source``, another repository there; whether that was done. A
+        registry that does not do it, or not for this user, begins an upload, which is taken back."""
+
+        async def ask() -> Url | None:
+            query = urlencode({"mount": str(digest), "from": source})
+            url = host.base.at(f"/v2/{repository}/blobs/uploads/?{query}")
+            async with self._open(host, repository, "POST", url, {"Content-Length": "0"}) as response:
+                if response.status == 201:
+                    _check_digest(response, host, digest)
+                    return None
+                await self._expect(response, host, 202)
+                return _next(response)
+
+        upload = await self._patiently(ask)
+        if upload is not None:
+            await self._take_back(host, repository, upload)
+        return upload is None
 
     async def blob(self, host: Host, repository: str, digest: Digest, file: FileIO, size: int) -> None:
         """Upload ``size`` bytes of ``file``, from its beginning, as ``digest``."""
@@ -170,6 +185,14 @@ class PushClient:
             least = response.header("OCI-Chunk-Min-Length") or ""
             asked = int(least) if least.isascii() and least.isdigit() and len(least) < 12 else 0
             return _Upload(_next(response), 0, max(self._chunk_bytes, min(asked, CHUNK_BYTES_MAX)))
+
+    async def _take_back(self, host: Host, repository: str, upload: Url) -> None:
+        """Best effort: it ends by itself, and not every registry lets uploads be taken back."""
+        try:
+            async with self._open(host, repository, "DELETE", upload, {}):
+                pass
+        except HostError:
+            return
 
     async def _whole(self, host: Host, repository: str, digest: Digest, file: FileIO, size: int) -> None:
         upload = await self._begin(host, repository)

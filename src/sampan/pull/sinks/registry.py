@@ -2,7 +2,8 @@
 
 Guarantees that a tag appears there only when all that it names was taken and verified by that registry:
 blobs first, then manifests from the leaves up, the tag with the last. Bytes and digests are the original
-ones. What the repository has already is neither fetched nor sent.
+ones. What the repository has already is neither fetched nor sent, nor what another repository there has
+when that is the one which is pulled.
 """
 
 from __future__ import annotations
@@ -44,10 +45,12 @@ class RegistrySink:
         async with self._explained():
             await self._client.check(self._host, self._repository)
 
-    async def present(self, blobs: Sequence[Descriptor]) -> frozenset[Digest]:
+    async def present(self, wanted: Wanted, content: Content) -> frozenset[Digest]:  # noqa: ARG002
+        """What the repository has, or takes from the image's own one when that is in the same registry."""
+        source = self._repository_beside(wanted.reference)
         async with self._explained():
-            there = await _together([self._has(blob.digest) for blob in blobs])
-        return frozenset(blob.digest for blob, has in zip(blobs, there, strict=True) if has)
+            there = await _together([self._has_or_mounts(layer.digest, source) for layer in wanted.layers])
+        return frozenset(layer.digest for layer, has in zip(wanted.layers, there, strict=True) if has)
 
     async def put(self, wanted: Wanted, content: Content) -> None:
         """An index goes as it is when all of it was pulled; see :mod:`sampan.pull.sinks.describe`."""
@@ -81,6 +84,19 @@ class RegistrySink:
         if is_attached(tag or "") or (tag is None and wanted.root.subject is not None):
             return tag
         return self._target.tag or tag
+
+    def _repository_beside(self, reference: Reference) -> str | None:
+        """Another repository of that registry, from which blobs need not be carried here and back."""
+        beside = reference.registry == self._target.registry and reference.repository != self._repository
+        return reference.repository if beside else None
+
+    async def _has_or_mounts(self, digest: Digest, source: str | None) -> bool:
+        if await self._has(digest):
+            return True
+        if source is None:
+            return False
+        async with self._room:
+            return await self._client.mount(self._host, self._repository, digest, source)
 
     async def _has(self, digest: Digest) -> bool:
         async with self._room:
