@@ -27,6 +27,7 @@ class UploadRegistry(FakeRegistry):
     def __init__(self, name: str = "uploads", **options: object) -> None:
         super().__init__(name, **options)  # type: ignore[arg-type]  # the options of every fake
         self.uploads: dict[str, bytearray] = {}
+        self.begun = 0
 
     def answer(self, request: Request) -> Reply:
         right = super().answer(request)
@@ -50,7 +51,8 @@ class UploadRegistry(FakeRegistry):
         name, _, number = request.path.removeprefix("/v2/").partition(UPLOADS)
         if request.method == "POST":
             keeper = self.elsewhere or self
-            number = f"upload-{len(keeper.uploads) + 1}"
+            keeper.begun += 1
+            number = f"upload-{keeper.begun}"
             keeper.uploads[number] = bytearray()
             answer = keeper.stands(202, name, number, absolute=keeper is not self)
             least = self.least_bytes

@@ -13,10 +13,11 @@ from sampan.clock import SystemClock
 from sampan.errors import Denied, HostError, NotARegistry, RateLimited, ServerFault, Unreachable
 from sampan.oci import Digest
 from sampan.oci.manifest import OCI_MANIFEST
+from sampan.secret import Secret
 from sampan.testing import ClosedPort, Fault, Match, TokenServer, faults, image
 from sampan.testing.images import random_bytes
 from sampan.upstream.credentials import CredentialFiles
-from sampan.upstream.host import Host, Secret
+from sampan.upstream.host import Host
 from sampan.upstream.push import TRIES_MAX, PushClient
 from sampan.upstream.transport import Transport
 from uploads import UploadRegistry

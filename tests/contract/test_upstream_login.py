@@ -9,6 +9,7 @@ import pytest
 
 from sampan.errors import Denied, HostError
 from sampan.oci.digest import Digest
+from sampan.secret import Secret
 from sampan.testing import (
     BasicAuth,
     FakeRegistry,
@@ -19,7 +20,7 @@ from sampan.testing import (
     image,
     random_layer,
 )
-from sampan.upstream.host import Host, Secret
+from sampan.upstream.host import Host
 from sampan.upstream.login import REFUSED_SECONDS
 from upstreams import ALPINE, client_for, said
 

@@ -36,10 +36,11 @@ ASK_TIMEOUT_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Docker:
-    """A running engine behind :attr:`socket`, without images."""
+    """A running engine behind :attr:`socket`, without images. Its daemon.json is in ``home/etc/docker``."""
 
     name: str
     socket: Path
+    home: Path
 
     @property
     def environ(self) -> dict[str, str]:
@@ -81,12 +82,14 @@ def docker(name: str) -> Iterator[Docker]:
     beside, containerd_store = ENGINES[name]
     program = peers.program(name.split()[0])
     home = Path(tempfile.mkdtemp(prefix="dkr", dir=short_and_quick()))
-    engine = Docker(name, home / "d.sock")
+    engine = Docker(name, home / "d.sock", home)
     configuration = {"features": {"containerd-snapshotter": containerd_store}}
-    (home / "daemon.json").write_text(json.dumps(configuration))
+    daemon_json = home / "etc" / "docker" / "daemon.json"
+    daemon_json.parent.mkdir(parents=True)
+    daemon_json.write_text(json.dumps(configuration))
     try:
         with containerd(beside) as own:
-            command: list[str | Path] = [program, "--config-file", home / "daemon.json"]
+            command: list[str | Path] = [program, "--config-file", daemon_json]
             command += ["--data-root", home / "root", "--exec-root", home / "exec", "--pidfile", home / "pid"]
             command += ["--host", f"unix://{engine.socket}", "--containerd", own.socket]
             command += ["--iptables=false", "--ip6tables=false", "--bridge=none"]

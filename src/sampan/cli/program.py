@@ -20,6 +20,7 @@ COMMANDS = {
     "serve": "Run the mirror, until SIGTERM; SIGHUP reloads the configuration.",
     "lock": "Write down what tags mean, as several hosts agree, and check that it still holds.",
     "pull": "Pull whole images from whichever hosts have them, and never from zero again.",
+    "node": "Tell the container runtimes of this machine about mirrors: status, plan, apply, revert.",
     "demo": "Show on loopback, in seconds, what the mirror does.",
 }
 

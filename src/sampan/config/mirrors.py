@@ -17,7 +17,8 @@ from sampan.config.schema import MirrorTable
 from sampan.config.surroundings import Surroundings
 from sampan.errors import ConfigError
 from sampan.oci.reference import parse_repository
-from sampan.upstream.host import Host, Secret
+from sampan.secret import Secret
+from sampan.upstream.host import Host
 from sampan.upstream.proxies import Proxy
 from sampan.upstream.url import registrable_domain
 
@@ -40,7 +41,7 @@ def read_mirror(
     table = MirrorTable(url=entry) if isinstance(entry, str) else entry
     before = len(problems.found)
     with problems.at(*path, *(() if isinstance(entry, str) else ("url",))):
-        _patterned(table.url)
+        parse_mirror(table.url)
     for key, check in _CHECKS.items():
         value = getattr(table, key)
         if value is not None:
@@ -50,7 +51,7 @@ def read_mirror(
     if len(problems.found) > before:
         return None
     with problems.at(*path):
-        host = _patterned(table.url, **options)
+        host = parse_mirror(table.url, **options)
         _refuse_clear_text(host)
         return host
     return None
@@ -65,7 +66,7 @@ def expand(host: Host, registry: str) -> Host:
     )
 
 
-def _patterned(url: str, **options: Any) -> Host:  # noqa: ANN401 - handed on to Host, which checks them
+def parse_mirror(url: str, **options: Any) -> Host:  # noqa: ANN401 - handed on to Host, which checks them
     """A host from a URL that may hold ``{registry}``. Raises :class:`ConfigError`."""
     scheme, slashes, rest = url.partition("://")
     authority, slash, target = rest.partition("/")

@@ -7,6 +7,7 @@ line says is checked like what the file says. Each kind of value is read in a mo
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -207,3 +208,13 @@ def _check_commands(commands: Mapping[str, str], problems: Problems) -> None:
     for name, command in commands.items():
         if not command.strip() or len(command) > COMMAND_CHARACTERS_MAX or "\0" in command:
             problems.add(("node", "commands", name), "expected a command, got an empty or overlong one")
+        elif not _is_command(command):
+            problems.add(("node", "commands", name), "expected a command, got a quote that does not end")
+
+
+def _is_command(text: str) -> bool:
+    """Whether it can be split into words, as a shell would. It is run without one."""
+    try:
+        return bool(shlex.split(text))
+    except ValueError:
+        return False

@@ -24,7 +24,7 @@ from sampan.store.content import OpenBlob, Store
 
 TOLD_SECONDS = 0.2  # between two words about a download: a display moves, a log does not drown
 
-Told = Callable[[int, str | None], None]
+Told = Callable[[int, tuple[str, ...]], None]
 
 log = logging.getLogger(__name__)
 
@@ -165,7 +165,7 @@ class Downloads:
         try:
             while not task.done():
                 await asyncio.wait([task], timeout=TOLD_SECONDS)
-                told(download.arrival.written, download.host)
+                told(download.arrival.arrived, download.hosts)
         finally:
             download.arrival.readers -= 1
         return Brought.by(download, await download.arrival.ready())

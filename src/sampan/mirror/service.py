@@ -111,7 +111,7 @@ class Mirror:
         return answer
 
     async def bring(
-        self, registry: str, repository: str, digest: Digest, *, told: Told = lambda _bytes, _host: None
+        self, registry: str, repository: str, digest: Digest, *, told: Told = lambda _bytes, _hosts: None
     ) -> Brought:
         """A blob into the store, for those who take it from there: unlike :meth:`blob` it returns when
         the blob is committed, and a disk that cannot hold it is an error.

@@ -200,8 +200,7 @@ class _One:
         async with self._blobs:
             self._listener(events.BlobStarted(name, blob.digest, blob.size))
 
-            def told(arrived_bytes: int, host: str | None) -> None:
-                hosts = (host,) if host else ()
+            def told(arrived_bytes: int, hosts: tuple[str, ...]) -> None:
                 self._listener(events.BlobProgress(name, blob.digest, blob.size, arrived_bytes, hosts))
 
             with self._mirror.store.hold(blob.digest):

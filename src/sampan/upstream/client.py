@@ -129,6 +129,10 @@ class RegistryClient:
             )
         return found
 
+    def has_room(self, host: Host) -> bool:
+        """Whether a request to ``host`` would not have to wait for one of our own connections to it."""
+        return not self._limits.slots(host).locked()
+
     def _note_head(self, host: Host, *, useful: bool) -> None:
         if len(self._answers_head) >= HOSTS_REMEMBERED_MAX:
             self._answers_head.clear()
@@ -144,18 +148,21 @@ class RegistryClient:
         digest: Digest,
         *,
         offset: int = 0,
+        stop: int | None = None,
         size: int | None,
         on_connected: Callable[[], None] | None = None,
     ) -> AsyncIterator[BlobStream]:
-        """The bytes of a blob from ``offset`` on, as they come; ``size`` is that of the whole, if known.
+        """The bytes of a blob from ``offset`` on, as they come, to ``stop`` or to its end; ``size`` is
+        that of the whole, if known. A host that ignores Range gives the whole: see the stream.
 
         The bytes are not verified. Leaving early closes the connection.
         """
         name = _name_at(host, repository)
-        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        last = "" if stop is None else stop - 1
+        headers = {"Range": f"bytes={offset}-{last}"} if offset or stop is not None else {}
         async with self._open(host, name, "GET", blob_path(name, digest), headers, on_connected) as response:
             await self._expect(response, host, 200, 206)
-            yield open_stream(response, asked_offset=offset, size=size)
+            yield open_stream(response, asked_offset=offset, asked_stop=stop, size=size)
 
     async def stat_blob(self, host: Host, repository: str, digest: Digest) -> int:
         """The size of a blob in bytes, as ``host`` says. Asks for one byte where HEAD is no use."""

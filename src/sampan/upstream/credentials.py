@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sampan.oci.reference import DOCKER_HUB, credential_keys, origin_url
+from sampan.secret import Secret
 from sampan.upstream.auth import Credential
-from sampan.upstream.host import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -25,6 +25,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from sampan.errors import ConfigError
+from sampan.secret import Secret
 from sampan.upstream.addresses import is_metadata, is_private, may_dial
 from sampan.upstream.url import Url, parse_url, registrable_domain
 
@@ -51,27 +52,6 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 def _nothing() -> Mapping[str, str]:
     """A default that ``dataclass`` accepts before Python 3.12, where a read-only mapping has no hash."""
     return _NOTHING
-
-
-class Secret:
-    """A text that does not show itself in logs, tracebacks and reprs; :meth:`reveal` where it is used."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        return self._text
-
-    def __repr__(self) -> str:
-        return "Secret(…)"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._text == self._text
-
-    def __hash__(self) -> int:
-        return hash((Secret, self._text))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,41 @@
+"""How fast bytes come at this moment. Pure: the clock is passed in."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from sampan.clock import Clock
+
+WINDOW_SECONDS = 0.8  # long enough to smooth bursts, short enough to see a stall within a second
+SAMPLE_SECONDS = 0.1
+
+
+class Rate:
+    """Bytes a second over the last window: it falls to zero when nothing more is counted."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._total = 0
+        self._samples = deque([(clock.monotonic(), 0)])
+
+    def count(self, count_bytes: int) -> None:
+        """So many have arrived."""
+        now = self._clock.monotonic()
+        if now - self._samples[-1][0] >= SAMPLE_SECONDS:
+            self._samples.append((now, self._total))
+            self._forget(now)
+        self._total += count_bytes
+
+    def per_second(self) -> float | None:
+        """None before there was time to measure."""
+        now = self._clock.monotonic()
+        self._forget(now)
+        began, before = self._samples[0]
+        if now - began < SAMPLE_SECONDS:
+            return None
+        return (self._total - before) / (now - began)
+
+    def _forget(self, now: float) -> None:
+        """What is older than the window, but for the sample at which the window begins."""
+        while len(self._samples) > 1 and self._samples[1][0] <= now - WINDOW_SECONDS:
+            self._samples.popleft()

@@ -1,0 +1,66 @@
+"""When is one more host asked for pieces of a blob? Pure: the clock is passed in.
+
+It begins with one host and widens only while that helps: each host that joins must make the whole faster,
+or it leaves again, for then the line that all share is full, and the host would be asked for nothing.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from sampan.clock import Clock
+
+HOSTS_MAX = 4  # of one blob at a time: who needs more has other trouble
+FIRST_LOOK_SECONDS = 0.5  # most blobs are done by then
+JUDGE_SECONDS = 0.6  # after its first byte a host has shown what it gives
+PATIENCE_SECONDS = 5.0  # for that first byte: until then nobody else is added
+HELPS = 1.1  # times the rate before
+WORTH_SECONDS = 2.0  # less than this is left: not worth another connection
+AGAIN_SECONDS = 10.0  # after a host that did not help, lines may have changed
+
+
+class Advice(Enum):
+    """What to do now."""
+
+    STAY = "stay"
+    ADD = "add"
+    RETIRE = "retire"
+
+
+class Widening:
+    """Looked at now and then, for one blob."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._next_look = clock.monotonic() + FIRST_LOOK_SECONDS
+        self._added_at: float | None = None
+        self._rate_before = 0.0
+
+    def look(self, rate: float, missing: int, hosts: int, *, giving_seconds: float | None) -> Advice:
+        """``rate``: bytes a second from all ``hosts``; ``missing``: bytes; ``giving_seconds``: since the
+        first byte of the host that was added last, None before it."""
+        now = self._clock.monotonic()
+        if now < self._next_look:
+            return Advice.STAY
+        if self._added_at is not None:
+            if giving_seconds is None and now - self._added_at < PATIENCE_SECONDS:
+                return Advice.STAY
+            if giving_seconds is not None and giving_seconds < JUDGE_SECONDS:
+                return Advice.STAY
+            self._added_at = None
+            if giving_seconds is not None and rate < self._rate_before * HELPS:
+                self._next_look = now + AGAIN_SECONDS
+                return Advice.RETIRE
+        return Advice.ADD if hosts < HOSTS_MAX and missing > rate * WORTH_SECONDS else Advice.STAY
+
+    def added(self, rate: float) -> None:
+        """A host was added, when all together gave ``rate``."""
+        self._added_at, self._rate_before = self._clock.monotonic(), rate
+
+    def nobody(self) -> None:
+        """There is nobody to add now."""
+        self._next_look = self._clock.monotonic() + AGAIN_SECONDS
+
+    def gone(self) -> None:
+        """The host that was added last ended by itself."""
+        self._added_at = None

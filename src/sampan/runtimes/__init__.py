@@ -1,0 +1,13 @@
+"""The container runtimes of a machine: what each is told of mirrors, shown before, and undone after.
+
+:data:`RUNTIMES` is all that there are. How to add one: :mod:`sampan.runtimes.contract`.
+"""
+
+from __future__ import annotations
+
+from sampan.runtimes.contract import Runtime
+from sampan.runtimes.docker import Docker
+
+_ALL: tuple[Runtime, ...] = (Docker(),)
+# By name, in the order in which they are shown and changed.
+RUNTIMES: dict[str, Runtime] = {runtime.name: runtime for runtime in _ALL}
