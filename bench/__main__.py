@@ -50,7 +50,7 @@ def main(words: Sequence[str]) -> int:
         stage(Path(scratch), rounds=asked.rounds) as ground,
     ):
         for name in _chosen(asked.only):
-            print(f"bench: {name} ...", file=sys.stderr, flush=True)
+            print(f"bench: {time.monotonic() - began:4.0f} s, {name} ...", file=sys.stderr, flush=True)
             try:
                 rows += MEASURES[name](ground)
             except peers.PeerMissing as error:
