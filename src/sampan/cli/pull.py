@@ -18,6 +18,7 @@ from pathlib import Path
 
 import click
 
+from sampan.cli.advice import advice
 from sampan.cli.command import Command, Invocation
 from sampan.cli.machine import Machine
 from sampan.cli.progress import Display, Events, Quiet, display
@@ -194,8 +195,8 @@ def _outcome(
     """Tell each error; the exit code is the first one's."""
     failed = [one for one in reports if one.error is not None]
     for one in failed:
-        if via is not None and isinstance(one.error, AllHostsFailed):
-            one.error.hint = _through(via, one.error)
+        if isinstance(one.error, AllHostsFailed):
+            one.error.hint = advice(one.error, via)
     codes = [report(one.error, debug=invocation.debug) for one in failed if one.error is not None]
     if not codes:
         return 0
@@ -204,13 +205,6 @@ def _outcome(
     if asked.sink is not None and asked.sink.kind in ARCHIVES:
         click.echo(f"{asked.sink.path} was not written: it would not have been whole", err=True)
     return codes[0]
-
-
-def _through(via: Host, error: AllHostsFailed) -> str:
-    """What to do when the mirror that everything goes through did not serve."""
-    if any(attempt.status == 401 for attempt in error.attempts):
-        return f"{via.url} wants a login: username and a password in pull.via, or docker login {via.name}"
-    return f"only {via.url} was asked (pull.via); --direct asks the hosts themselves"
 
 
 def _check_referrers(asked: _Asked) -> None:
