@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -108,11 +109,17 @@ NAME = "docker.io/library/app:1"
 class Screen:
     """A display on a terminal of 80 columns; time stands still unless it is told to pass."""
 
-    def __init__(self) -> None:
+    def __init__(self, encoding: str = "utf-8") -> None:
         self.seconds = 0.0
-        self.file = io.StringIO()
-        console = Console(file=self.file, force_terminal=True, width=80, highlight=False, _environ={})
+        self.raw = io.BytesIO()
+        file = io.TextIOWrapper(self.raw, encoding, "backslashreplace", write_through=True)
+        console = Console(file=file, force_terminal=True, width=80, highlight=False, _environ={})
         self.bars = Bars(lambda: self.seconds, console)
+
+    @property
+    def seen(self) -> str:
+        """All that was written to the terminal."""
+        return self.raw.getvalue().decode()
 
     def drawn(self) -> list[str]:
         return [line.rstrip() for line in self.bars._drawn().plain.splitlines()]
@@ -166,7 +173,7 @@ def test_a_failure_takes_the_rows_away() -> None:
     screen.begin(10 * MIB, 30 * MIB)
     screen.bars(events.Failed(NAME, StoreError("no")))
     assert screen.drawn() == []
-    assert f"{NAME} could not be pulled" in screen.file.getvalue()
+    assert f"{NAME} could not be pulled" in screen.seen
 
 
 def test_data_goes_to_standard_output_where_that_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
@@ -174,7 +181,7 @@ def test_data_goes_to_standard_output_where_that_is_no_terminal(capsys: pytest.C
     with screen.bars.shown():
         screen.bars(events.ImageDone(NAME, BLOBS[0], "docker"))
     assert capsys.readouterr().out == f"{NAME}@{BLOBS[0]}\n"
-    assert f"{BLOBS[0]}" not in screen.file.getvalue()
+    assert f"{BLOBS[0]}" not in screen.seen
 
 
 def test_nothing_is_left_of_what_was_drawn() -> None:
@@ -183,10 +190,32 @@ def test_nothing_is_left_of_what_was_drawn() -> None:
         screen.begin(10 * MIB, 30 * MIB)
         screen.arrive(0, 10 * MIB, MIB)
         screen.bars._live.refresh()
-    seen = screen.file.getvalue()
+    seen = screen.seen
     assert DONE in seen or MISSING in seen
     after = seen[max(seen.rfind(DONE), seen.rfind(MISSING)) :]
     assert "\x1b[2K" in after, "the rows stay when the display ends"
+
+
+def test_a_terminal_that_knows_ascii_alone_gets_that() -> None:
+    screen = Screen("ascii")
+    with screen.bars.shown():
+        screen.begin(10 * MIB, 30 * MIB)
+        screen.arrive(0, 10 * MIB, 5 * MIB)
+        screen.bars._live.refresh()
+    assert "====----" in screen.seen
+    assert screen.seen.isascii()
+    assert "\\u" not in screen.seen
+
+
+def test_a_warning_stands_above_what_is_drawn() -> None:
+    screen = Screen()
+    with screen.bars.shown():
+        screen.begin(10 * MIB, 30 * MIB)
+        screen.bars._live.refresh()
+        print("warning: the store is full", file=sys.stderr)
+        screen.bars._live.refresh()
+        after = screen.seen.partition("warning: the store is full")[2]
+    assert MISSING in after, "the rows are drawn again below it"
 
 
 # -- what to do -------------------------------------------------------------------------------------
@@ -199,6 +228,9 @@ def attempts(*statuses: int | None) -> list[Attempt]:
 def test_the_hint_follows_what_the_hosts_answered() -> None:
     assert "check the name and the tag" in str(advice(NotFound("x", attempts(404, 404)), None))
     assert "docker login 1.example" in str(advice(NotFound("x", attempts(404, 401)), None))
+    hub = Attempt("registry-1.docker.io", "denied", 0.1, 401)
+    assert "docker login docker.io," in str(advice(NotFound("x", [hub]), None))
+    assert "check the name" in str(advice(NotFound("x", attempts(403)), None))  # an allow-list
     assert advice(AllHostsFailed("x", attempts(None), hint="own"), None) == "own"
     via = Host.from_url("https://sampan.lan:5050")
     assert "docker login sampan.lan:5050" in str(advice(NotFound("x", attempts(401)), via))

@@ -18,7 +18,7 @@ from rich.live import Live
 from rich.text import Text
 
 from sampan.cli.progress import named_text, said_of, short
-from sampan.cli.rows import Moving, Rate, row, waiting
+from sampan.cli.rows import DONE, MISSING, Moving, Rate, row, waiting
 from sampan.errors import printable
 from sampan.oci.digest import Digest
 from sampan.pull.events import (
@@ -32,6 +32,7 @@ from sampan.pull.events import (
     Resolved,
 )
 
+ASCII = str.maketrans({DONE: "=", MISSING: "-", "…": "~"})  # for terminals that know no other characters
 REFRESHES_PER_SECOND = 5.0  # news of a blob comes as often
 
 
@@ -60,7 +61,6 @@ class Bars:
             refresh_per_second=REFRESHES_PER_SECOND,
             transient=True,
             redirect_stdout=False,
-            redirect_stderr=False,
         )
 
     def shown(self) -> AbstractContextManager[object]:
@@ -108,10 +108,14 @@ class Bars:
             lines.append(row(total, width))
         if giving is not None:
             lines.append(waiting(giving[0], self._now() - giving[1], width))
-        return Text("\n".join(lines), no_wrap=True, overflow="crop")
+        return Text(self._spelt("\n".join(lines)), no_wrap=True, overflow="crop")
 
     def _say(self, line: str) -> None:
-        self._console.print(line, markup=False, soft_wrap=True)
+        self._console.print(self._spelt(line), markup=False, soft_wrap=True)
+
+    def _spelt(self, text: str) -> str:
+        """In characters that this terminal knows."""
+        return text if self._console.encoding.startswith("utf") else text.translate(ASCII)
 
     def _give(self, line: str) -> None:
         """Data. Where it goes to a terminal too, that is this one: it must not run into what is drawn."""
