@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from urllib.parse import urlencode
 
 from sampan.oci import Digest
@@ -18,6 +19,7 @@ class UploadRegistry(FakeRegistry):
     """``takes_chunks`` False: PATCH is refused. ``least_bytes``: the OCI-Chunk-Min-Length that it asks
     for. ``elsewhere``: another registry that uploads are led to, by absolute URLs. ``forgetful``: an
     upload that was asked about is forgotten. ``mounts``: a blob of another repository is taken over.
+    ``lists_subjects``: it says that it notes what a manifest refers to, as registries of OCI 1.1 do.
     Uploads by number in ``uploads``."""
 
     takes_chunks = True
@@ -25,6 +27,7 @@ class UploadRegistry(FakeRegistry):
     elsewhere: UploadRegistry | None = None
     forgetful = False
     mounts = True
+    lists_subjects = False
 
     def __init__(self, name: str = "uploads", **options: object) -> None:
         super().__init__(name, **options)  # type: ignore[arg-type]  # the options of every fake
@@ -109,4 +112,10 @@ class UploadRegistry(FakeRegistry):
         place.manifests[digest] = content
         if ":" not in wanted:
             place.tags[wanted] = digest
-        return reply(201, headers=(("Docker-Content-Digest", digest),))
+        answer = reply(201, headers=(("Docker-Content-Digest", digest),))
+        subject = json.loads(request.body).get("subject")
+        return (
+            answer.with_header("OCI-Subject", subject["digest"])
+            if subject and self.lists_subjects
+            else answer
+        )

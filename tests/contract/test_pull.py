@@ -359,6 +359,7 @@ async def test_the_events_are_one_line_of_json_each(tmp_path: Path) -> None:
             "blob-started",
             "blob-progress",
             "blob-done",
+            "giving",
             "image-done",
             "failed",
         }

@@ -226,6 +226,7 @@ async def test_what_a_host_is_configured_with_is_used_there_too(tmp_path: Path) 
 async def test_what_is_attached_keeps_its_own_name_beside_the_tag_that_was_asked_for(
     tmp_path: Path, origin: FakeRegistry, target: UploadRegistry
 ) -> None:
+    target.lists_subjects = True
     alpine = origin.add(image(ALPINE, "3"))
     tag = f"{alpine.digest.replace(':', '-')}.sig"
     tagged = origin.add(artifact(alpine, "application/vnd.example.signature", tag=tag))

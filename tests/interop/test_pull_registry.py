@@ -15,6 +15,8 @@ from interop.clients import Skopeo, copied, crane
 from interop.images import Library
 from interop.processes import surroundings
 from interop.registries import Web
+from sampan.testing import FakeRegistry, ServerThread, artifact
+from sampan.testing import image as made_image
 
 pytestmark = pytest.mark.interop
 
@@ -89,6 +91,24 @@ def test_layers_of_another_repository_there_are_taken_over(
     events = pull(tmp_path / "other", target, *words, registry=target.netloc)
     assert events.count('"already": "sink"') == len(image.layer_digests())
     crane("validate", "--remote", f"{target.netloc}/team/debian:oci-gzip")
+
+
+def test_what_is_attached_is_found_in_a_registry_that_keeps_no_list(target: Web, tmp_path: Path) -> None:
+    host = FakeRegistry("host")
+    alpine = host.add(made_image("library/alpine", "3"))
+    made = [host.add(artifact(alpine, "application/vnd.example.bill", payload=b)) for b in (b"one", b"two")]
+    signed = f"{alpine.digest.replace(':', '-')}.sig"
+    signature = host.add(made_image("library/alpine", signed, seed=5))
+    with ServerThread(host):
+        mirror = Web(host.netloc, target.process)
+        words = ("--with", "referrers", "--platform", "linux/amd64", "alpine:3")
+        pull(tmp_path, mirror, "--to", f"registry:{target.netloc}/library/alpine", *words)
+    where = f"{target.netloc}/library/alpine"
+    assert crane("digest", f"{where}:{signed}").strip() == signature.digest
+    listed = json.loads(crane("manifest", f"{where}:{alpine.digest.replace(':', '-')}"))
+    assert {entry["digest"] for entry in listed["manifests"]} == {one.digest for one in made}
+    for one in made:
+        crane("blob", f"{where}@{one.layers[0].digest}")
 
 
 def _uploads(target: Web) -> int:

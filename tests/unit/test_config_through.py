@@ -9,6 +9,7 @@ import pytest
 
 from disks import as_nobody
 from sampan.config import Config
+from sampan.config.build import destination_host
 from sampan.config.environment import SYSTEM_PULL_STORE, pull_store
 from sampan.errors import ConfigError
 from sampan.secret import Secret
@@ -45,6 +46,11 @@ def test_without_it_and_for_anything_but_a_pull_nothing_changes(tmp_path: Path) 
     served = load(tmp_path, VIA + HUB, pulls=False)
     assert (served.via, served.store, served.tags) == (None, plain.store, plain.tags)
     assert served.hosts_for("docker.io") == plain.hosts_for("docker.io")
+
+
+def test_what_is_known_of_a_registry_to_push_to_stays_known(tmp_path: Path) -> None:
+    table = '[registry."docker.io"]\nmirrors = [{ url = "https://h.lan", username = "me", password = "x" }]\n'
+    assert destination_host(load(tmp_path, VIA + table), "h.lan").username == "me"
 
 
 def test_the_command_line_stands_above_the_file(tmp_path: Path) -> None:

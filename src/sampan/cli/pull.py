@@ -18,6 +18,7 @@ from pathlib import Path
 
 import click
 
+from sampan.cli.advice import advice
 from sampan.cli.command import Command, Invocation
 from sampan.cli.machine import Machine
 from sampan.cli.progress import Display, Events, Quiet, display
@@ -28,12 +29,11 @@ from sampan.config.build import Lasting, build, build_destination
 from sampan.errors import AllHostsFailed, InvalidReference, StoreError, UsageError, printable
 from sampan.oci import Platform, Reference
 from sampan.pull.detect import detect_sink, platform_of_machine
-from sampan.pull.events import Event
+from sampan.pull.events import Event, Failed
 from sampan.pull.service import Report, pull
 from sampan.pull.sink import SinkSpec, parse_sink
 from sampan.pull.sinks import MODULES, SinkSetting, forms, open_sink
 from sampan.upstream.behind import Behind
-from sampan.upstream.host import Host
 
 STDIN = "-"
 REFERENCES_MAX = 10_000  # of one call: a list of everything, not a device that never ends
@@ -132,7 +132,7 @@ def command(
     if not quiet and not as_events:
         for line in tally.lines():
             click.echo(line, err=True)
-    return _outcome(asked, reports, invocation, kept, config.via)
+    return _outcome(asked, reports, invocation, kept)
 
 
 async def _pull(asked: _Asked, config: Config, shown: Display) -> tuple[list[Report], Tally]:
@@ -156,6 +156,8 @@ async def _pull(asked: _Asked, config: Config, shown: Display) -> tuple[list[Rep
                 click.echo(f"pulling into {sink.name}", err=True)
 
             def listen(event: Event) -> None:
+                if isinstance(event, Failed) and isinstance(event.error, AllHostsFailed):
+                    event.error.hint = advice(event.error, config.via)
                 tally(event)
                 shown(event)
 
@@ -182,20 +184,15 @@ def _opened(config: Config) -> Lasting:
     try:
         return Lasting.of(config)
     except StoreError as error:
-        if config.path is None or config.via is not None:
+        if config.path is None or config.via is not None or not config.server.listen.port:
             raise
         through = f"--via {config.server.url} pulls through the sampan serve of this configuration instead"
         raise type(error)(error.message, hint=f"{error.hint}\n{through}") from error
 
 
-def _outcome(
-    asked: _Asked, reports: Sequence[Report], invocation: Invocation, kept: str, via: Host | None
-) -> int:
+def _outcome(asked: _Asked, reports: Sequence[Report], invocation: Invocation, kept: str) -> int:
     """Tell each error; the exit code is the first one's."""
     failed = [one for one in reports if one.error is not None]
-    for one in failed:
-        if via is not None and isinstance(one.error, AllHostsFailed):
-            one.error.hint = _through(via, one.error)
     codes = [report(one.error, debug=invocation.debug) for one in failed if one.error is not None]
     if not codes:
         return 0
@@ -204,13 +201,6 @@ def _outcome(
     if asked.sink is not None and asked.sink.kind in ARCHIVES:
         click.echo(f"{asked.sink.path} was not written: it would not have been whole", err=True)
     return codes[0]
-
-
-def _through(via: Host, error: AllHostsFailed) -> str:
-    """What to do when the mirror that everything goes through did not serve."""
-    if any(attempt.status == 401 for attempt in error.attempts):
-        return f"{via.url} wants a login: username and a password in pull.via, or docker login {via.name}"
-    return f"only {via.url} was asked (pull.via); --direct asks the hosts themselves"
 
 
 def _check_referrers(asked: _Asked) -> None:
@@ -286,9 +276,15 @@ def _is_terminal(config: Config) -> bool:
     return sys.stderr.isatty() and config.environ.get("TERM", "") not in ("", "dumb")
 
 
+class _Talk(logging.Handler):
+    """Standard error as it is at the moment: while bars are drawn, lines go above them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(f"{self.format(record)}\n")  # click would write past what draws
+
+
 def _warn_on_stderr() -> None:
     """What the parts below warn of (a damaged blob, a full store) is talk as well."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Talk(logging.WARNING)
     handler.setFormatter(logging.Formatter("warning: %(message)s"))
-    handler.setLevel(logging.WARNING)
     _log.handlers[:] = [handler]

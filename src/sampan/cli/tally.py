@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from sampan.errors import Attempt, printable
 from sampan.pull.events import BlobDone, Event, Failed, ImageDone, Resolved
 
-_UNITS = ("KiB", "MiB", "GiB", "TiB")
+UNIT_BYTES = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
 _ALREADY = {"store": "already in the store", "sink": "already where it goes"}
 
 
@@ -76,8 +76,6 @@ def size_text(size_bytes: int) -> str:
     """As people read it: ``3.4 MiB``."""
     if size_bytes < 1024:
         return f"{size_bytes} B"
-    size, units = size_bytes / 1024, iter(_UNITS)
-    unit = next(units)
-    while size >= 1000 and (larger := next(units, None)):
-        size, unit = size / 1024, larger
-    return f"{size:.1f} {unit}"
+    fitting = [(unit, size) for unit, size in UNIT_BYTES.items() if size_bytes / size < 1000]
+    unit, size = fitting[0] if fitting else ("TiB", UNIT_BYTES["TiB"])
+    return f"{size_bytes / size:.1f} {unit}"

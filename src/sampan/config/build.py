@@ -148,8 +148,9 @@ def _credentials(config: Config, clock: Clock) -> CredentialFiles:
 
 
 def _transport(config: Config, instance: str | None) -> Transport:
+    configured = [host for registry in config.registry.values() for host in registry.hosts]
     return Transport(
-        (host for registry in config.registry.values() for host in registry.hosts),
+        configured if config.via is None else [config.via],
         proxies=ProxySettings.from_environment(config.environ),
         instance_id=instance,
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sampan.config import environment
 from sampan.config.address import Address
+from sampan.config.mirrors import expand
 from sampan.config.registries import RegistryConfig, Wildcard
 from sampan.config.tables import WILDCARD
 from sampan.lock import Lock
@@ -149,8 +150,10 @@ class Config:
     def hosts_for(self, registry: str) -> tuple[Host, ...] | None:
         """The hosts to ask for ``registry``, a canonical name, in the configured order.
 
-        None: it is not configured and must not be dialled.
+        None: it is not configured and must not be dialled. Through a mirror it is that one alone.
         """
+        if self.via is not None:
+            return (expand(self.via, registry),)
         if registry != WILDCARD and registry in self.registry:
             return self.registry[registry].hosts
         return self._wildcard.hosts_for(registry) if self._wildcard is not None else None

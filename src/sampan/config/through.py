@@ -13,11 +13,9 @@ from pathlib import Path
 from sampan.config import environment
 from sampan.config.mirrors import TEMPLATE, read_mirror
 from sampan.config.problems import Problems
-from sampan.config.registries import RegistryConfig
 from sampan.config.schema import MirrorTable, PullTable
 from sampan.config.settings import Config
 from sampan.config.surroundings import Surroundings
-from sampan.config.tables import WILDCARD
 from sampan.errors import ConfigError
 from sampan.upstream.host import Host
 
@@ -35,10 +33,9 @@ class Through:
     def applied(self, config: Config, *, keeps_store: bool) -> Config:
         """``config`` for a pull by way of the mirror alone. What a tag means is the mirror's to decide, so it
         is asked each time; ``keeps_store``: the store was named for this very pull."""
-        hosts = RegistryConfig(WILDCARD, (self.host,), wildcard=True, origin="never")
         store = config.store if keeps_store else replace(config.store, path=self.store)
         tags = replace(config.tags, fresh_for_seconds=0.0, agree=1)
-        return replace(config, registry={WILDCARD: hosts}, store=store, tags=tags, via=self.host)
+        return replace(config, store=store, tags=tags, via=self.host)
 
 
 def read_through(

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 DOCKER_CONTENT_DIGEST = "Docker-Content-Digest"
 DOCKER_API_VERSION = "Docker-Distribution-Api-Version"
 OCI_NAMESPACE = "OCI-Namespace"
+OCI_SUBJECT = "OCI-Subject"  # the registry has noted what a manifest refers to
 OCI_FILTERS_APPLIED = "OCI-Filters-Applied"
 MIRROR_SOURCE = "X-Sampan-Source"  # where a mirror of ours had it from: its store, or a host
 

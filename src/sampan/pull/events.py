@@ -79,6 +79,15 @@ class BlobDone:
 
 
 @dataclass(frozen=True, slots=True)
+class Giving:
+    """All of it is here, and the sink is given it."""
+
+    reference: str
+    digest: Digest
+    sink: str
+
+
+@dataclass(frozen=True, slots=True)
 class ImageDone:
     """The sink has the image."""
 
@@ -96,7 +105,7 @@ class Failed:
     attempts: tuple[Attempt, ...] = ()
 
 
-Event = Started | Resolved | BlobStarted | BlobProgress | BlobDone | ImageDone | Failed
+Event = Started | Resolved | BlobStarted | BlobProgress | BlobDone | Giving | ImageDone | Failed
 Listener = Callable[[Event], None]
 
 _NAMES: Mapping[type, str] = {
@@ -105,6 +114,7 @@ _NAMES: Mapping[type, str] = {
     BlobStarted: "blob-started",
     BlobProgress: "blob-progress",
     BlobDone: "blob-done",
+    Giving: "giving",
     ImageDone: "image-done",
     Failed: "failed",
 }

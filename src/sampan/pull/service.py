@@ -118,6 +118,7 @@ class _One:
         await self._bring_all(wanted.configs)
         await self._check_platform(wanted)
         await self._bring_layers(wanted)
+        self._listener(events.Giving(str(self.reference), wanted.root.digest, self._sink.name))
         await self._sink.put(wanted, self.content)
         for extra in await attached(self._mirror, wanted) if self._with_referrers else ():
             await self._hold(extra)
@@ -201,11 +202,12 @@ class _One:
         await _together([self._bring(blob) for blob in blobs])
 
     async def _bring(self, blob: Descriptor) -> None:
-        name, began = str(self.reference), time.monotonic()
+        name = str(self.reference)
         if await asyncio.to_thread(self._is_stored, blob):
             self._tell_done(blob, already="store")
             return
         async with self._blobs:
+            began = time.monotonic()
             self._listener(events.BlobStarted(name, blob.digest, blob.size))
 
             def told(arrived_bytes: int, hosts: tuple[str, ...]) -> None:

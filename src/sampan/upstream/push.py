@@ -30,8 +30,9 @@ from sampan.errors import (
     Unreachable,
     WrongContent,
 )
-from sampan.oci.distribution import DOCKER_CONTENT_DIGEST, blob_path, manifest_path
+from sampan.oci.distribution import DOCKER_CONTENT_DIGEST, OCI_SUBJECT, blob_path, manifest_path
 from sampan.oci.headers import parse_retry_after
+from sampan.oci.manifest import ACCEPT, MANIFEST_BYTES_MAX
 from sampan.upstream.answers import declared_digest, error_of
 from sampan.upstream.limits import Limits
 from sampan.upstream.login import Login
@@ -164,17 +165,32 @@ class PushClient:
 
     async def manifest(
         self, host: Host, repository: str, name: str | Digest, raw: bytes, digest: Digest, media_type: str
-    ) -> None:
-        """Put a manifest under ``name``, a tag or its digest; all that it names must be there."""
+    ) -> bool:
+        """Put a manifest under ``name``, a tag or its digest; all that it names must be there. Whether the
+        registry says that it lists it for its subject."""
 
-        async def put() -> None:
+        async def put() -> bool:
             url = host.base.at(manifest_path(repository, name))
             headers = {"Content-Type": media_type}
             async with self._open(host, repository, "PUT", url, headers, body=raw) as response:
                 await self._expect(response, host, 201)
                 _check_digest(response, host, digest)
+                return response.header(OCI_SUBJECT) is not None
 
-        await self._patiently(put)
+        return await self._patiently(put)
+
+    async def index_at(self, host: Host, repository: str, tag: str) -> bytes | None:
+        """What stands under ``tag``, as it is; None: nothing. It is for lists that are to be added to."""
+
+        async def ask() -> bytes | None:
+            url = host.base.at(manifest_path(repository, tag))
+            async with self._open(host, repository, "GET", url, {"Accept": ACCEPT}) as response:
+                if response.status == 404:
+                    return None
+                await self._expect(response, host, 200)
+                return await response.read(MANIFEST_BYTES_MAX + 1)
+
+        return await self._patiently(ask)
 
     # -- one upload --------------------------------------------------------------------------------
 

@@ -39,11 +39,11 @@ class Described:
 def describe(wanted: Wanted) -> Described:
     """``wanted`` for an index.json and a manifest.json, under its canonical name."""
     manifests = {manifest.digest: manifest.raw for manifest in wanted.manifests}
-    top = _descriptor(wanted.root.descriptor)
+    top = descriptor_json(wanted.root.descriptor)
     if not wanted.is_complete:
         manifests = {image.digest: image.raw for image in wanted.images}
         if len(wanted.chosen) == 1:
-            top = _descriptor(wanted.chosen[0])
+            top = descriptor_json(wanted.chosen[0])
         else:
             raw = _index_of(wanted.chosen)
             digest = Digest.of(raw)
@@ -80,10 +80,10 @@ def index_json(entries: Sequence[Mapping[str, object]]) -> bytes:
 
 def _index_of(chosen: Sequence[Descriptor]) -> bytes:
     """The same bytes each time: the order is the one that was asked for."""
-    return index_json([_descriptor(entry) for entry in chosen])
+    return index_json([descriptor_json(entry) for entry in chosen])
 
 
-def _descriptor(descriptor: Descriptor) -> Json:
+def descriptor_json(descriptor: Descriptor) -> Json:
     """As the image spec writes it, without the fields that are empty."""
     platform = descriptor.platform
     described: Json = {

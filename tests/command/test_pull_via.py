@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -62,11 +63,11 @@ def test_the_mirror_alone_is_asked_and_tells_where_it_had_it_from(tmp_path: Path
         machine = user(tmp_path, via=via)
         first = machine.pull("alpine:3", *AMD64, "--to", "oci:one")
         assert first.returncode == 0, first.stderr
-        assert f"{alpine.digest} by {registry.netloc} via {netloc}: 2 blobs" in first.stderr
+        assert f"{alpine.digest[:19]}… by {registry.netloc} via {netloc}: 2 blobs" in first.stderr
         assert f"{registry.netloc} via {netloc} gave" in first.stderr
         asked = len(registry.requests)
         again = machine.pull("alpine:3", *AMD64, "--to", "oci:two", "--store", "other")
-        assert f"{alpine.digest} by the store of {netloc}: 2 blobs" in again.stderr
+        assert f"{alpine.digest[:19]}… by the store of {netloc}: 2 blobs" in again.stderr
         assert f"the store of {netloc} gave" in again.stderr
         assert len(registry.requests) == asked
         third = machine.pull("alpine:3", *AMD64, "--to", "oci:three")
@@ -240,8 +241,9 @@ def test_a_pull_that_was_killed_goes_on_from_its_own_last_byte(tmp_path: Path, o
     registry, thread, _ = origin
     large = image("library/large", "1", layers=[random_layer(2, 12 * MIB)])
     match = Match(kind="blob", digest=large.layers[0].digest)
+    gate = asyncio.Event()
     thread.call(lambda: registry.add(large))
-    thread.call(lambda: registry.script(faults.stalls(9 * MIB), on=match))
+    thread.call(lambda: registry.script(faults.held(gate, at=9 * MIB), on=match))
     words = ("large:1", *AMD64, "--to", "oci-archive:large.tar")
     with mirror_of(tmp_path, registry) as served:
         machine = user(tmp_path, via=served.url())
@@ -250,7 +252,7 @@ def test_a_pull_that_was_killed_goes_on_from_its_own_last_byte(tmp_path: Path, o
             process.kill()
         (partial,) = (machine.directory / "own" / "ingest").iterdir()
         kept = partial.stat().st_size
-        thread.call(registry.behave)
+        thread.call(gate.set)
         with machine.start(*words) as process:
             done = until(process, lambda event: event["event"] == "blob-done" and event["size"] == 12 * MIB)
             process.communicate(timeout=ENDS_SECONDS)
