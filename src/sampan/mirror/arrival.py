@@ -19,11 +19,13 @@ from sampan.mirror.patience import Patience
 from sampan.mirror.pulse import Pulse
 from sampan.oci import Digest
 from sampan.store.content import Ingest
+from sampan.store.spans import Spans
 from sampan.upstream.host import Host
 
 MIB = 1024 * 1024
 VERIFIED_FIRST_BYTES = 8 * MIB  # up to this size nothing leaves before the digest is right
 HELD_BACK_BYTES = 64 * 1024  # of a larger blob, until then
+EVERYTHING = 2**63
 WINDOW_BYTES_MAX = 4 * MIB  # handed to one send, so that a reader notices a failure in between
 
 
@@ -66,7 +68,8 @@ class Arrival:
         self._clock = clock
         self._pulse = Pulse()
         self._ingest: Ingest | None = None
-        self._kept: list[int] = []  # of each time that bytes proved wrong, or doubtful: those before stay
+        self._is_disputed = False
+        self._changes: list[Spans] = []  # each time that bytes were replaced: which
         self._error: SampanError | None = None
 
     # -- what the download tells -------------------------------------------------------------------
@@ -90,21 +93,31 @@ class Arrival:
         self._pulse.beat()
 
     def is_verified(self) -> None:
-        """The whole hashes to its digest. The hash may have been behind the last word of what is there."""
-        self.verified, self.written = True, self.arrived
+        """The whole hashes to its digest."""
+        assert self.size is not None
+        self.verified, self._is_disputed = True, False
+        self.written = self.arrived = self.size
         self._pulse.beat()
 
     def is_dropped(self) -> None:
         """What arrived is not the blob. To be told before the file is begun anew, and after: whoever
         has the old one open, or opened it in between, must open it again."""
         self.ledger, self.host, self.size = Ledger(), None, self.declared_size
-        self.is_doubted(0)
-        self.arrived = 0
+        self.written = self.arrived = 0
+        self._is_disputed = False
+        self._changes.append(Spans([(0, EVERYTHING)]))
+        self._pulse.beat()
 
-    def is_doubted(self, start: int) -> None:
-        """From ``start`` on bytes may be wrong, and are about to be replaced: who has them is told."""
+    def is_disputed(self, start: int, count: int) -> None:
+        """The whole is wrong, and who lied is not known. ``count`` bytes, the first of them at ``start``, are
+        about to be replaced, on suspicion: until all is verified no reader is given more."""
+        self._is_disputed = True
         self.written = min(self.written, start)
-        self._kept.append(start)
+        self.arrived -= count
+
+    def is_settled(self, changed: Spans) -> None:
+        """The dispute has an end: these bytes are others now. Who has some of them is told."""
+        self._changes.append(changed)
         self._pulse.beat()
 
     def failed(self, error: SampanError) -> None:
@@ -134,16 +147,16 @@ class Arrival:
         out to be wrong."""
         self.readers += 1
         file: BinaryIO | None = None
-        generation, position, served_at = 0, start, self._clock.monotonic()
+        seen, position, served_at = 0, start, self._clock.monotonic()
         try:
             while position < stop:
                 limit = await self._released_beyond(position, served_at)
                 self._check_told(size)
-                if file is None or generation != len(self._kept):
+                if file is None or seen != len(self._changes):
+                    self._check_sent(start, position, seen)
                     if file is not None:
-                        self._check_kept(generation, left=position if position > start else 0)
                         file.close()
-                    generation, file = len(self._kept), await self._open_partial()
+                    seen, file = len(self._changes), await self._open_partial()
                     continue  # what was released before the file was open may have been dropped since
                 count = min(limit, stop, position + WINDOW_BYTES_MAX) - position
                 yield Window(file, position, count)
@@ -161,9 +174,10 @@ class Arrival:
                 f"{self.digest} has not the {size} bytes that a host told", hint="ask again"
             )
 
-    def _check_kept(self, generation: int, *, left: int) -> None:
-        """Whether the bytes before ``left``, which were sent, are still believed."""
-        if left > min(self._kept[generation:], default=left):
+    def _check_sent(self, start: int, stop: int, seen: int) -> None:
+        """Whether the bytes from ``start`` to ``stop``, which were sent, are still those of the blob, for
+        one who has ``seen`` so many changes."""
+        if any(changed.overlap(start, stop) for changed in self._changes[seen:]):
             raise ContentMismatch(
                 f"bytes of {self.digest} that were already sent turned out to be wrong",
                 hint="ask again: it is being fetched from another host",
@@ -187,7 +201,7 @@ class Arrival:
             return self.written
         if waited_seconds >= self._patience.first_byte_seconds:
             limit = self.written  # it would leave with nothing: better bytes that are held to account
-        elif self.size is None or self.size <= VERIFIED_FIRST_BYTES:
+        elif self.size is None or self.size <= VERIFIED_FIRST_BYTES or self._is_disputed:
             return 0
         else:
             limit = min(self.written, self.ledger.prefix_of(self.is_trusted))

@@ -12,14 +12,11 @@ from dataclasses import dataclass, field
 from sampan.clock import Clock
 from sampan.mirror.pace import HOPED_BYTES_PER_SECOND
 from sampan.mirror.rate import Rate
+from sampan.mirror.spread import Spread
 from sampan.store.spans import Spans
 
-KIB, MIB = 1024, 1024 * 1024
-PIECE_SECONDS = 3.0  # of its host's rate: a request's own cost is little beside it
-PIECE_BYTES_MIN, PIECE_BYTES_MAX = 1 * MIB, 64 * MIB
-SPLIT_BYTES_MIN = 64 * KIB  # less is not worth a request
 REQUEST_SECONDS = 0.5  # what a request costs before its first byte: an estimate, and rather high
-LATE_FACTOR = 3.0  # a claim is taken over when another host would be done in this part of its time
+LATE_FACTOR = 3.0  # the front is taken over when another host would be done in this part of its time
 NEW_SECONDS = 1.5  # a claim that began less than this ago has had no chance to be measured
 BEYOND = 2**63  # the end of a blob whose size nobody told
 
@@ -51,18 +48,18 @@ class Claim:
 
     def left_seconds(self) -> float:
         """Until it is done, as things go."""
-        rate = self.rate.per_second()
-        return self.missing / max(HOPED_BYTES_PER_SECOND if rate is None else rate, 1.0)
+        return self.missing / max(_hoped(self.rate), 1.0)
 
 
 class Board:
     """``spans``: what is on disk; ``size``: of the blob, None while nobody knows."""
 
-    def __init__(self, clock: Clock, size: int | None, spans: Spans) -> None:
+    def __init__(self, clock: Clock, size: int | None, spans: Spans, spread: Spread) -> None:
         self.size = size
         self.spans = spans
         self.claims: list[Claim] = []
         self._clock = clock
+        self._spread = spread
 
     @property
     def is_whole(self) -> bool:
@@ -73,6 +70,16 @@ class Board:
     def missing(self) -> int:
         """Bytes that are not on disk, 0 when nobody knows the size."""
         return 0 if self.size is None else self.size - self.spans.total
+
+    def is_told(self, size: int) -> bool:
+        """Somebody told the size; False: more than that is there already."""
+        if self.spans.end > size:
+            return False
+        for claim in self.claims:
+            if claim.stop in (BEYOND, self.size):
+                claim.stop = size
+        self.size = size
+        return True
 
     def gap(self, rate: Rate) -> Claim | None:
         """All of the first gap that nobody fetches: for one who works alone."""
@@ -85,7 +92,7 @@ class Board:
 
     def narrow(self, claim: Claim) -> None:
         """Leave others a part of a claim that was made alone."""
-        claim.stop = min(claim.stop, claim.position + _piece_bytes(claim.rate))
+        claim.stop = self._piece_end(claim.position, claim.stop, claim.rate)
 
     def end(self, claim: Claim) -> None:
         """Nobody fetches it any more; what did not come is missing again."""
@@ -118,11 +125,18 @@ class Board:
         if not gaps:
             return None
         start, stop = gaps[0]
-        return self._claim(start, min(stop, start + _piece_bytes(rate)), rate)
+        return self._claim(start, self._piece_end(start, stop, rate), rate)
+
+    def _piece_end(self, start: int, stop: int, rate: Rate) -> int:
+        """Where a piece ends that begins at ``start``; at ``stop`` when little would be left."""
+        spread = self._spread
+        hoped = int(_hoped(rate) * spread.piece_seconds)
+        end = start + min(max(hoped, spread.piece_bytes_min), spread.piece_bytes_max)
+        return stop if stop - end < spread.split_bytes else end
 
     def _share_of_the_last(self, rate: Rate) -> Claim | None:
         last = max(self.claims, key=Claim.left_seconds, default=None)
-        mine = HOPED_BYTES_PER_SECOND if (measured := rate.per_second()) is None else measured
+        mine = _hoped(rate)
         return None if last is None or not mine else self._share(last, rate, mine)
 
     def _share(self, claim: Claim, rate: Rate, mine: float) -> Claim | None:
@@ -130,17 +144,18 @@ class Board:
         would be left. None when it would not be done sooner."""
         if self._clock.monotonic() - claim.began_at < NEW_SECONDS:
             return None
+        little = self._spread.split_bytes
         count = int(claim.missing * mine / (mine + (claim.rate.per_second() or 0.0)))
-        if claim.missing - count < SPLIT_BYTES_MIN:
+        if claim.missing - count < little:
             count = claim.missing
-        is_little = count < min(SPLIT_BYTES_MIN, claim.missing)
+        is_little = count < min(little, claim.missing)
         if is_little or REQUEST_SECONDS + count / mine > claim.left_seconds():
             return None
         claim.stop -= count
         return self._claim(claim.stop, claim.stop + count, rate)
 
 
-def _piece_bytes(rate: Rate) -> int:
+def _hoped(rate: Rate) -> float:
+    """Bytes a second, of one not yet measured what public mirrors give."""
     measured = rate.per_second()
-    hoped = HOPED_BYTES_PER_SECOND if measured is None else measured
-    return int(min(max(hoped * PIECE_SECONDS, PIECE_BYTES_MIN), PIECE_BYTES_MAX))
+    return HOPED_BYTES_PER_SECOND if measured is None else measured

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sampan.errors import AllHostsFailed
 from sampan.mirror.arrival import Arrival
@@ -21,31 +22,37 @@ from sampan.upstream.host import Host
 
 PART_BYTES = 4 * 1024 * 1024  # compared at once: long enough to be hashed without the interpreter
 
-Print = tuple[int, int, Digest]
-"""Start and stop of a part, and the digest of what was there."""
+
+@dataclass(frozen=True, slots=True)
+class Print:
+    """What ``host`` (None: an earlier run) gave from ``start`` to ``stop``."""
+
+    host: Host | None
+    start: int
+    stop: int
+    digest: Digest
 
 
-async def find_liars(ingest: Ingest, arrival: Arrival, gathering: Gathering) -> list[Host] | None:
+async def find_liars(ingest: Ingest, arrival: Arrival, gathering: Gathering) -> set[Host] | None:
     """Who lied, when ``ingest`` is right now; None when it could not be mended. Nobody is in it who gave
     all: then there is nothing to compare. Raises StoreError and what ``gathering`` raises otherwise."""
-    prints: list[tuple[Host | None, list[Print]]] = []
+    prints: list[Print] = []
     suspects = _suspects(arrival)
     for suspect in suspects if len(suspects) > 1 else ():
         parts = arrival.ledger.of(suspect)
         if not parts:
             continue  # all of it has been fetched again meanwhile
-        prints.append((suspect, await asyncio.to_thread(_prints, ingest, parts)))
-        await _forget(ingest, arrival, parts)
+        prints += await asyncio.to_thread(_prints, ingest, suspect, parts)
+        arrival.is_disputed(next(iter(parts))[0], parts.total)
+        await asyncio.to_thread(_forget, ingest, parts)
         try:
             await gathering.fill(ingest, avoid=() if suspect is None else (suspect,))
         except (AllHostsFailed, BeginAnew):
             return None
         if await asyncio.to_thread(ingest.matches):
-            return [
-                host
-                for host, before in prints
-                if host is not None and await asyncio.to_thread(_differs, ingest, before)
-            ]
+            wrong = await asyncio.to_thread(_wrong, ingest, prints)
+            arrival.is_settled(Spans((part.start, part.stop) for part in wrong))
+            return {part.host for part in wrong if part.host is not None}
     return None
 
 
@@ -58,24 +65,25 @@ def _suspects(arrival: Arrival) -> Sequence[Host | None]:
     return sorted(arrival.ledger.givers, key=rank)
 
 
-async def _forget(ingest: Ingest, arrival: Arrival, parts: Spans) -> None:
-    """In one go, as far as readers see: none is given what is about to be replaced."""
-    spans = list(parts)
-    arrival.is_doubted(spans[0][0])
-    for start, stop in spans:
-        await asyncio.to_thread(ingest.forget, start, stop)
-
-
-def _prints(ingest: Ingest, spans: Spans) -> list[Print]:
-    algorithm = ingest.digest.algorithm
+def _prints(ingest: Ingest, host: Host | None, parts: Spans) -> list[Print]:
     return [
-        (start, end, Digest.of(ingest.read(start, end), algorithm))
-        for span_start, span_stop in spans
-        for start in range(span_start, span_stop, PART_BYTES)
-        for end in (min(start + PART_BYTES, span_stop),)
+        Print(host, start, stop, _digest(ingest, start, stop))
+        for part_start, part_stop in parts
+        for start in range(part_start, part_stop, PART_BYTES)
+        for stop in (min(start + PART_BYTES, part_stop),)
     ]
 
 
-def _differs(ingest: Ingest, before: Sequence[Print]) -> bool:
-    algorithm = ingest.digest.algorithm
-    return any(Digest.of(ingest.read(start, stop), algorithm) != was for start, stop, was in before)
+def _forget(ingest: Ingest, parts: Spans) -> None:
+    for part in list(parts):
+        ingest.forget(*part)
+    ingest.rehash()  # here, where nobody waits to write
+
+
+def _wrong(ingest: Ingest, prints: Sequence[Print]) -> list[Print]:
+    """Those of which other bytes proved right."""
+    return [one for one in prints if _digest(ingest, one.start, one.stop) != one.digest]
+
+
+def _digest(ingest: Ingest, start: int, stop: int) -> Digest:
+    return Digest.of(ingest.read(start, stop), ingest.digest.algorithm)

@@ -23,6 +23,7 @@ from sampan.mirror.fetch import BlobSource
 from sampan.mirror.gathering import BeginAnew, Gathering
 from sampan.mirror.opening import opened
 from sampan.mirror.room import Room
+from sampan.mirror.spread import Spread
 from sampan.mirror.tries import Tries
 from sampan.store.content import Ingest, Store
 
@@ -51,6 +52,7 @@ class Download:
         room: Room,
         clock: Clock,
         observer: Observer,
+        spread: Spread,
     ) -> None:
         self.source = source
         self.arrival = Arrival(
@@ -65,6 +67,7 @@ class Download:
             room=room,
             clock=clock,
             observer=observer,
+            spread=spread,
             check=self._check_wanted,
         )
         self._store = store

@@ -105,15 +105,17 @@ class BlobSource:
         route = plan_route(self._hosts, self.question, self._health)
         return route.hosts[0].name if route.hosts else ""
 
-    def another(self, busy: Collection[Host], *, avoid: Collection[Host]) -> Host | None:
-        """The next host for pieces, beside ``busy`` ones and not of ``avoid``: one that is well, on another
-        machine than they, whose requests are not counted, and that has a connection to spare."""
+    def another(
+        self, busy: Collection[Host], *, avoid: Collection[Host], at_worst: Standing = Standing.READY
+    ) -> Host | None:
+        """The next host for pieces, beside ``busy`` ones and not of ``avoid``: one that is well (or stands
+        ``at_worst`` so), on another machine than they, whose requests are not counted, and that has a
+        connection to spare."""
         machines = {host.url for host in busy}
         q = self.question
         for host in plan_route(self._hosts, q, self._health).hosts:
-            standing = self._health.judge(host, q.repository, q.kind, str(q.object)).standing
             if (
-                standing is Standing.READY
+                self._health.judge(host, q.repository, q.kind, str(q.object)).standing <= at_worst
                 and host.url not in machines
                 and host not in avoid
                 and host.requests_per_minute is None

@@ -24,6 +24,7 @@ class Tries:
         self.attempts: list[Attempt] = []
         self._source = source
         self._failures: dict[Host, int] = {}
+        self._liars: set[Host] = set()
         self._seconds: dict[Host, float] = {}
 
     @property
@@ -36,7 +37,7 @@ class Tries:
         return {host for host, count in self._failures.items() if count >= FAILURES_WITHOUT_PROGRESS_MAX}
 
     def failing(self) -> set[Host]:
-        """Who has failed at all since it last made progress."""
+        """Who has failed at all: of use when nobody else is, not for pieces."""
         return {host for host, count in self._failures.items() if count}
 
     def add(self, attempts: Iterable[Attempt]) -> None:
@@ -69,9 +70,11 @@ class Tries:
         )
         self.failed(host, lie, 0, 0.0)
         self.exhaust(host)
+        self._liars.add(host)
 
     def credit(self, ledger: Ledger) -> None:
-        """The blob is right: each host that gave a part is credited with it, once."""
-        for host in (host for host in ledger.givers if host is not None):
+        """The blob is right: each host that gave a part is credited with it, once; but no liar, though the
+        last that it gave was right."""
+        for host in (host for host in ledger.givers if host is not None and host not in self._liars):
             count, seconds = ledger.of(host).total, self._seconds.get(host, 0.0)
             self.attempts.append(self._source.delivered(host, seconds=seconds, count_bytes=count))

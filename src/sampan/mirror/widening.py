@@ -10,11 +10,11 @@ from enum import Enum
 
 from sampan.clock import Clock
 
-HOSTS_MAX = 4  # of one blob at a time: who needs more has other trouble
 FIRST_LOOK_SECONDS = 0.5  # most blobs are done by then
 JUDGE_SECONDS = 0.6  # after its first byte a host has shown what it gives
 PATIENCE_SECONDS = 5.0  # for that first byte: until then nobody else is added
 HELPS = 1.1  # times the rate before
+HARMS = 0.8  # below this part of it another host fails: no reason to part with the one that joined
 WORTH_SECONDS = 2.0  # less than this is left: not worth another connection
 AGAIN_SECONDS = 10.0  # after a host that did not help, lines may have changed
 
@@ -28,10 +28,11 @@ class Advice(Enum):
 
 
 class Widening:
-    """Looked at now and then, for one blob."""
+    """Looked at now and then, for one blob, which ``hosts_max`` may give at a time."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, hosts_max: int) -> None:
         self._clock = clock
+        self._hosts_max = hosts_max
         self._next_look = clock.monotonic() + FIRST_LOOK_SECONDS
         self._added_at: float | None = None
         self._rate_before = 0.0
@@ -43,15 +44,21 @@ class Widening:
         if now < self._next_look:
             return Advice.STAY
         if self._added_at is not None:
-            if giving_seconds is None and now - self._added_at < PATIENCE_SECONDS:
-                return Advice.STAY
-            if giving_seconds is not None and giving_seconds < JUDGE_SECONDS:
+            if self._is_new(now, giving_seconds):
                 return Advice.STAY
             self._added_at = None
-            if giving_seconds is not None and rate < self._rate_before * HELPS:
+            if giving_seconds is not None and self._rate_before * HARMS <= rate < self._rate_before * HELPS:
                 self._next_look = now + AGAIN_SECONDS
                 return Advice.RETIRE
-        return Advice.ADD if hosts < HOSTS_MAX and missing > rate * WORTH_SECONDS else Advice.STAY
+        is_worth_it = hosts < self._hosts_max and missing > rate * WORTH_SECONDS
+        return Advice.ADD if is_worth_it else Advice.STAY
+
+    def _is_new(self, now: float, giving_seconds: float | None) -> bool:
+        """Whether the one that was added has had no time to show what it gives."""
+        assert self._added_at is not None
+        if giving_seconds is None:
+            return now - self._added_at < PATIENCE_SECONDS
+        return giving_seconds < JUDGE_SECONDS
 
     def added(self, rate: float) -> None:
         """A host was added, when all together gave ``rate``."""

@@ -90,7 +90,7 @@ class Ingest(Protocol):
 
     @property
     def spans(self) -> Spans:
-        """All bytes on disk: a copy."""
+        """All bytes on disk: a copy. Never waits for a writer."""
 
     def rehash(self) -> int:
         """Rebuild the running hash of bytes from an earlier life; returns ``offset``. No work if none."""
@@ -105,7 +105,7 @@ class Ingest(Protocol):
 
     def place(self, start: int, data: Buffer | Iterable[Buffer]) -> None:
         """As :meth:`write`, at ``start``: bytes may come in any order, each of them once, from any thread.
-        What is beyond a gap is hashed when the gap is filled."""
+        What is beyond a gap is hashed when the gap is filled. Raises ValueError before ``offset``."""
 
     def forget(self, start: int, stop: int) -> None:
         """These bytes are not to be believed: they are missing again, and may be placed anew."""

@@ -194,7 +194,11 @@ class DiskStore:
     # -- in ----------------------------------------------------------------------------------------
 
     def ingest(self, digest: Digest, size: int | None = None) -> FileIngest:
-        return FileIngest(self.ingests, self, digest, size, notes=self._pieces)
+        try:
+            return FileIngest(self.ingests, self, digest, size, notes=self._pieces)
+        except NotAFile as error:
+            log.warning("%s", error.message)
+            return FileIngest(self.ingests, self, digest, size)
 
     def put(self, digest: Digest, data: bytes) -> None:
         if Digest.of(data, digest.algorithm) != digest:

@@ -84,6 +84,7 @@ class FileIngest:
         try:
             return self._note.read(self._identity.st_size)
         except BaseException:
+            self._note.close()
             self._file.close()
             raise
 
@@ -97,8 +98,7 @@ class FileIngest:
 
     @property
     def spans(self) -> Spans:
-        with self._lock:
-            return Spans(self._spans)
+        return Spans(self._spans)  # not locked: the event loop asks, and a writer may hold the lock for long
 
     def rehash(self) -> int:
         with self._lock:
@@ -133,6 +133,8 @@ class FileIngest:
             self.rehash()
             if self.size is not None and start + len(view) > self.size:
                 raise ContentMismatch(f"more than the {self.size} bytes that {self.digest} has")
+            if start < self._offset:
+                raise ValueError(f"the bytes from {start} to {self._offset} are there already")
             if start > self._spans.prefix and self._note is not None and not self._note.begun:
                 self._note.write(self._spans)
             while view:
@@ -192,12 +194,14 @@ class FileIngest:
             if offset == 0:
                 self._begin_afresh()
                 return
+            self._spans.end_at(offset)
+            self._offset, self._hasher = offset, None
+            if self._note is not None and self._note.begun:
+                self._note.write(self._spans)  # first: it must not know more than the file has
             try:
                 os.ftruncate(self._fd(), offset)
             except OSError as error:
                 raise self._distrusted("truncate", error) from error
-            self._spans.cut(offset, 2**63)
-            self._offset, self._hasher = offset, None
             self.resumed_bytes = min(self.resumed_bytes, offset)
             self.rehash()
 
@@ -251,14 +255,14 @@ class FileIngest:
                 if not self.matches():
                     raise ContentMismatch(f"{self._offset} bytes that are not {self.digest}")
                 self._settle()
+                if self._note is not None:
+                    self._note.remove()  # first: as soon as the name is free, another may begin under it
                 self._shelf.publish(self._directory, self._name, self.digest, self._offset)
             except BaseException:
                 with suppress(StoreError):  # the first error is the one to tell
                     self.discard()
                 raise
             self._file.close()
-            if self._note is not None:
-                self._note.remove()
             return self._offset
 
     def _settle(self) -> None:

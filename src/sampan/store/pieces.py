@@ -1,9 +1,9 @@
 """The note beside a partial file whose bytes are not simply its beginning: which of them are there.
 
 While a blob comes in pieces from several hosts, its partial file has holes. The one guarantee: a file that
-has holes has a note, written before the first byte behind a hole and gone only after the file is. A note
-may know less than the file has (a process was killed in between) and, after a power cut, more: what is made
-of it is hashed like everything else. A partial without a note is whole up to its length.
+has holes has a note, written before the first byte behind a hole and gone only when the holes or the file
+are. A note may know less than the file has (a process was killed in between) and, after a power cut, more:
+what is made of it is hashed like everything else. A partial without a note is whole up to its length.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class PieceNote:
 
     def read(self, size: int) -> Spans:
         """What is there of a partial of ``size`` bytes. A note that cannot be read makes it nothing: the
-        file has holes, and nobody knows where."""
+        file has holes, and nobody knows where. Raises NotAFile when there is no way to keep a note."""
         if size == 0:
-            self.remove()  # of an earlier file of this name
+            self._clear()  # of an earlier file of this name
             return Spans()
         try:
             data = self._directory.read(self._name, size_max=NOTE_BYTES_MAX)
@@ -57,20 +57,27 @@ class PieceNote:
         spans = Spans.from_text(data.decode("ascii", "replace"))
         if spans is None:
             log.warning("the note of the partial %s cannot be read: it begins anew", self._name)
-            self.remove()
+            self._clear()
             spans = Spans()
-        spans.cut(size, 2**63)
+        spans.end_at(size)
         self.write(spans)
         return spans
 
-    def write(self, spans: Spans) -> None:
-        """In place: a process that is killed leaves the old text or the new one, both with their mark."""
-        text = spans.as_text().encode("ascii")
-        if self._file is None:
-            self._file = self._open()
+    def _clear(self) -> None:
         try:
-            if os.pwrite(self._file.fileno(), text, 0) < len(text):
-                raise StoreError(f"cannot write all of the note of {self._name}", hint="ask again")
+            self.remove()
+        except StoreError as error:
+            raise NotAFile(f"cannot keep a note of {self._name}: {error.message}") from error
+
+    def write(self, spans: Spans) -> None:
+        """In place: what a process leaves that is killed meanwhile is the old text, the new one, or
+        nothing that its check sum makes a note."""
+        text = spans.as_text().encode("ascii")
+        try:
+            if self._file is None or not os.fstat(self._file.fileno()).st_nlink:
+                self.close()  # removed: the end of an earlier file takes along what has its name
+                self._file = self._open()
+            _write_at_start(self._file, text)
             if len(text) < self._length:
                 os.ftruncate(self._file.fileno(), len(text))
         except OSError as error:
@@ -94,6 +101,13 @@ class PieceNote:
         if self._file is not None:
             self._file.close()
         self._file, self._length = None, 0
+
+
+def _write_at_start(file: FileIO, text: bytes) -> None:
+    """However many calls it takes. Raises OSError."""
+    position = 0
+    while position < len(text):
+        position += os.pwrite(file.fileno(), text[position:], position)
 
 
 def drop_stray_pieces(notes: Directory, ingests: Directory) -> None:

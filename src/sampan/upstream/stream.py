@@ -87,16 +87,16 @@ def _check_range(
     if given is None:
         raise NotARegistry(f"{who}: 206 without a usable Content-Range", outcome="protocol", status=206)
     start, stop, total = given
-    length = response.content_length
+    whole = total if size is None else size
+    due = whole if asked_stop is None else asked_stop
     if (
         start != asked_offset
-        or (total is not None and stop != (asked_stop or total))
-        or (size is not None and stop != (asked_stop or size))
-        or (size is not None and total not in (None, size))
-        or (length is not None and length != stop - start)
+        or due not in (None, stop)
+        or total not in (None, whole)
+        or response.content_length not in (None, stop - start)
     ):
         raise NotARegistry(
-            f"{who}: the range {start}-{stop}/{total} in place of {asked_offset}-{asked_stop or size}",
+            f"{who}: the range {start}-{stop}/{total} in place of {asked_offset}-{due}/{whole}",
             outcome="protocol",
             status=206,
         )
