@@ -75,8 +75,8 @@ class Daemon:
 
 
 class Restarted:
-    """A machine with a containerd that is restarted: it has the ``config_path`` of the file as it was then, and
-    so many mirrors."""
+    """A machine with a containerd that is restarted: it has the ``config_path`` of the file as it was then,
+    and as many mirrors."""
 
     def __init__(self, root: Path) -> None:
         self._file = root / CONTAINERD

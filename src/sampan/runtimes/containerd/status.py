@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterator
 
 from sampan.oci.reference import origin_url
@@ -12,16 +11,13 @@ from sampan.runtimes.containerd.files import Config, read_config, read_flags
 from sampan.runtimes.containerd.legacy import never_read, with_scheme
 from sampan.runtimes.containerd.plan import dialect_of
 from sampan.runtimes.containerd.registry import DEFAULT_DIRECTORY, Registry, read_registry
-from sampan.runtimes.contract import Finding, InForce, Installed, Source, Status
-from sampan.runtimes.hosts_check import check
-from sampan.runtimes.hosts_directory import directories, registry_of
-from sampan.runtimes.hosts_toml import DEFAULT_DIRECTORY as EVERYBODY
-from sampan.runtimes.hosts_toml import FILE_NAME, HEADER
+from sampan.runtimes.contract import InForce, Installed, Source, Status
+from sampan.runtimes.hosts_status import hosts_files
+from sampan.runtimes.hosts_toml import HEADER
 from sampan.runtimes.tree import Tree
 from sampan.runtimes.wanted import EVERY_REGISTRY
 
 STOPS = ("CONFIG_PARSE", "CONFIG_FORMAT", "IMPORT_ABSENT", "PLUGIN_NAME")  # when they are errors
-_HUB_ALIASES = ("index.docker.io", "registry-1.docker.io", "hub.docker.com")
 
 
 def status_of(tree: Tree, installed: Installed) -> Status:
@@ -31,8 +27,9 @@ def status_of(tree: Tree, installed: Installed) -> Status:
     roots = registry.read_roots if config.disabled is None else ()
     sources, findings = _config_sources(config), config_findings(tree, config, installed)
     hosts: dict[str, InForce] = {}
+    dialect = dialect_of(config.version)
     for root in dict.fromkeys([*roots, *registry.roots, DEFAULT_DIRECTORY]):
-        files = list(_Directory(tree, root, config, _unread(root, config, registry)).files())
+        files = list(hosts_files(tree, root, dialect, _unread(root, config, registry)))
         sources += [each.source for each in files]
         findings += [finding for each in files for finding in each.findings]
         if EVERY_REGISTRY not in hosts:  # which shadows the directories behind it
@@ -99,65 +96,3 @@ def _mirrors_in_force(registry: Registry) -> Iterator[InForce]:
         origin = [] if key == EVERY_REGISTRY else [origin_url(key)]
         last = [url for url in origin if url not in hosts]
         yield InForce(key, (*hosts, *last), part.layer.path)
-
-
-class _File:
-    """One directory of a registry: its source, what is in force of it, and what is wrong with it."""
-
-    def __init__(self, source: Source, in_force: InForce | None, findings: list[Finding]) -> None:
-        self.source, self.in_force, self.findings = source, in_force, findings
-
-
-class _Directory:
-    """One directory of hosts.toml files; ``unread``: why the CRI does not look there, if so."""
-
-    def __init__(self, tree: Tree, root: str, config: Config, unread: str | None) -> None:
-        self._tree, self._root, self._config, self._unread = tree, root, config, unread
-
-    def files(self) -> Iterator[_File]:
-        answering = directories(self._tree, self._root)
-        for name in self._tree.directory(self._root).names:
-            directory = f"{self._root}/{name}"
-            if self._tree.file(f"{directory}/{FILE_NAME}").state != "absent":
-                yield self._file(directory, name, answers=directory in answering.values())
-            elif self._shadows(directory, name, answering):
-                yield self._empty(directory)
-
-    def _file(self, directory: str, name: str, *, answers: bool) -> _File:
-        file = self._tree.file(f"{directory}/{FILE_NAME}")
-        nobody = self._nobody(name, answers=answers)
-        source = Source(file.path, nobody is None, "sampan" if file.text.startswith(HEADER) else None)
-        findings = [] if file.problem is None else [file.problem]
-        if nobody is not None:
-            findings.append(Finding("HOSTS_TOML_UNREAD", f"nobody reads it: {nobody}", "dead", file.path))
-        if file.data is None:
-            return _File(source, None, findings)
-        registry = registry_of(name)
-        dialect = dialect_of(self._config.version)
-        checked = check(file.path, file.data, registry, dialect, lambda path: self._exists(directory, path))
-        findings += checked.findings
-        in_force = InForce(registry, checked.hosts, file.path) if nobody is None and checked.hosts else None
-        return _File(source, in_force, findings)
-
-    def _nobody(self, name: str, *, answers: bool) -> str | None:
-        """Why nobody reads the directory ``name``."""
-        if self._unread is not None:
-            return self._unread
-        if name in _HUB_ALIASES:
-            return "images of Docker Hub are looked up in the directory docker.io"
-        if name != name.lower() or "://" in name:
-            return "no image has such a registry"
-        return None if answers else "another directory for the same registry is looked at first"
-
-    def _shadows(self, directory: str, name: str, answering: dict[str, str]) -> bool:
-        """Whether a directory without a hosts.toml keeps ``_default`` from being asked."""
-        is_directory = self._tree.directory(directory).exists
-        return self._unread is None and is_directory and EVERY_REGISTRY in answering and name != EVERYBODY
-
-    def _empty(self, directory: str) -> _File:
-        message = f"no {FILE_NAME} in it, and so _default is not asked for this registry either"
-        finding = Finding("HOSTS_DIRECTORY_EMPTY", message, "warning", directory, hint="remove the directory")
-        return _File(Source(directory), None, [finding])
-
-    def _exists(self, directory: str, path: str) -> bool:
-        return self._tree.file(posixpath.join(directory, path)).state != "absent"
