@@ -11,8 +11,8 @@ from sampan.runtimes.containerd.files import Config, read_config, read_flags
 from sampan.runtimes.containerd.legacy import never_read, with_scheme
 from sampan.runtimes.containerd.plan import dialect_of
 from sampan.runtimes.containerd.registry import DEFAULT_DIRECTORY, Registry, read_registry
-from sampan.runtimes.contract import InForce, Installed, Source, Status
-from sampan.runtimes.hosts_status import hosts_files
+from sampan.runtimes.contract import Finding, InForce, Installed, Source, Status
+from sampan.runtimes.hosts_status import HostsFile, hosts_files
 from sampan.runtimes.hosts_toml import HEADER
 from sampan.runtimes.tree import Tree
 from sampan.runtimes.wanted import EVERY_REGISTRY
@@ -24,55 +24,64 @@ def status_of(tree: Tree, installed: Installed) -> Status:
     """See :meth:`sampan.runtimes.contract.Runtime.status`."""
     config = read_config(tree, read_flags(tree).config, installed)
     registry = read_registry(config)
-    roots = registry.read_roots if config.disabled is None else ()
-    sources, findings = _config_sources(config), config_findings(tree, config, installed)
-    hosts: dict[str, InForce] = {}
-    dialect = dialect_of(config.version)
-    for root in dict.fromkeys([*roots, *registry.roots, DEFAULT_DIRECTORY]):
-        files = list(hosts_files(tree, root, dialect, _unread(root, config, registry)))
-        sources += [each.source for each in files]
-        findings += [finding for each in files for finding in each.findings]
-        if EVERY_REGISTRY not in hosts:  # which shadows the directories behind it
-            found = [each.in_force for each in files if each.in_force is not None]
-            hosts = {each.registry: each for each in found} | hosts
-    in_force = list(hosts.values()) if roots else list(_mirrors_in_force(registry))
-    stopped = any(each.level == "error" and each.code in STOPS for each in findings)
-    if config.disabled is not None or registry.broken is not None or stopped:
-        in_force = []
-    version = installed.version
-    state = running(installed)
+    findings = config_findings(tree, config, installed)
+    idle = _idle(config, registry, findings)
+    files = list(_files(tree, config, registry, idle))
+    in_force: list[InForce] = []
+    if idle is None:
+        in_force = _joined(files) if registry.read_roots else list(_mirrors_in_force(registry))
     return Status(
         "containerd",
-        version,
-        _mode(config, registry),
-        state,
-        tuple(sources),
+        installed.version,
+        idle or _mode(registry),
+        running(installed),
+        (*_config_sources(config), *(each.source for each in files)),
         tuple(in_force),
-        tuple(findings),
+        (*findings, *(finding for each in files for finding in each.findings)),
     )
 
 
-def _unread(root: str, config: Config, registry: Registry) -> str | None:
-    """Why the CRI does not look into ``root``."""
+def _idle(config: Config, registry: Registry, findings: list[Finding]) -> str | None:
+    """Why nobody pulls by these files at all."""
+    if any(each.level == "error" and each.code in STOPS for each in findings):
+        return "does not start"
     if config.disabled is not None:
         return "the CRI is disabled"
-    if registry.broken is not None:
-        return "the CRI does not load"
-    if root not in registry.roots:
-        return f"no config_path names {root}"
-    return None if root in registry.read_roots else "config_path is a list, which is taken for one directory"
+    return None if registry.broken is None else "the CRI does not load"
 
 
-def _mode(config: Config, registry: Registry) -> str:
-    if config.disabled is not None:
-        return "the CRI disabled"
-    if registry.broken is not None:
-        return "the CRI does not load"
+def _mode(registry: Registry) -> str:
     if registry.transfer is None:
         return "not known how it pulls"
     if registry.transfer:
         return "pulls by the transfer service"
     return "pulls by itself" + (f", for {registry.local_because}" if registry.local_because else "")
+
+
+def _files(tree: Tree, config: Config, registry: Registry, idle: str | None) -> Iterator[HostsFile]:
+    """All in the directories of ``config_path``, and in that which people take for the usual one."""
+    for root in dict.fromkeys([*registry.roots, DEFAULT_DIRECTORY]):
+        unread = idle or _unread(root, registry)
+        yield from hosts_files(tree, root, dialect_of(config.version), unread)
+
+
+def _unread(root: str, registry: Registry) -> str | None:
+    """Why the CRI does not look into ``root``."""
+    if root not in registry.roots:
+        return f"no config_path names {root}"
+    return None if root in registry.read_roots else "config_path is a list, which is taken for one directory"
+
+
+def _joined(files: list[HostsFile]) -> list[InForce]:
+    """The first for each registry; that for all registries hides the directories behind its own."""
+    found: dict[str, InForce] = {}
+    every: str | None = None
+    for each in (file.in_force for file in files if file.in_force is not None):
+        root = each.file.rsplit("/", 2)[0] if each.file else None
+        if every is None or root == every:
+            found.setdefault(each.registry, each)
+        every = root if each.registry == EVERY_REGISTRY and every is None else every
+    return list(found.values())
 
 
 def _config_sources(config: Config) -> list[Source]:
