@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+from sampan.runtimes.containerd import Containerd
 from sampan.runtimes.contract import Runtime
 from sampan.runtimes.docker import Docker
+from sampan.runtimes.nerdctl import Nerdctl
 
-_ALL: tuple[Runtime, ...] = (Docker(),)
+_ALL: tuple[Runtime, ...] = (Containerd(), Docker(), Nerdctl())
 # By name, in the order in which they are shown and changed.
 RUNTIMES: dict[str, Runtime] = {runtime.name: runtime for runtime in _ALL}
