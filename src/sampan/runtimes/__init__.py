@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 from sampan.runtimes.contract import Runtime
+from sampan.runtimes.crio import Crio
 from sampan.runtimes.docker import Docker
+from sampan.runtimes.podman import Podman
 
-_ALL: tuple[Runtime, ...] = (Docker(),)
+_ALL: tuple[Runtime, ...] = (Docker(), Podman(), Crio())
 # By name, in the order in which they are shown and changed.
 RUNTIMES: dict[str, Runtime] = {runtime.name: runtime for runtime in _ALL}
