@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from sampan.config.positions import KeyPath
 from sampan.config.problems import Problems
 from sampan.config.schema import MirrorTable
 from sampan.config.surroundings import Surroundings
 from sampan.errors import ConfigError
 from sampan.oci.reference import parse_repository
+from sampan.positions import KeyPath
 from sampan.secret import Secret
 from sampan.upstream.host import Host
 from sampan.upstream.proxies import Proxy

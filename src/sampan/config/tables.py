@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from sampan.config import environment
-from sampan.config.positions import KeyPath
 from sampan.config.problems import Problems
 from sampan.config.schema import File, RegistryTable
 from sampan.errors import ConfigError
 from sampan.oci.reference import canonical_registry, parse_registry
+from sampan.positions import KeyPath
 
 WILDCARD = "*"
 REGISTRIES_MAX = 1000

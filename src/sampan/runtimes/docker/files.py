@@ -6,14 +6,13 @@ of it is its siblings'.
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from sampan.runtimes.contract import Finding
 from sampan.runtimes.json_text import JsonObject, NotJsonError
 from sampan.runtimes.tree import File, Tree
+from sampan.runtimes.units import split_words, started_by
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 CERTS = "/etc/docker/certs.d"
@@ -21,12 +20,6 @@ DATA_ROOT = "/var/lib/docker"
 MIRRORS, INSECURE = "registry-mirrors", "insecure-registries"
 GRAPH_DRIVERS = ("overlay2", "fuse-overlayfs", "btrfs", "zfs", "vfs", "devicemapper", "aufs", "overlay")
 UNIT = "docker.service"
-_UNIT_DIRECTORIES = (
-    "/etc/systemd/system",
-    "/run/systemd/system",
-    "/usr/lib/systemd/system",
-    "/lib/systemd/system",
-)
 _DEFAULTS = "/etc/default/docker"  # read by Debian's unit and by init scripts
 _VALUES = {"--registry-mirror": MIRRORS, "--insecure-registry": INSECURE, "--config-file": "config-file"}
 
@@ -78,17 +71,13 @@ def read_daemon(tree: Tree, path: str) -> Daemon:
 
 def read_flags(tree: Tree) -> Flags:
     """The flags of the unit as it is started; a drop-in's ExecStart= stands in the place of the unit's."""
-    words, file = [], None
-    for path, text in _unit_files(tree):
-        for line in text.replace("\\\n", " ").splitlines():
-            key, _, value = line.strip().partition("=")
-            if key.strip() == "ExecStart" and value.strip():
-                words, file = _split(value), path
+    started = started_by(tree, UNIT)
+    words, file = list(started.words), started.file
     options = [
         line for line in tree.file(_DEFAULTS).text.splitlines() if line.strip().startswith("DOCKER_OPTS=")
     ]
     if options:
-        words += _split(options[-1].partition("=")[2].strip().strip("\"'"))
+        words += split_words(options[-1].partition("=")[2].strip().strip("\"'"))
         file = file or _DEFAULTS
     return Flags(_values(words), file)
 
@@ -104,29 +93,6 @@ def store_of(daemon: Daemon, tree: Tree, *, since_29: bool) -> str:
     root = daemon.get("data-root")
     names = tree.directory(root if isinstance(root, str) else DATA_ROOT).names
     return "graphdriver" if set(names) & set(GRAPH_DRIVERS) else "containerd"
-
-
-def _unit_files(tree: Tree) -> Iterator[tuple[str, str]]:
-    """The unit and its drop-ins, in the order in which systemd reads them."""
-    for directory in _UNIT_DIRECTORIES:
-        file = tree.file(f"{directory}/{UNIT}")
-        if file.data is not None:
-            yield file.path, file.text
-            break
-    drop_ins: dict[str, str] = {}
-    for directory in reversed(_UNIT_DIRECTORIES):  # the same name in /etc stands in the place of others
-        for name in tree.directory(f"{directory}/{UNIT}.d").names:
-            if name.endswith(".conf"):
-                drop_ins[name] = f"{directory}/{UNIT}.d/{name}"
-    for name in sorted(drop_ins):
-        yield drop_ins[name], tree.file(drop_ins[name]).text
-
-
-def _split(text: str) -> list[str]:
-    try:
-        return shlex.split(text)
-    except ValueError:
-        return text.split()
 
 
 def _values(words: list[str]) -> dict[str, list[str]]:

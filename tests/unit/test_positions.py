@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sampan.config.positions import KeyPath, key_lines
+from sampan.positions import KeyPath, key_lines
 from sampan.config.problems import dotted
 
 TEXT = """
