@@ -12,11 +12,11 @@ What decides, beside what :mod:`sampan.runtimes.podman` says:
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from sampan.oci.reference import Reference
+from sampan.runtimes import toml_text
 from sampan.runtimes.contract import Finding, Installed, Machine, Plan, Source, Status, Step
 from sampan.runtimes.homes import root_home
 from sampan.runtimes.podman import status
@@ -115,31 +115,34 @@ def _files(tree: Tree) -> Iterator[File]:
 
 
 def _parses(file: File) -> bool:
-    return file.problem is None and not list(_parse_problems(file))
+    return _parse_problem(file) is None
 
 
-def _parse_problems(file: File) -> Iterator[Finding]:
+def _parse_problem(file: File) -> Finding | None:
+    if file.problem is not None:
+        return file.problem
     try:
-        tomllib.loads(file.text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        message = f"CRI-O does not start with it: {error}"
-        yield Finding("CRIO_CONF_INVALID", message, "error", file.path, hint="repair it")
+        toml_text.parse(file.data or b"")
+    except toml_text.NotTomlError as error:
+        message = f"CRI-O does not start with it: {error.reason}"
+        return Finding("CRIO_CONF_INVALID", message, "error", file.path, error.line, "repair it")
+    return None
 
 
 def _image_settings(file: File) -> dict[str, object]:
     """What ``[crio.image]`` says in one file."""
     if not _parses(file):
         return {}
-    crio = tomllib.loads(file.text).get("crio", {})
+    crio = toml_text.parse(file.data or b"").table.get("crio", {})
     image = crio.get("image", {}) if isinstance(crio, dict) else {}
     return image if isinstance(image, dict) else {}
 
 
 def _file_findings(file: File) -> Iterator[Finding]:
-    if file.problem is not None:
-        yield file.problem
-        return
-    yield from _parse_problems(file)
+    problem = _parse_problem(file)
+    if problem is not None:
+        yield problem
     for key, reason in _DEAD.items():
         if _image_settings(file).get(key):
-            yield Finding("CRIO_KEY_DEAD", f"{key}: {reason}", "dead", file.path)
+            line = toml_text.parse(file.data or b"").line("crio", "image", key)
+            yield Finding("CRIO_KEY_DEAD", f"{key}: {reason}", "dead", file.path, line)

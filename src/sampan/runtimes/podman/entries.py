@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sampan.errors import printable
 from sampan.oci.reference import DOCKER_HUB, origin_url
+from sampan.runtimes.toml_text import TomlText
 
 EVERY, DIGEST_ONLY, TAG_ONLY = "all", "digest-only", "tag-only"
-_HEADER = re.compile(r"^\s*\[\[\s*registry\s*\]\]", re.MULTILINE)
 _ENTRY_KEYS = frozenset(
     {"prefix", "location", "insecure", "blocked", "mirror", "mirror-by-digest-only", "pull-from-mirror"}
 )
@@ -58,15 +57,14 @@ class Registry:
         return (*(_url(mirror.location, mirror.insecure) for mirror in self.mirrors), origin)
 
 
-def read_registries(table: Mapping[str, Any], path: str, text: str) -> Iterator[Registry]:
+def read_registries(parsed: TomlText, path: str) -> Iterator[Registry]:
     """Raises :class:`Wrong` for what containers/image refuses."""
-    entries = table.get("registry", [])
+    entries = parsed.table.get("registry", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise Wrong("registry: expected tables, written [[registry]]")
-    lines = [text.count("\n", 0, match.start()) + 1 for match in _HEADER.finditer(text)]
     secure: dict[str, Registry] = {}
     for index, entry in enumerate(entries):
-        found = _registry(entry, path, lines[index] if index < len(lines) else None)
+        found = _registry(entry, path, parsed.line("registry", index))
         first = secure.setdefault(found.location, found)
         if (first.insecure, first.blocked) != (found.insecure, found.blocked):
             raise Wrong(f"{found.location} is there twice, once insecure or blocked and once not", found.line)

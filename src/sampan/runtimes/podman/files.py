@@ -13,12 +13,11 @@ them that does not parse is enough) is told with its line. Rules that were tried
 
 from __future__ import annotations
 
-import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sampan.runtimes import toml_text
 from sampan.runtimes.contract import Finding
 from sampan.runtimes.podman.entries import Registry, Wrong, read_registries
 from sampan.runtimes.tree import File, Tree
@@ -31,7 +30,6 @@ DROP_INS = "registries.conf.d"
 SEARCH = "unqualified-search-registries"
 SHORT_NAME_MODE = "short-name-mode"
 _V1 = ("search", "insecure", "block")
-_LINE = re.compile(r"\(at line (\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,19 +114,16 @@ def read_document(tree: Tree, path: str, *, drop_in: bool, v1: bool) -> Document
     if file.data is None:
         return Document(file, problem=file.problem)
     try:
-        table = tomllib.loads(file.data.decode())
-    except UnicodeDecodeError:
-        return Document(file, problem=_problem(path, "it is not UTF-8", None))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        line = _LINE.search(str(error))
-        return Document(file, problem=_problem(path, f"it does not parse: {error}", line and int(line[1])))
-    document = Document(file, table)
+        parsed = toml_text.parse(file.data)
+    except toml_text.NotTomlError as error:
+        return Document(file, problem=_problem(path, f"it does not parse: {error.reason}", error.line))
+    table, document = parsed.table, Document(file, parsed.table)
     if document.is_v1 and (drop_in or not v1):
         where = "a drop-in" if drop_in else "podman 6"
         return Document(file, table, problem=_problem(path, f"{where} takes no [registries.search]", None))
     try:
         _check_outermost(document)
-        return Document(file, table, tuple(read_registries(table, path, file.text)))
+        return Document(file, table, tuple(read_registries(parsed, path)))
     except Wrong as error:
         return Document(file, table, problem=_problem(path, error.reason, error.line))
 

@@ -58,9 +58,7 @@ def short_names(in_use: InUse, mode: str | None = None) -> Iterator[Finding]:
     enforcing = ENFORCING in (mode, in_use.setting(SHORT_NAME_MODE))
     if enforcing and len(search) > 1:
         path = next(d.path for d in reversed(in_use.read) if d.search)
-        message = (
-            f"short names are refused without a terminal: {len(search)} registries could be meant"
-        )
+        message = f"short names are refused without a terminal: {len(search)} registries could be meant"
         yield Finding("SHORT_NAMES_AMBIGUOUS", message, "warning", path, hint="name one registry alone")
 
 
