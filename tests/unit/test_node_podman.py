@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sampan.oci import Reference
-from sampan.runtimes.contract import Answer, Installed, Version
+from sampan.runtimes.contract import Installed, Version
 from sampan.runtimes.crio import Crio
 from sampan.runtimes.plan import make_plan
 from sampan.runtimes.podman import Podman
@@ -21,28 +19,11 @@ from sampan.runtimes.podman.planning import DROP_IN
 from sampan.runtimes.tree import Tree
 from sampan.runtimes.wanted import Hop, Route, Wanted
 from sampan.secret import Secret
+from scripted import Scripted
 
 ORIGIN = Hop("https://registry-1.docker.io", origin=True)
 ALPINE = Reference.parse("alpine:3")
 ACTIVE = Installed(Version(1, 30), {"version": "crio version 1.30.0", "active": "active"})
-PULL = ("crictl", "--runtime-endpoint", "unix:///var/run/crio/crio.sock", "pull", str(ALPINE))
-
-
-@dataclass
-class Scripted:
-    """A machine on which each command ends as ``codes`` says (0 unless named), and what was run."""
-
-    codes: Mapping[str, int] = field(default_factory=dict)
-    output: str = ""
-    ran: list[tuple[str, ...]] = field(default_factory=list)
-
-    def run(self, command: Sequence[str], *, timeout_seconds: float = 0) -> Answer:
-        self.ran.append(tuple(command))
-        code = next((code for word, code in self.codes.items() if word in command), 0)
-        return Answer(code, self.output, "so it is")
-
-    def wait(self, seconds: float) -> None:
-        raise AssertionError("nobody waits here")
 
 
 def wanted(*hops: Hop) -> Wanted:

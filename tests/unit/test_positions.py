@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sampan.positions import KeyPath, key_lines
 from sampan.config.problems import dotted
+from sampan.positions import KeyPath, key_lines
 
 TEXT = """
 title = "not # a comment" # a comment
