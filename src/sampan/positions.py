@@ -28,11 +28,19 @@ def key_lines(text: str) -> dict[KeyPath, int]:
     return scanner.lines
 
 
+def header_lines(text: str) -> dict[int, KeyPath]:
+    """The path of the table whose header stands on a line, by that line; ``text`` is a valid document."""
+    scanner = _Scanner(text)
+    scanner.document()
+    return scanner.headers
+
+
 class _Scanner:
     def __init__(self, text: str) -> None:
         self.text = text
         self.at = 0
         self.lines: dict[KeyPath, int] = {}
+        self.headers: dict[int, KeyPath] = {}
         self._line_ends = [match.start() for match in re.finditer("\n", text)]
         self._tables_seen: dict[KeyPath, int] = {}  # arrays of tables: how many items so far
 
@@ -57,6 +65,7 @@ class _Scanner:
         if of_array:
             path = self._new_item(path)
             self.lines[path] = line
+        self.headers[line] = path
         return path
 
     def _inside_last_item(self, path: KeyPath) -> KeyPath:

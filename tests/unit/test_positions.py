@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sampan.config.problems import dotted
-from sampan.positions import KeyPath, key_lines
+from sampan.positions import KeyPath, header_lines, key_lines
 
 TEXT = """
 title = "not # a comment" # a comment
@@ -116,3 +116,9 @@ def test_every_path_of_any_document_has_a_line(document: dict[str, Any]) -> None
     lines = key_lines(text)
     assert set(lines) == set(_paths(document, ()))
     assert all(1 <= line <= text.count("\n") for line in lines.values())
+
+
+def test_headers_are_found_by_their_lines_also_of_a_table_that_one_below_it_made_before() -> None:
+    text = '[a."b.c".d]\nx = [\n  [1],\n]\n[a]\ny = """\n[no]\n"""\n[[list]]\n[list.z]\n'
+    found = {1: ("a", "b.c", "d"), 5: ("a",), 9: ("list", 0), 10: ("list", 0, "z")}
+    assert header_lines(text) == found

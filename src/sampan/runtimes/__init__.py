@@ -6,12 +6,21 @@
 from __future__ import annotations
 
 from sampan.runtimes.buildkit import BuildKit
+from sampan.runtimes.containerd import Containerd
 from sampan.runtimes.contract import Runtime
 from sampan.runtimes.crio import Crio
 from sampan.runtimes.docker import Docker
 from sampan.runtimes.k3s import K3S, RKE2
 from sampan.runtimes.podman import Podman
 
-_ALL: tuple[Runtime, ...] = (Docker(), Podman(), Crio(), K3S, RKE2, BuildKit())
+_ALL: tuple[Runtime, ...] = (
+    Containerd(),
+    Docker(),
+    Podman(),
+    Crio(),
+    K3S,
+    RKE2,
+    BuildKit(),
+)
 # By name, in the order in which they are shown and changed.
 RUNTIMES: dict[str, Runtime] = {runtime.name: runtime for runtime in _ALL}

@@ -79,9 +79,10 @@ class Version:
 
     @classmethod
     def find(cls, text: str) -> Version | None:
-        """The first version in what a program says about itself: ``Docker version 28.5.2+dfsg4``. The digits
-        of a name (``k3s``) and of a path (``containerd/v2``) are none."""
-        match = _VERSION.search(text)
+        """The version in what a program says about itself, ``Docker version 28.5.2+dfsg4``: the first with a
+        dot. The digits of a name (``k3s``) and of a path (``containerd/v2``) are none."""
+        matches = list(_VERSION.finditer(text))
+        match = next((each for each in matches if each[2]), next(iter(matches), None))
         return None if match is None else cls(*(int(number or 0) for number in match.groups()))
 
     def __lt__(self, other: Version) -> bool:

@@ -9,23 +9,30 @@ know: an unknown capability would make the whole file vanish. What cannot be wri
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
+from sampan.runtimes.toml_text import value_text
 from sampan.runtimes.wanted import BOTH, EVERY_REGISTRY, PULL, RESOLVE, Hop, Route
 
 FILE_NAME = "hosts.toml"
 DEFAULT_DIRECTORY = "_default"
 HEADER = "# Written by sampan node; sampan node revert removes it.\n"
 TEMPLATE = "{registry}"
+_NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What the reader knows: ``override_path`` since containerd 1.6, ``dial_timeout`` since 2.0.7."""
+    """What the reader knows: ``override_path`` since containerd 1.6, ``dial_timeout`` since 2.0.7, the
+    capability ``referrers`` since 2.2. ``is_2``: 1.x drops a file that has no table of a host, 2.x one that
+    begins with a byte order mark, and a host that has no header of its own."""
 
     override_path: bool = True
     dial_timeout: bool = False
+    referrers: bool = False
+    is_2: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +58,9 @@ def directory_name(registry: str) -> str:
     return DEFAULT_DIRECTORY if registry == EVERY_REGISTRY else registry
 
 
-def render(route: Route, dialect: Dialect) -> Rendered | None:
-    """The hosts.toml of ``route``; None when there is nobody to name but the registry itself."""
+def render(route: Route, dialect: Dialect, options: Mapping[str, object] = _NOTHING) -> Rendered | None:
+    """The hosts.toml of ``route``; None when there is nobody to name but the registry itself. ``options``:
+    keys to stand with ``server`` where that is the registry itself."""
     usable, notes = [], []
     for hop in route.hops:
         reason = _unusable(hop, route.registry, dialect)
@@ -64,11 +72,20 @@ def render(route: Route, dialect: Dialect) -> Rendered | None:
         return None
     last = _last(route, usable)
     tables = [hop for hop in usable if hop is not last or (hop.origin and hop is usable[0])]
-    lines = [HEADER, "" if last is None else _server(last, route.registry)]
+    if not tables and not dialect.is_2:
+        tables = usable[-1:]
+    lines = [HEADER, "" if last is None else _server(last, route.registry, dialect)]
+    if last is not None and last.origin:
+        lines.append(options_text(options))
     lines += [_table(hop, route.registry, dialect) for hop in tables]
     files = {name: text for hop in usable for name, text in _certificates(hop).items()}
     keys = {_key_name(h): h.client_key.reveal() for h in usable if h.client_key is not None}
     return Rendered("".join(lines), files, keys, tuple(notes))
+
+
+def options_text(options: Mapping[str, object]) -> str:
+    """Keys as lines; a table is written on one."""
+    return "".join(f"{key} = {value_text(value)}\n" for key, value in options.items())
 
 
 def read(text: str) -> Hosts:
@@ -98,22 +115,25 @@ def _unusable(hop: Hop, registry: str, dialect: Dialect) -> str | None:
     return None
 
 
-def _server(hop: Hop, registry: str) -> str:
+def _server(hop: Hop, registry: str, dialect: Dialect) -> str:
     """``server`` and what it needs, before any table: behind one they would belong to that table."""
-    limits = [] if hop.capabilities == BOTH else [_capabilities(hop)]
-    return "".join([f'server = "{_url(hop, registry)}"\n', *limits, *_options(hop, registry)])
+    limits = [] if hop.capabilities == BOTH else [_capabilities(hop, dialect)]
+    return "".join([f'server = "{url_of(hop, registry)}"\n', *limits, *_options(hop, registry)])
 
 
 def _table(hop: Hop, registry: str, dialect: Dialect) -> str:
-    lines = [f'\n[host."{_url(hop, registry)}"]\n', _capabilities(hop)]
+    lines = [f'\n[host."{url_of(hop, registry)}"]\n', _capabilities(hop, dialect)]
     if hop.dial_seconds is not None and dialect.dial_timeout:
         lines.append(f'dial_timeout = "{hop.dial_seconds:g}s"\n')
     return "".join([*lines, *_options(hop, registry)])
 
 
-def _capabilities(hop: Hop) -> str:
-    names = ", ".join(f'"{name}"' for name in (PULL, RESOLVE) if name in hop.capabilities)
-    return f"capabilities = [{names}]\n"
+def _capabilities(hop: Hop, dialect: Dialect) -> str:
+    """What is attached to an image is a matter of trust, as what a tag means is."""
+    names = [name for name in (PULL, RESOLVE) if name in hop.capabilities]
+    names += ["referrers"] if dialect.referrers and hop.resolves else []
+    quoted = ", ".join(f'"{name}"' for name in names)
+    return f"capabilities = [{quoted}]\n"
 
 
 def _options(hop: Hop, registry: str) -> Sequence[str]:
@@ -132,7 +152,8 @@ def _options(hop: Hop, registry: str) -> Sequence[str]:
     return lines
 
 
-def _url(hop: Hop, registry: str) -> str:
+def url_of(hop: Hop, registry: str) -> str:
+    """How a hosts.toml for ``registry`` names ``hop``."""
     prefix = hop.prefix_for(registry, sends_ns=True)
     return f"{hop.base}/v2/{prefix}" if prefix else hop.base
 

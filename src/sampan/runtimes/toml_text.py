@@ -7,6 +7,7 @@ else of it (comments, order, the ends of lines) stays as it is. It knows no conf
 from __future__ import annotations
 
 import copy
+import itertools
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from sampan.errors import printable
-from sampan.positions import KeyPath, key_lines
+from sampan.positions import KeyPath, header_lines, key_lines
 
 # The parsers' time grows with the square of a key's parts; the longest that containerd knows has eight.
 _LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){32}""")
@@ -57,6 +58,9 @@ class Edit:
     value: Any = None
     remove: bool = False
 
+    def __str__(self) -> str:
+        return f"{'remove' if self.remove else 'set'} {dotted(self.path)}"
+
 
 def parse(data: bytes) -> TomlText:
     """What ``data`` says. Raises :class:`NotTomlError`."""
@@ -90,12 +94,28 @@ def edited(data: bytes, edits: Sequence[Edit]) -> bytes:
     line_end = "\r\n" if "\r\n" in text else "\n"
     for edit in edits:
         text = _on_text(text, edit, line_end)
+        _check(text, edit)
     if line_end == "\r\n":
         text = re.sub(r"\r*\n", "\r\n", text)
     new = text.encode("utf-8")
     if _without_empty(parse(new).table) != _without_empty(wanted):
         raise NotTomlError("its keys are written in a way that cannot be changed one by one", 1)
     return new
+
+
+def value_text(value: object) -> str:
+    """``value`` as it is written behind a key, on one line; a table in braces."""
+    if isinstance(value, Mapping):
+        inside = ", ".join(f"{dotted([str(key)])} = {value_text(below)}" for key, below in value.items())
+        return f"{{ {inside} }}"
+    return tomlkit.item(value).as_string()
+
+
+def _check(text: str, edit: Edit) -> None:
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise NotTomlError(f"{dotted(edit.path)} cannot be changed as it is written", 1) from error
 
 
 def dotted(path: Sequence[str]) -> str:
@@ -129,41 +149,98 @@ def _without_empty(value: Any) -> Any:  # noqa: ANN401 - any TOML
     return {key: below for key, below in found.items() if below != {}}
 
 
+# -- the same on text -----------------------------------------------------------------------------
+
+
 def _on_text(text: str, edit: Edit, line_end: str) -> str:
+    """By lines where a header says whose they are, which keeps the comments round them; else by tomlkit."""
+    lines = re.findall(r"[^\n]*\n|[^\n]+$", text)
+    headers = {line - 1: path for line, path in header_lines(text).items()}
+    if edit.remove:
+        left = _without_tables(lines, headers, edit.path)
+        new = "".join(lines if left is None else left)
+        return new if not _has(new, edit.path) else _by_tomlkit(text, edit)
+    if _has(text, edit.path):
+        return _by_tomlkit(text, edit)
+    return "".join(_with_key(lines, headers, edit, line_end))
+
+
+def _without_tables(
+    lines: list[str], headers: Mapping[int, KeyPath], path: tuple[str, ...]
+) -> list[str] | None:
+    """Without the tables at and below ``path``. What is below their last keys, blank or comment, belongs to
+    whatever comes next."""
+    starts = [*headers, len(lines)]
+    gone: set[int] = set()
+    for start, end in itertools.pairwise(starts):
+        if headers[start][: len(path)] == path:
+            while end > start + 1 and _is_blank(lines[end - 1]):
+                end -= 1
+            gone.update(range(start, end))
+    if not gone:
+        return None
+    left = [index for index in range(len(lines)) if index not in gone]
+    doubled = {
+        index
+        for before, index in itertools.pairwise(left)
+        if index - before > 1 and not lines[before].strip() and not lines[index].strip()
+    }
+    return [lines[index] for index in left if index not in doubled]
+
+
+def _is_blank(line: str) -> bool:
+    return not line.strip() or line.lstrip().startswith("#")
+
+
+def _with_key(lines: list[str], headers: Mapping[int, KeyPath], edit: Edit, line_end: str) -> list[str]:
+    *above, last = edit.path
+    pair = f"{dotted([last])} = {value_text(edit.value)}{line_end}"
+    if lines and not lines[-1].endswith("\n"):
+        lines = [*lines[:-1], lines[-1] + line_end]
+    if not above:
+        at = next((n for n, line in enumerate(lines) if not _is_blank(line)), len(lines))
+        return [*lines[:at], pair, *lines[at:]]
+    own = next((n for n, path in headers.items() if path == tuple(above)), None)
+    if own is not None:
+        indent = _indent(lines[own])
+        below = next((line for line in lines[own + 1 : own + 2] if not _is_blank(line)), "[")
+        inner = f"{indent}  " if below.lstrip().startswith("[") else _indent(below)
+        return [*lines[: own + 1], f"{inner}{pair}", *lines[own + 1 :]]
+    child = next((n for n, path in headers.items() if path[: len(above)] == tuple(above)), None)
+    if child is not None:
+        indent = _indent(lines[child])
+        new = [f"{indent}[{dotted(above)}]{line_end}", f"{indent}  {pair}"]
+        return [*lines[:child], *new, *lines[child:]]
+    space = [line_end] if lines and lines[-1].strip() else []
+    return [*lines, *space, f"[{dotted(above)}]{line_end}", f"  {pair}"]
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]
+
+
+def _has(text: str, path: tuple[str, ...]) -> bool:
+    found: Any = tomllib.loads(text)
+    for part in path:
+        if not isinstance(found, dict) or part not in found:
+            return False
+        found = found[part]
+    return True
+
+
+def _by_tomlkit(text: str, edit: Edit) -> str:
     *above, last = edit.path
     try:
         document = tomlkit.parse(text)
         parent: Any = document
         for part in above:
             if part not in parent:
-                return text if edit.remove else _appended(text, edit, line_end)
+                return text
             parent = parent[part]
-        if edit.remove and last in parent:
-            del parent[last]
-        elif not edit.remove and not above and last not in parent:
-            return _prepended(text, edit, line_end)
-        elif not edit.remove:
+        if not edit.remove:
             parent[last] = edit.value
+        elif last in parent:
+            del parent[last]
         return document.as_string()
     except (TOMLKitError, AttributeError, TypeError, ValueError) as error:
         raise NotTomlError(f"{dotted(edit.path)} cannot be changed as it is written", 1) from error
-
-
-def _appended(text: str, edit: Edit, line_end: str) -> str:
-    """With a table of its own at the end, which is valid wherever the table is not there yet."""
-    *above, last = edit.path
-    value = tomlkit.item(edit.value).as_string()
-    between = "" if not text else line_end if text.endswith("\n") else line_end * 2
-    return f"{text}{between}[{dotted(above)}]{line_end}  {dotted([last])} = {value}{line_end}"
-
-
-def _prepended(text: str, edit: Edit, line_end: str) -> str:
-    """With a key of the whole file before all tables, behind the comment that the file begins with."""
-    lines = text.splitlines(keepends=True)
-    at = next((n for n, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")), None)
-    if at is None:
-        at = len(lines)
-        if lines and not lines[-1].endswith("\n"):
-            lines[-1] += line_end
-    value = tomlkit.item(edit.value).as_string()
-    return "".join([*lines[:at], f"{dotted(edit.path)} = {value}{line_end}", *lines[at:]])
