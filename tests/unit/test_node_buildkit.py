@@ -9,10 +9,9 @@ import pytest
 
 from sampan.oci import Reference
 from sampan.runtimes.buildkit import BuildKit
-from sampan.runtimes.buildkit.mirrors import is_loopback
 from sampan.runtimes.contract import Installed
 from sampan.runtimes.tree import Tree
-from sampan.runtimes.wanted import Hop, Route, Wanted
+from sampan.runtimes.wanted import Hop, Route, Wanted, is_loopback
 from sampan.secret import Secret
 from scripted import Scripted
 

@@ -10,7 +10,9 @@ from sampan.runtimes.containerd import Containerd
 from sampan.runtimes.contract import Runtime
 from sampan.runtimes.crio import Crio
 from sampan.runtimes.docker import Docker
+from sampan.runtimes.elsewhere import ELSEWHERE
 from sampan.runtimes.k3s import K3S, RKE2
+from sampan.runtimes.microk8s import MicroK8s
 from sampan.runtimes.podman import Podman
 
 _ALL: tuple[Runtime, ...] = (
@@ -21,6 +23,8 @@ _ALL: tuple[Runtime, ...] = (
     K3S,
     RKE2,
     BuildKit(),
+    MicroK8s(),
+    *ELSEWHERE,
 )
 # By name, in the order in which they are shown and changed.
 RUNTIMES: dict[str, Runtime] = {runtime.name: runtime for runtime in _ALL}

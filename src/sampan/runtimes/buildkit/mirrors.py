@@ -8,7 +8,6 @@ cannot be written is a note.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import ip_address
 from typing import Any
 
 import tomlkit
@@ -20,7 +19,7 @@ from sampan.runtimes.contract import FILE_MODE, SECRET_MODE, Change
 from sampan.runtimes.plan import refuse
 from sampan.runtimes.toml_text import Edit, NotTomlError, edited
 from sampan.runtimes.tree import Tree
-from sampan.runtimes.wanted import BOTH, EVERY_REGISTRY, Hop, Route, Wanted
+from sampan.runtimes.wanted import BOTH, EVERY_REGISTRY, Hop, Route, Wanted, is_loopback
 
 Planned = tuple[tuple[Change, ...], tuple[str, ...]]  # changes, notes
 
@@ -90,16 +89,6 @@ def _unusable(hop: Hop, *, in_container: bool) -> str | None:
     if in_container and is_loopback(hop.netloc):
         return "a builder in a container has a loopback of its own; --via with another address helps"
     return None
-
-
-def is_loopback(host: str) -> bool:
-    """Whether ``host[:port][/path]`` is this machine to whoever asks."""
-    name = host.partition("/")[0]
-    name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost"
 
 
 def _mirror(hop: Hop, registry: str) -> str:

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from sampan.errors import printable
 from sampan.oci.reference import origin_url
 from sampan.runtimes.buildkit.files import Config, builders, registries_of
-from sampan.runtimes.buildkit.mirrors import is_loopback
 from sampan.runtimes.contract import Finding, InForce, Source
 from sampan.runtimes.toml_text import TomlText
 from sampan.runtimes.tree import Tree
-from sampan.runtimes.wanted import EVERY_REGISTRY
+from sampan.runtimes.wanted import EVERY_REGISTRY, is_loopback
 
 _OF_THE_MIRROR = ("http", "insecure", "ca", "keypair")
 
