@@ -126,25 +126,35 @@ class Podman:
         """Standard output of ``podman WORDS``."""
         return run([self.home / "bin" / "podman", *words], environment=self.environ)
 
+    def skopeo(self, *words: str) -> str:
+        """Standard output of ``skopeo WORDS``, which reads the same files where ``own_files`` was said."""
+        return run([self.home / "bin" / "skopeo", *words], environment=self.environ)
+
 
 @contextlib.contextmanager
-def podman() -> Iterator[Podman]:
-    """podman as a person has it: a program on the path, told by no option where its storage is."""
+def podman(*, own_files: bool = False) -> Iterator[Podman]:
+    """podman as a person has it: a program on the path, told by no option where its storage is.
+
+    ``own_files``: ``/etc/containers`` is the one below ``home``, for it and for skopeo.
+    """
     home = Path(tempfile.mkdtemp(prefix="pod", dir=short_and_quick()))
     try:
         (home / "bin").mkdir()
+        if own_files:
+            _write_script(home / "bin" / "skopeo", _own_files(home, str(peers.program("skopeo"))))
         # Its locks are shared by all podmans of a machine, and stay, unless they are files.
         (home / "containers.conf").write_text('[engine]\nlock_type = "file"\n')
-        script = home / "bin" / "podman"
-        script.write_text(_wrapper(home))
-        script.chmod(0o755)
+        command = _podman_command(home)
+        _write_script(
+            home / "bin" / "podman", _own_files(home, command) if own_files else f'exec {command} "$@"'
+        )
         yield Podman(home)
     finally:
         _remove(home)
 
 
-def _wrapper(home: Path) -> str:
-    """A script, for podman takes the place of its storage from the machine's files or its own options."""
+def _podman_command(home: Path) -> str:
+    """podman takes the place of its storage from the machine's files or its own options."""
     options = {
         "root": home / "root",
         "runroot": home / "run",
@@ -156,7 +166,19 @@ def _wrapper(home: Path) -> str:
     words = " ".join(f"--{name} {value}" for name, value in options.items())
     libraries = peers.program("libsubid").parent
     own = f"CONTAINERS_CONF={home / 'containers.conf'} LD_LIBRARY_PATH={libraries}"
-    return f'#!/bin/sh\n{own} exec {peers.program("podman")} {words} "$@"\n'
+    return f"env {own} {peers.program('podman')} {words}"
+
+
+def _own_files(home: Path, command: str) -> str:
+    """``command`` in a mount namespace of its own, which goes when it ends."""
+    (home / "etc" / "containers").mkdir(parents=True, exist_ok=True)
+    mount = f"mount --bind {home}/etc/containers /etc/containers"
+    return f'exec unshare --mount sh -c \'{mount} && exec {command} "$@"\' sh "$@"'
+
+
+def _write_script(path: Path, line: str) -> None:
+    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.chmod(0o755)
 
 
 def _remove(home: Path) -> None:

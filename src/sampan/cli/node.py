@@ -202,7 +202,7 @@ def _carry_out(scope: Scope, planning: Planning, steps: Steps, image: Reference 
             planning.plan,
             steps,
             now=datetime.now(UTC),
-            verify=lambda: () if image is None or steps.machine is None else scope.verify(planning, image),
+            verify=lambda: () if steps.machine is None else scope.verify(planning, image),
         )
     except PlanMismatch as error:
         click.echo(error.diff, nl=False)

@@ -108,12 +108,15 @@ class Scope:
         plan, refused = make_plan(self.tree, self.runtimes, asked)
         return Planning(asked, plan, dict(refused))
 
-    def verify(self, planning: Planning, image: Reference) -> list[Finding]:
-        """Why the changed runtimes cannot pull ``image``, if it is of a registry that has a route."""
+    def verify(self, planning: Planning, image: Reference | None) -> list[Finding]:
+        """What is not in force of what needed no step, and why the changed runtimes cannot pull ``image``, if
+        it is of a registry that has a route."""
         changed = {plan.runtime for plan in planning.plan.plans if plan.changes}
-        if self.machine is None or planning.wanted.route(image.registry) is None:
-            return []
-        return [
+        settled = {run.runtime for run in planning.plan.steps}
+        found = [finding for name in sorted(changed - settled) for finding in self._settle(name)]
+        if self.machine is None or image is None or planning.wanted.route(image.registry) is None:
+            return found
+        return found + [
             finding
             for runtime, installed in self.runtimes
             if runtime.name in changed

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 FILE_MODE = 0o644
 SECRET_MODE = 0o600
-_VERSION = re.compile(r"(?<![\d.])v?(\d{1,6})(?:\.(\d{1,6}))?(?:\.(\d{1,6}))?")
+_VERSION = re.compile(r"(?<![\w./])v?(\d{1,6})(?:\.(\d{1,6}))?(?:\.(\d{1,6}))?")
 
 # error: pulls or the runtime itself are broken by it. dead: configured, and without effect.
 # warning: in effect, and probably not meant. note: worth knowing.
@@ -80,7 +80,7 @@ class Version:
     @classmethod
     def find(cls, text: str) -> Version | None:
         """The version in what a program says about itself, ``Docker version 28.5.2+dfsg4``: the first with a
-        dot, since ``containerd github.com/containerd/containerd/v2 2.1.9`` has another before it."""
+        dot. The digits of a name (``k3s``) and of a path (``containerd/v2``) are none."""
         matches = list(_VERSION.finditer(text))
         match = next((each for each in matches if each[2]), next(iter(matches), None))
         return None if match is None else cls(*(int(number or 0) for number in match.groups()))

@@ -61,16 +61,24 @@ class NodePlan:
 def make_plan(
     tree: Tree, runtimes: Iterable[tuple[Runtime, Installed]], wanted: Wanted
 ) -> tuple[NodePlan, Mapping[str, PlanMismatch]]:
-    """The plan of all ``runtimes``, each over the tree as those before leave it, and why some have none."""
+    """The plan of all ``runtimes``, each over the tree as those before leave it, and why some have none.
+
+    One that finds its files changed already, by those before, has its steps all the same.
+    """
+    before = tree
     plans: list[Plan] = []
     refused: dict[str, PlanMismatch] = {}
     changes: dict[str, Change] = {}
     for runtime, installed in runtimes:
         try:
             plan = runtime.plan(tree, installed, wanted)
+            alone = plan if plan.changes or not changes else runtime.plan(before, installed, wanted)
         except PlanMismatch as error:
             refused[runtime.name] = error
             continue
+        if not plan.changes:
+            shared = tuple(changes[change.path] for change in alone.changes if change.path in changes)
+            plan = replace(alone, changes=shared, notes=plan.notes)
         plans.append(plan)
         tree = tree.changed(plan.changes)
         for change in plan.changes:

@@ -36,7 +36,7 @@ _READABLE: tuple[State, ...] = ("file", "absent")
 @dataclass(frozen=True, slots=True)
 class File:
     """What is at a path. ``data`` is there when ``state`` is ``file``; ``real`` is where it truly is, after
-    all links, and ``link`` whether the path itself is one."""
+    all links, and ``link`` whether the path itself is one. ``mode``: who may read it, where that is known."""
 
     path: str
     state: State
@@ -44,6 +44,7 @@ class File:
     real: str | None = None
     link: bool = False
     why: str = ""
+    mode: int | None = None
 
     @property
     def problem(self) -> Finding | None:
@@ -107,8 +108,8 @@ class Tree:
             place = resolve(self.root, path)
             if not place.present:
                 return File(path, "absent", None, place.real)
-            state, data = _read(below(self.root, place.real))
-            return File(path, state, data, place.real, place.link)
+            state, data, mode = _read(below(self.root, place.real))
+            return File(path, state, data, place.real, place.link, mode=mode)
         except LeadsNowhereError as error:
             return File(path, "outside", link=True, why=str(error))
         except OSError as error:
@@ -144,15 +145,17 @@ class Tree:
         }
 
 
-def _read(path: str) -> tuple[State, bytes | None]:
-    """The state and the content of what is at ``path``, which is no link. Raises OSError."""
+def _read(path: str) -> tuple[State, bytes | None, int]:
+    """The state, the content and the mode of what is at ``path``, which is no link. Raises OSError."""
     mode = os.lstat(path).st_mode
     if not stat.S_ISREG(mode):  # not opened: a device may do something when it is
-        return ("directory" if stat.S_ISDIR(mode) else "special"), None
+        return ("directory" if stat.S_ISDIR(mode) else "special"), None, stat.S_IMODE(mode)
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
         data = file.read(FILE_BYTES_MAX + 1)
-    return ("file", data) if len(data) <= FILE_BYTES_MAX else ("too-large", None)
+    if len(data) > FILE_BYTES_MAX:
+        return "too-large", None, stat.S_IMODE(mode)
+    return "file", data, stat.S_IMODE(mode)
 
 
 def _words(error: OSError) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from types import MappingProxyType
 
 from sampan.oci.reference import DOCKER_HUB
@@ -119,3 +120,13 @@ class Wanted:
     def route(self, registry: str) -> Route | None:
         """That of ``registry`` itself; the route ``*`` is not one."""
         return next((route for route in self.routes if route.registry == registry), None)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host[:port][/path]`` is this machine to whoever asks."""
+    name = host.partition("/")[0]
+    name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
