@@ -22,7 +22,7 @@ from sampan.pull import events
 from sampan.upstream.host import Host
 
 MIB = 1024 * 1024
-HALF = Moving("1e5762b3c1f7", 12 * MIB, 30 * MIB, 3.0 * MIB, "docker.m.daocloud.io")
+HALF = Moving("1e5762b3c1f7", 12 * MIB, 30 * MIB, 3.0 * MIB, ("docker.m.daocloud.io",))
 
 
 FIGURES = "  12.0/30.0 MiB   3.0 MiB/s    0:06"
@@ -47,20 +47,26 @@ def test_a_row_leaves_out_what_matters_least(width: int, text: str) -> None:
     st.integers(0, 2**50),
     st.integers(0, 2**50),
     st.none() | st.floats(0, 2**40),
-    st.text(max_size=200),
+    st.lists(st.text(max_size=100), max_size=3),
     st.integers(1, 300),
 )
 def test_no_row_is_wider_than_it_may_be(
-    name: str, done: int, size: int, rate: float | None, hosts: str, width: int
+    name: str, done: int, size: int, rate: float | None, hosts: list[str], width: int
 ) -> None:
-    assert len(row(Moving(name[:12], done, size, rate, hosts), width)) <= width
+    assert len(row(Moving(name[:12], done, size, rate, tuple(hosts)), width)) <= width
     assert len(waiting(name, float(done), width)) <= max(width, 20)
 
 
 def test_bars_of_one_display_are_as_long_whoever_gives() -> None:
-    rows = [row(moving, 99) for moving in (HALF, Moving("all", 1, 2), Moving("x", 0, 0, None, "a"))]
+    rows = [row(moving, 99) for moving in (HALF, Moving("all", 1, 2), Moving("x", 0, 0, None, ("a",)))]
     assert len({text.count(DONE) + text.count(MISSING) for text in rows}) == 1
     assert rows[2].count(DONE) <= BAR_CHARACTERS_MAX
+
+
+def test_several_hosts_are_counted_where_there_is_no_room_for_their_names() -> None:
+    both = Moving("x", 1, 2, 1.0, ("docker.m.daocloud.io", "mirror.example"))
+    assert row(both, 79).endswith("  2 hosts")
+    assert row(both, 140).endswith("  docker.m.daocloud.io, mirror.example")
 
 
 def test_a_rate_is_that_of_the_last_seconds_and_not_of_what_was_there_before() -> None:

@@ -42,7 +42,7 @@ class _Blob:
 
     size: int
     arrived_bytes: int = 0
-    hosts: str = ""
+    hosts: tuple[str, ...] = ()
     rate: Rate = field(default_factory=Rate)
 
 
@@ -89,7 +89,7 @@ class Bars:
             self._give(named_text(event))
 
     def _move(self, blob: _Blob, event: BlobProgress) -> None:
-        blob.arrived_bytes, blob.hosts = event.arrived_bytes, printable(", ".join(event.hosts))
+        blob.arrived_bytes, blob.hosts = event.arrived_bytes, tuple(map(printable, event.hosts))
         blob.rate.note(self._now(), event.arrived_bytes)
 
     def _drop(self, event: BlobDone) -> None:
@@ -130,5 +130,5 @@ def _moving(name: str, blobs: list[_Blob], size_bytes: int, done_bytes: int = 0)
     rates = [blob.rate.bytes_per_second for blob in blobs]
     known = [rate for rate in rates if rate is not None]
     arrived = done_bytes + sum(blob.arrived_bytes for blob in blobs)
-    hosts = blobs[0].hosts if len(blobs) == 1 else ""
+    hosts = blobs[0].hosts if len(blobs) == 1 else ()
     return Moving(name, arrived, size_bytes, sum(known) if known else None, hosts)

@@ -64,7 +64,7 @@ class Moving:
     done_bytes: int
     size_bytes: int
     bytes_per_second: float | None = None
-    hosts: str = ""
+    hosts: tuple[str, ...] = ()
 
     @property
     def left_seconds(self) -> float | None:
@@ -94,7 +94,7 @@ def row(moving: Moving, width: int) -> str:
         "sizes": f" {_sizes(moving):>15}",
         "rate": f" {_rate(moving.bytes_per_second):>11}",
         "left": f" {_clock(moving.left_seconds):>7}",
-        "hosts": _cut(f"  {moving.hosts}", HOSTS_CHARACTERS + room - longer),
+        "hosts": _hosts(moving.hosts, HOSTS_CHARACTERS + room - longer),
     }
     return (_NAME.format(moving.name) + "".join(texts[key] for key in texts if key in parts))[:width]
 
@@ -108,6 +108,12 @@ def waiting(text: str, seconds: float, width: int) -> str:
 def _bar(part: float, characters: int) -> str:
     done = int(part * characters)
     return DONE * done + MISSING * (characters - done)
+
+
+def _hosts(hosts: tuple[str, ...], width: int) -> str:
+    """Their names, or how many they are where there is no room for all of them."""
+    text = f"  {', '.join(hosts)}" if hosts else ""
+    return f"  {len(hosts)} hosts" if len(text) > width and len(hosts) > 1 else _cut(text, width)
 
 
 def _sizes(moving: Moving) -> str:
