@@ -169,12 +169,18 @@ class Crew:
         if self._board.is_whole:
             return
         workers, missing = self._workers(), self._board.missing
-        rate = sum(worker.gives_per_second for worker in workers)
-        newest = workers[-1]
-        giving_seconds = newest.rate.giving_seconds()
-        advice = self._widening.look(rate, missing, len(workers), giving_seconds=giving_seconds)
-        if advice is Advice.RETIRE:
+        rate, newest = sum(worker.gives_per_second for worker in workers), workers[-1]
+        advice = self._widening.look(
+            rate,
+            missing,
+            len(workers),
+            newest_rate=newest.gives_per_second,
+            giving_seconds=newest.rate.giving_seconds(),
+        )
+        if advice in (Advice.RETIRE, Advice.DROP):
             newest.is_retired = True
+            if advice is Advice.DROP and newest.host is not None:
+                self._dropped.add(newest.host)
         elif advice is Advice.ADD and missing >= self._spread.wide_bytes:
             self._add(rate)
 

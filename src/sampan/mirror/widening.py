@@ -1,7 +1,8 @@
 """When is one more host asked for pieces of a blob? Pure: the clock is passed in.
 
 It begins with one host and widens only while that helps: each host that joins must make the whole faster,
-or it leaves again, for then the line that all share is full, and the host would be asked for nothing.
+or it leaves again. Either it is slow, and another is tried; or what it gives is what the others lost, for the
+line that all share is full, and more hosts would be asked for nothing.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ AGAIN_SECONDS = 10.0  # after a host that did not help, lines may have changed
 
 
 class Advice(Enum):
-    """What to do now."""
+    """What to do now. ``RETIRE``: the newest is of no use now; ``DROP``: nor later."""
 
     STAY = "stay"
     ADD = "add"
     RETIRE = "retire"
+    DROP = "drop"
 
 
 class Widening:
@@ -37,9 +39,11 @@ class Widening:
         self._added_at: float | None = None
         self._rate_before = 0.0
 
-    def look(self, rate: float, missing: int, hosts: int, *, giving_seconds: float | None) -> Advice:
-        """``rate``: bytes a second from all ``hosts``; ``missing``: bytes; ``giving_seconds``: since the
-        first byte of the host that was added last, None before it."""
+    def look(
+        self, rate: float, missing: int, hosts: int, *, newest_rate: float, giving_seconds: float | None
+    ) -> Advice:
+        """``rate``: bytes a second from all ``hosts``; ``missing``: bytes; ``newest_rate``: from the host
+        that was added last; ``giving_seconds``: since its first byte, None before it."""
         now = self._clock.monotonic()
         if now < self._next_look:
             return Advice.STAY
@@ -48,6 +52,8 @@ class Widening:
                 return Advice.STAY
             self._added_at = None
             if giving_seconds is not None and self._rate_before * HARMS <= rate < self._rate_before * HELPS:
+                if rate - self._rate_before > newest_rate / 2:
+                    return Advice.DROP
                 self._next_look = now + AGAIN_SECONDS
                 return Advice.RETIRE
         is_worth_it = hosts < self._hosts_max and missing > rate * WORTH_SECONDS
