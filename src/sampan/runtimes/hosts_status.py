@@ -62,7 +62,9 @@ def _file(tree: Tree, directory: str, dialect: Dialect, nobody: str | None) -> H
     registry = registry_of(posixpath.basename(directory))
     checked = check(file.path, file.data, registry, dialect, exists)
     in_force = InForce(registry, checked.hosts, file.path) if nobody is None and checked.hosts else None
-    return HostsFile(source, in_force, (*findings, *checked.findings))
+    if nobody is None or checked.hosts is None:  # what an unread file says matters to nobody yet
+        findings += checked.findings
+    return HostsFile(source, in_force, tuple(findings))
 
 
 def _empty(directory: str) -> Iterator[HostsFile]:
