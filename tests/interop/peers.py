@@ -94,6 +94,7 @@ INSTALLED = (
     Installed("nginx-light", "nginx"),
     Installed("mmdebstrap", "mmdebstrap"),
     Installed("iproute2", "ip"),
+    Installed("systemd", "systemd-analyze"),
 )
 BENCHED = (Installed("wrk", "wrk"),)  # no test needs it
 # Maintainer scripts of another architecture cannot run here, so its packages are only extracted.
