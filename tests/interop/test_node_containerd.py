@@ -6,7 +6,6 @@ Each version runs on a machine of its own whose paths are the usual ones, and is
 
 from __future__ import annotations
 
-import contextlib
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -19,14 +18,12 @@ from interop.containerd import CLOSED, VERSIONS
 from interop.cri import CriError
 from interop.hosts import as_content, host
 from interop.images import Library
-from interop.nodes import Node, node
+from interop.nodes import Node
 from interop.registries import Web
 from interop.sentinel import Sentinel
 from interop.serving import Serving, serving
 from sampan.errors import ApplyFailed
 from sampan.oci import Reference
-from sampan.runtimes.containerd.plan import dialect_of
-from sampan.runtimes.hosts_check import check
 from sampan.testing import FakeRegistry, Match, ServerThread, faults
 from sampan.testing.tokens import BasicAuth
 
@@ -117,12 +114,6 @@ STARTS = {
 CASES = [
     (version, name) for version in VERSIONS for name, start in STARTS.items() if version in start.versions
 ]
-
-
-@pytest.fixture(scope="module", params=VERSIONS)
-def machine(request: pytest.FixtureRequest, complete: None, way_out: Sentinel) -> Iterator[Node]:
-    with node(request.param) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -261,47 +252,3 @@ def test_a_login_of_config_toml_is_in_force_beside_config_path(
         assert machine.cri.pull("alpine:3") == image.config_digest()
         machine.cri.remove("alpine:3")
         machine.revert()
-
-
-HOSTS = {
-    "a host": '{server}\n[host."{url}"]\n  capabilities = ["pull", "resolve"]\n',
-    "the server alone": 'server = "{url}"\n',
-    "an unknown capability": '{server}\n[host."{url}"]\n  capabilities = ["pull", "resolve", "referrers"]\n',
-    "a capability in capitals": '{server}\n[host."{url}"]\n  capabilities = ["PULL", "Resolve"]\n',
-    "a word for a truth": '{server}\n[host."{url}"]\n  skip_verify = "yes"\n',
-    "a time that is none": '{server}\n[host."{url}"]\n  dial_timeout = "soon"\n',
-    "a key of nobody": '{server}\nfoo = 1\n[host."{url}"]\n  skip_verifiy = true\n',
-    "a host without a header": '{server}\nhost = {{ "{url}" = {{ capabilities = ["pull", "resolve"] }} }}\n',
-    "dotted keys": '{server}\nhost."{url}".capabilities = ["pull", "resolve"]\n',
-    "single quotes": "{server}\n  [host . '{url}']  # theirs\n",
-    "a byte order mark": '\ufeff{server}\n[host."{url}"]\n',
-    "a certificate that is not there": '{server}\n[host."{url}"]\n  ca = "absent.pem"\n',
-    "a syntax error": '{server}\n[host."{url}"\n',
-    "nothing": "",
-}
-
-
-def test_containerd_asks_whom_the_check_of_a_hosts_toml_says(
-    machine: Node, library: Library, way_out: Sentinel
-) -> None:
-    version = NEW if machine.name in TWO else OLD
-    number = 3 if machine.name in TWO else 2
-    path = "/etc/containerd/certs.d"
-    machine.lay(
-        {"config.toml": f'version = {number}\n[plugins."{version}".registry]\n  config_path = "{path}"\n'}
-    )
-    file = machine.home / "etc/containerd/certs.d/docker.io/hosts.toml"
-    file.parent.mkdir(parents=True)
-    dialect = dialect_of(machine.installed.version)
-    with host("mirror", library.image("library/alpine:3")) as (registry, _, _):
-        for name, text in HOSTS.items():
-            file.write_text(text.format(url=registry.url, server=f'server = "{CLOSED}"'))
-            found = check(str(file), file.read_bytes(), "docker.io", dialect, lambda _: False)
-            fails = any(finding.code == "CERTIFICATE_ABSENT" for finding in found.findings)
-            said = found.hosts is not None and registry.url in found.hosts and not fails
-            before = len(registry.requests)
-            with contextlib.suppress(CriError):
-                machine.cri.pull("alpine:3")
-            assert (len(registry.requests) > before) is said, name
-    machine.cri.remove("alpine:3")
-    way_out.asked.clear()

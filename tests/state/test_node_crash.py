@@ -1,7 +1,8 @@
 """Apply and revert killed at every step: files are whole, and the next apply or revert comes to its end.
 
-The runtime under test is Docker's, before a daemon that takes over what a reload of the real one does: the
-keys that are in the file, and none that has gone.
+Docker's runtime is before a daemon that takes over what a reload of the real one does: the keys that are in
+the file, and none that has gone. containerd's has a plan of several files and directories, and a daemon that
+takes over the file as it is when it is restarted.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -27,6 +29,21 @@ CONFIG = """
 [registry."docker.io"]
 mirrors = [{ url = "https://mirror.example", ca = "ca.pem" }, "http://10.1.2.3:5000"]
 """
+CONTAINERD = "etc/containerd/config.toml"
+OLD_TABLE = 'plugins."io.containerd.grpc.v1.cri".registry'
+STORY = f"""version = 2
+# theirs
+[{OLD_TABLE}.mirrors."docker.io"]
+  endpoint = ["https://old.example"]
+[{OLD_TABLE}.mirrors."quay.io"]
+  endpoint = ["https://quay.example"]
+"""
+CONTAINERD_CONFIG = """
+[registry."docker.io"]
+mirrors = [{ url = "https://mirror.example", ca = "ca.pem" }]
+[registry."*"]
+mirrors = ["https://all.example"]
+"""
 MIRRORS = ["http://127.0.0.1:5050", "https://mirror.example", "http://10.1.2.3:5000"]
 
 
@@ -38,7 +55,7 @@ class Daemon:
         self._memory = root.with_suffix(".daemon")
 
     @property
-    def mirrors(self) -> list[str]:
+    def in_force(self) -> object:
         return list(self._in_force().get("registry-mirrors", []))
 
     def run(self, command: Sequence[str], *, timeout_seconds: float = 0) -> Answer:
@@ -57,6 +74,30 @@ class Daemon:
         return found
 
 
+class Restarted:
+    """A machine with a containerd that is restarted: it has the ``config_path`` of the file as it was then,
+    and as many mirrors."""
+
+    def __init__(self, root: Path) -> None:
+        self._file = root / CONTAINERD
+        self._memory = root.with_suffix(".containerd")
+
+    @property
+    def in_force(self) -> object:
+        return json.loads(self._memory.read_text()) if self._memory.exists() else ["", 2]
+
+    def run(self, command: Sequence[str], *, timeout_seconds: float = 0) -> Answer:
+        assert list(command) == ["systemctl", "restart", "containerd.service"]
+        table = tomllib.loads(self._file.read_text())["plugins"]["io.containerd.grpc.v1.cri"]["registry"]
+        new = self._memory.with_suffix(".new")
+        new.write_text(json.dumps([table.get("config_path", ""), len(table.get("mirrors", {}))]))
+        new.rename(self._memory)
+        return Answer(0)
+
+    def wait(self, seconds: float) -> None:
+        raise AssertionError("nobody waits here")
+
+
 @pytest.fixture
 def memory_path() -> Iterator[Path]:
     """A killed process loses nothing that it gave to the kernel, so the tests need no real disk."""
@@ -64,19 +105,23 @@ def memory_path() -> Iterator[Path]:
         yield Path(path)
 
 
+Ends = tuple[object, object]  # what is in force before an apply, and after it
+
+
 class Bench:
     """One tree after the other, each as :attr:`case` begins."""
 
-    def __init__(self, path: Path, case: Case) -> None:
+    def __init__(self, path: Path, case: Case, machine: type[Daemon | Restarted], ends: Ends) -> None:
         self.path, self.case, self.count = path, case, 0
+        self.machine, (self.in_force_before, self.in_force_after) = machine, ends
 
     @property
     def root(self) -> Path:
         return self.path / f"tree-{self.count}"
 
     @property
-    def daemon(self) -> Daemon:
-        return Daemon(self.root)
+    def daemon(self) -> Daemon | Restarted:
+        return self.machine(self.root)
 
     def fresh(self) -> None:
         if self.count:
@@ -96,17 +141,22 @@ class Bench:
         revert_at(self.root, Steps(self.daemon))
 
 
-@pytest.fixture(params=["edit", "make"])
+@pytest.fixture(params=["edit", "make", "containerd"])
 def bench(request: pytest.FixtureRequest, memory_path: Path) -> Bench:
-    """daemon.json is edited in one, and made with its directories in the other."""
+    """daemon.json is edited in one, and made with its directories in the other; the files of containerd."""
     home = memory_path / "case"
     home.mkdir()
     (home / "ca.pem").write_text("a certificate")
+    if request.param == "containerd":
+        (home / "before/etc/containerd").mkdir(parents=True)
+        (home / "before" / CONTAINERD).write_text(STORY)
+        case = Case(home, "", "containerd@1.7.24", CONTAINERD_CONFIG, modes={CONTAINERD: "0640"})
+        return Bench(memory_path, case, Restarted, (["", 2], ["/etc/containerd/certs.d", 0]))
     if request.param == "edit":
         (home / "before/etc/docker").mkdir(parents=True)
         (home / "before" / DAEMON_JSON).write_text('{"debug": false}\n')
     modes = {DAEMON_JSON: "0640"} if request.param == "edit" else {}
-    return Bench(memory_path, Case(home, "", "docker@28", CONFIG, modes=modes))
+    return Bench(memory_path, Case(home, "", "docker@28", CONFIG, modes=modes), Daemon, ([], MIRRORS))
 
 
 def trees(bench: Bench) -> tuple[Listing, Listing]:
@@ -140,14 +190,15 @@ def test_whatever_was_killed_anywhere_an_apply_or_a_revert_comes_to_its_end(
     for _ in killed_at_each_step(prepare, work, CALLS):
         whole(bench, before, after)
         end(bench)
-        expected, mirrors = (after, MIRRORS) if end is Bench.apply else (before, [])
+        is_apply = end is Bench.apply
+        expected, in_force = (after, bench.in_force_after) if is_apply else (before, bench.in_force_before)
         assert listing(bench.root) == expected
-        assert bench.daemon.mirrors == mirrors
+        assert bench.daemon.in_force == in_force
         assert Journal(bench.root).unfinished() is None
-        if end is Bench.apply:
+        if is_apply:
             bench.revert()
             assert listing(bench.root) == before
-            assert bench.daemon.mirrors == []
+            assert bench.daemon.in_force == bench.in_force_before
         deaths += 1
     assert deaths > 20
 
@@ -156,7 +207,7 @@ def test_what_ends_it_may_be_killed_as_well(bench: Bench) -> None:
     """Killed in the middle of an apply, then at every step of the revert of that, then reverted."""
     before, after = trees(bench)
     steps = sum(1 for _ in killed_at_each_step(bench.fresh, bench.apply, CALLS))
-    for step in range(3, steps, 20):
+    for step in range(3, steps, max(20, steps // 3)):
 
         def half_applied(step: int = step) -> None:
             bench.fresh()
@@ -166,4 +217,4 @@ def test_what_ends_it_may_be_killed_as_well(bench: Bench) -> None:
             whole(bench, before, after)
             bench.revert()
             assert listing(bench.root) == before
-            assert bench.daemon.mirrors == []
+            assert bench.daemon.in_force == bench.in_force_before

@@ -165,6 +165,11 @@ def canonical_registry(registry: str) -> str:
     return DOCKER_HUB if registry in _HUB_ALIASES else registry
 
 
+def is_hub_itself(name: str) -> bool:
+    """Whether ``name`` is one under which nobody looks for Docker Hub's images, though it leads there."""
+    return name in _HUB_ALIASES or f"https://{name}" == _HUB_ORIGIN
+
+
 def normalise_repository(registry: str, repository: str) -> str:
     """``repository`` as the canonical ``registry`` keeps it: docker.io has ``library/alpine``."""
     one_part = repository and "/" not in repository

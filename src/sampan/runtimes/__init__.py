@@ -13,12 +13,14 @@ from sampan.runtimes.docker import Docker
 from sampan.runtimes.elsewhere import ELSEWHERE
 from sampan.runtimes.k3s import K3S, RKE2
 from sampan.runtimes.microk8s import MicroK8s
+from sampan.runtimes.nerdctl import Nerdctl
 from sampan.runtimes.podman import Podman
 from sampan.runtimes.service import Service
 
 _ALL: tuple[Runtime, ...] = (
     Containerd(),
     Docker(),
+    Nerdctl(),
     Podman(),
     Crio(),
     K3S,

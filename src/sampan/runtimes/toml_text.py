@@ -169,14 +169,15 @@ def _without_tables(
     lines: list[str], headers: Mapping[int, KeyPath], path: tuple[str, ...]
 ) -> list[str] | None:
     """Without the tables at and below ``path``. What is below their last keys, blank or comment, belongs to
-    whatever comes next."""
+    whatever comes next, unless that goes as well."""
     starts = [*headers, len(lines)]
+    goes = [*(headers[start][: len(path)] == path for start in starts[:-1]), False]
     gone: set[int] = set()
-    for start, end in itertools.pairwise(starts):
-        if headers[start][: len(path)] == path:
-            while end > start + 1 and _is_blank(lines[end - 1]):
-                end -= 1
-            gone.update(range(start, end))
+    for index, (start, end) in enumerate(itertools.pairwise(starts)):
+        last = end
+        while not goes[index + 1] and last > start + 1 and _is_blank(lines[last - 1]):
+            last -= 1
+        gone.update(range(start, last) if goes[index] else ())
     if not gone:
         return None
     left = [index for index in range(len(lines)) if index not in gone]

@@ -14,12 +14,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sampan.errors import printable
-from sampan.oci.reference import DOCKER_HUB, origin_url
+from sampan.oci.reference import DOCKER_HUB, is_hub_itself, origin_url
 from sampan.runtimes.containerd.registry import Registry
 from sampan.runtimes.hosts_kept import Kept
 from sampan.runtimes.wanted import EVERY_REGISTRY
 
-_HUB_ALIASES = ("index.docker.io", "registry-1.docker.io")
 _LOOPBACK = re.compile(r"(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])(?::\d+)?")
 _TLS_KEYS = {"insecure_skip_verify": "skip_verify", "ca_file": "ca"}
 
@@ -36,7 +35,7 @@ def never_read(key: str) -> str | None:
     """Why a key of ``registry.mirrors`` matches no image; None: it may."""
     if "://" in key:
         return "it has a scheme"
-    if key in _HUB_ALIASES:
+    if is_hub_itself(key):
         return f"images of Docker Hub are looked up as {DOCKER_HUB}"
     if "/" in key or "@" in key:
         return "the host of an image is looked up, as a whole and without a path"

@@ -1,4 +1,4 @@
-"""What Docker Engine's files are to be: daemon.json's keys, and the files of certs.d.
+"""What Docker Engine's files are to be: daemon.json's keys, and the certificates of certs.d.
 
 Guarantees that keys are set one by one, so that everything else in daemon.json stays as it is, and that a
 mirror which Docker cannot use as it is meant is told and not written.
@@ -6,22 +6,19 @@ mirror which Docker cannot use as it is meant is told and not written.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator
 
 from sampan.errors import printable
 from sampan.oci.reference import DOCKER_HUB
-from sampan.runtimes import hosts_toml
 from sampan.runtimes.contract import FILE_MODE, SECRET_MODE, Change
 from sampan.runtimes.docker.files import CERTS, INSECURE, MIRRORS, Daemon
+from sampan.runtimes.hosts_directory import Planned
 from sampan.runtimes.json_text import JsonObject
 from sampan.runtimes.plan import refuse
 from sampan.runtimes.tree import Tree
 from sampan.runtimes.wanted import BOTH, EVERY_REGISTRY, Hop, Route, Wanted
 
-Planned = tuple[tuple[Change, ...], tuple[str, ...]]  # changes, notes
 _EMPTY = b"{}\n"
-_DIALECT = hosts_toml.Dialect()
 
 
 def usable(route: Route) -> tuple[list[Hop], list[str]]:
@@ -58,29 +55,6 @@ def plan_mirrors(daemon: Daemon, tree: Tree, wanted: Wanted) -> Planned:
         ]
     certificates = [found for hop in hops for found in _certificates(tree, hop)]
     return (*certificates, *([change] if change else ())), tuple(notes)
-
-
-def plan_hosts(tree: Tree, wanted: Wanted) -> Planned:
-    """One hosts.toml a route, and what lies beside it. Raises PlanMismatch."""
-    changes: list[Change] = []
-    notes: list[str] = []
-    for route in wanted.routes:
-        rendered = hosts_toml.render(route, _DIALECT)
-        if rendered is None:
-            continue
-        notes += rendered.notes
-        directory = f"{CERTS}/{hosts_toml.directory_name(route.registry)}"
-        for name, text in rendered.files.items():
-            changes += _change(tree, f"{directory}/{name}", text)
-        for name, text in rendered.secret_files.items():
-            changes += _change(tree, f"{directory}/{name}", text, secret=True)
-        path = f"{directory}/{hosts_toml.FILE_NAME}"
-        old = tree.file(path).editable()
-        _check_parses(path, old)
-        if old and not old.startswith(hosts_toml.HEADER.encode()) and old != rendered.text.encode():
-            notes.append(f"{path} was written by somebody else, and is replaced")
-        changes += _change(tree, path, rendered.text)
-    return tuple(changes), tuple(notes)
 
 
 def _unusable(hop: Hop) -> str | None:
@@ -145,14 +119,3 @@ def _change(tree: Tree, path: str, text: str, *, secret: bool = False) -> list[C
     before, after = tree.file(path).editable(), text.encode()
     mode = SECRET_MODE if secret else FILE_MODE
     return [] if before == after else [Change(path, before, after, mode, secret=secret)]
-
-
-def _check_parses(path: str, data: bytes | None) -> None:
-    try:
-        hosts_toml.read((data or b"").decode())
-    except tomllib.TOMLDecodeError as error:
-        raise refuse(
-            path, str(error), hint="containerd ignores the whole file as it is: repair it"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise refuse(path, "it is not UTF-8") from error

@@ -19,9 +19,11 @@ from dataclasses import dataclass
 from sampan.oci.reference import Reference
 from sampan.runtimes.contract import Finding, Installed, Machine, Plan, Status, Step
 from sampan.runtimes.docker.facts import not_in_force, reads_hosts_toml, running
-from sampan.runtimes.docker.files import DAEMON_JSON, MIRRORS, read_daemon, read_flags
-from sampan.runtimes.docker.mirrors import plan_hosts, plan_mirrors
+from sampan.runtimes.docker.files import CERTS, DAEMON_JSON, MIRRORS, read_daemon, read_flags
+from sampan.runtimes.docker.mirrors import plan_mirrors
 from sampan.runtimes.docker.status import status_of
+from sampan.runtimes.hosts_directory import plan_hosts
+from sampan.runtimes.hosts_toml import Dialect
 from sampan.runtimes.plan import refuse
 from sampan.runtimes.tree import Tree
 from sampan.runtimes.wanted import Wanted
@@ -66,7 +68,7 @@ class Docker:
         flags = read_flags(tree)
         daemon = read_daemon(tree, flags.config_file)
         if reads_hosts_toml(tree, daemon, installed):
-            changes, notes = plan_hosts(tree, wanted)
+            changes, notes = plan_hosts(tree, CERTS, wanted, Dialect())
             step = Step("none", "hosts.toml is read at every pull")
         else:
             if MIRRORS in flags.values:

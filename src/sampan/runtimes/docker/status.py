@@ -7,13 +7,15 @@ from urllib.parse import urlsplit
 
 from sampan.errors import printable
 from sampan.oci.reference import DOCKER_HUB, origin_url
-from sampan.runtimes import hosts_toml
 from sampan.runtimes.contract import Finding, InForce, Installed, Source, Status, Version
 from sampan.runtimes.docker.facts import info_of, mode_of, not_in_force, reads_hosts_toml, running, told
 from sampan.runtimes.docker.files import CERTS, INSECURE, MIRRORS, Daemon, Flags, read_daemon, read_flags
+from sampan.runtimes.hosts_status import hosts_files
+from sampan.runtimes.hosts_toml import Dialect
 from sampan.runtimes.tree import Tree
 from sampan.runtimes.wanted import EVERY_REGISTRY
 
+_UNREAD = "this Docker has no containerd image store, or is older than 28"
 _PATHS_SINCE = Version(24)
 _SINGULAR = {"registry-mirror": MIRRORS, "insecure-registry": INSECURE}  # flags' names: silently ignored
 
@@ -23,12 +25,14 @@ def status_of(tree: Tree, installed: Installed) -> Status:
     flags = read_flags(tree)
     daemon = read_daemon(tree, flags.config_file)
     reads_hosts = reads_hosts_toml(tree, daemon, installed)
-    files = list(_hosts_files(tree))
-    sources = [Source(path, reads_hosts, _writer(text)) for path, text in files]
+    unread = None if reads_hosts else _UNREAD
+    files = list(hosts_files(tree, CERTS, Dialect(), unread))
+    sources = [each.source for each in files]
     if daemon.file.state != "absent":
         sources.insert(0, Source(daemon.file.path, daemon.problem is None))
-    findings = [*_daemon_findings(daemon, flags, installed), *_hosts_findings(files, read=reads_hosts)]
-    in_force = dict(_hosts_in_force(files)) if reads_hosts else {}
+    findings = [*_daemon_findings(daemon, flags, installed)]
+    findings += [finding for each in files for finding in each.findings]
+    in_force = {each.in_force.registry: each.in_force for each in files if each.in_force is not None}
     hub = in_force.get(DOCKER_HUB) or in_force.get(EVERY_REGISTRY)
     mirrors = _mirrors_in_force(daemon, flags, installed)
     if hub is None:
@@ -100,43 +104,3 @@ def _wrong_mirror(url: str, installed: Installed) -> str | None:
     if parts.path.strip("/") and version is not None and version < _PATHS_SINCE:
         return f"before Docker 24 a mirror may have no path, and dockerd does not start: {shown}"
     return None
-
-
-def _hosts_files(tree: Tree) -> Iterator[tuple[str, str]]:
-    for name in tree.directory(CERTS).names:
-        file = tree.file(f"{CERTS}/{name}/{hosts_toml.FILE_NAME}")
-        if file.data is not None:
-            yield file.path, file.text
-
-
-def _hosts_in_force(files: list[tuple[str, str]]) -> Iterator[tuple[str, InForce]]:
-    for path, text in files:
-        registry = path.split("/")[-2]
-        registry = EVERY_REGISTRY if registry == hosts_toml.DEFAULT_DIRECTORY else registry
-        try:
-            hosts = hosts_toml.read(text)
-        except ValueError:
-            continue
-        default = None if registry == EVERY_REGISTRY else origin_url(registry)
-        last = hosts.server or default
-        yield registry, InForce(registry, (*hosts.urls, *([last] if last else ())), path)
-
-
-def _hosts_findings(files: list[tuple[str, str]], *, read: bool) -> Iterator[Finding]:
-    for path, text in files:
-        if not read:
-            message = "nobody reads it: this Docker has no containerd image store, or is older than 28"
-            yield Finding("HOSTS_TOML_UNREAD", message, "dead", path)
-        try:
-            hosts = hosts_toml.read(text)
-        except ValueError as error:
-            yield Finding("HOSTS_TOML_PARSE", f"ignored as a whole: {error}", "dead", path)
-        else:
-            if hosts.server in ("https://docker.io", "http://docker.io"):
-                hint = f'server = "{origin_url(DOCKER_HUB)}"'
-                message = "server names a web site: docker.io is no registry's host"
-                yield Finding("SERVER_IS_DOCKER_IO", message, "error", path, hint=hint)
-
-
-def _writer(text: str) -> str | None:
-    return "sampan" if text.startswith(hosts_toml.HEADER) else None
