@@ -2,4 +2,4 @@
 
 from sampan.runtimes.elsewhere.runtime import ELSEWHERE, Elsewhere
 
-__all__ = ["NOT_OF_THIS_MACHINE", "Elsewhere"]
+__all__ = ["ELSEWHERE", "Elsewhere"]
