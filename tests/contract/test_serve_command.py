@@ -9,21 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.process import ENDS_SECONDS, Served, serve
-
-
-def write(directory: Path, text: str) -> Path:
-    file = directory / "sampan.toml"
-    file.write_text(f'[store]\npath = "store"\n{text}')
-    return file
-
-
-def registry_is_served(served: Served, url: str, registry: str) -> bool:
-    """Is the registry configured? Its only host is a closed port, so nothing is ever found."""
-    return served.status(url, f"/v2/a/b/manifests/1?ns={registry}") != 404
-
-
-CLOSED = 'mirrors = ["http://127.0.0.1:1"]\norigin = "never"\n'
+from serving.process import CLOSED, ENDS_SECONDS, registry_is_served, serve, write
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

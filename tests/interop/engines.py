@@ -29,6 +29,13 @@ ENGINES = {
     "docker-28 containerd store": ("containerd-2", True),
 }
 ASK_TIMEOUT_SECONDS = 30.0
+# A layer over /etc, since /etc/docker need not be there; both are gone with the program.
+OWN_ETC_DOCKER = """
+home=$1; shift
+mkdir $home/layer $home/layer/upper $home/layer/work &&
+mount -t overlay overlay -o lowerdir=/etc,upperdir=$home/layer/upper,workdir=$home/layer/work /etc &&
+mkdir -p /etc/docker && mount --bind $home/etc/docker /etc/docker && exec "$@"
+"""
 
 
 # -- Docker Engine ----------------------------------------------------------------------------------
@@ -82,8 +89,9 @@ class Docker:
 
 
 @contextlib.contextmanager
-def docker(name: str) -> Iterator[Docker]:
-    """The engine ``name`` of :data:`ENGINES`, on a containerd of its own."""
+def docker(name: str, *, own_files: bool = False) -> Iterator[Docker]:
+    """The engine ``name`` of :data:`ENGINES`, on a containerd of its own. ``own_files``: ``/etc/docker``,
+    where it looks for certs.d, is the one below ``home``."""
     beside, containerd_store = ENGINES[name]
     program = peers.program(name.split()[0])
     home = Path(tempfile.mkdtemp(prefix="dkr", dir=short_and_quick()))
@@ -99,6 +107,8 @@ def docker(name: str) -> Iterator[Docker]:
             command += ["--host", f"unix://{engine.socket}", "--containerd", own.socket]
             command += ["--iptables=false", "--ip6tables=false", "--bridge=none"]
             command += ["--userland-proxy=false"]
+            if own_files:
+                command = ["unshare", "--mount", "sh", "-c", OWN_ETC_DOCKER, "sh", home, *command]
             environment = surroundings(HOME=str(home), TMPDIR=str(home))
             with running(
                 name.split()[0], command, directory=home, ready=engine.answers, environment=environment

@@ -96,6 +96,7 @@ INSTALLED = (
     Installed("mmdebstrap", "mmdebstrap"),
     Installed("iproute2", "ip"),
     Installed("runc", "runc"),  # Docker does not start without it, and no container runs
+    Installed("systemd", "systemd-analyze"),
 )
 # No test needs these two.
 BENCH_INSTALLED = (Installed("wrk", "wrk"),)

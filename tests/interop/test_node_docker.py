@@ -47,7 +47,7 @@ class Node:
         path = f"{client}:{self.engine.environ['PATH']}"
         self.machine = SystemMachine(self.engine.environ | {"PATH": path})
         self.runtime = Docker(f"unix://{self.engine.socket}", patience_seconds=2)
-        self.version = Version.find(peers.version(self.engine.name))
+        self.version = Version.find(peers.version(self.engine.name.split()[0]))
         pid = (self.engine.home / "pid").read_text().strip()
         self.steps = Steps(
             self.machine, {"docker": f"kill -HUP {pid}"}, has_systemd=False, settle=self.settle
@@ -152,3 +152,65 @@ def test_a_mirror_that_this_docker_refuses_is_undone_with_the_reason(node: Node)
         node.apply("https://mirror.example?query")
     assert node.listing() == before
     assert node.mirrors == []
+
+
+@pytest.fixture
+def containerd_store(complete: None, way_out: Sentinel) -> Iterator[Node]:
+    with docker("docker-28 containerd store", own_files=True) as engine:
+        yield Node(engine)
+
+
+def test_the_containerd_store_reads_hosts_toml_at_the_next_pull_without_a_reload(
+    containerd_store: Node, mirror: FakeRegistry
+) -> None:
+    node = containerd_store
+    before = node.listing()
+    assert node.apply(mirror.url, image=ALPINE) is not None
+    (file,) = set(node.listing()) - set(before) - {"docker/certs.d", "docker/certs.d/docker.io"}
+    assert file == "docker/certs.d/docker.io/hosts.toml"
+    assert any("/blobs/" in request.path for request in mirror.requests)
+    assert node.mirrors == [], "registry-mirrors has nothing to do with it"
+    status = node.runtime.status(Tree(node.engine.home), node.installed)
+    assert status.mode == "containerd image store"
+    assert status.in_force[0].hosts == (mirror.url, "https://registry-1.docker.io")
+    assert status.findings == ()
+    assert node.apply(mirror.url) is None
+    node.revert()
+    assert node.listing() == before
+    mirror.requests.clear()
+    closed = Wanted((Route(HUB, (Hop("http://127.0.0.1:1"), Hop("http://127.0.0.1:2", origin=True))),))
+    plan, _ = make_plan(Tree(node.engine.home), [(node.runtime, node.installed)], closed)
+    journal = Journal(node.engine.home)
+    with (
+        journal.locked(),
+        pytest.raises(ApplyFailed, match=r"docker pull docker.io/library/alpine:3 fails: .*refused"),
+    ):
+        apply(
+            journal,
+            plan,
+            node.steps,
+            now=NOW,
+            verify=lambda: node.runtime.verify(node.machine, node.installed, ALPINE),
+        )
+    assert node.listing() == before
+    assert mirror.requests == []
+
+
+def test_registry_mirrors_of_the_containerd_store_are_told_as_overridden_by_hosts_toml(
+    containerd_store: Node, mirror: FakeRegistry
+) -> None:
+    node = containerd_store
+    daemon_json = node.engine.home / "etc/docker/daemon.json"
+    daemon_json.write_text(
+        daemon_json.read_text().replace("{", '{"registry-mirrors": ["http://127.0.0.1:1"], ', 1)
+    )
+    node.machine.run(shlex.split(node.steps.commands["docker"]))
+    for _ in range(200):
+        if node.mirrors:
+            break
+        node.machine.wait(0.05)
+    assert node.mirrors == ["http://127.0.0.1:1/"]
+    assert node.apply(mirror.url, image=ALPINE) is not None
+    assert any("/blobs/" in request.path for request in mirror.requests)
+    (finding,) = node.runtime.status(Tree(node.engine.home), node.installed).findings
+    assert finding.code == "MIRRORS_OVERRIDDEN"

@@ -142,6 +142,26 @@ def test_a_directory_that_is_a_link_within_the_root_is_followed(root: Path, mach
     assert list((root / "data").iterdir()) == []
 
 
+def test_a_revert_runs_what_goes_back_and_does_not_ask_whether_it_had_its_effect(
+    root: Path, machine: Recorder
+) -> None:
+    start = Step("start", "it starts", ("start", "it"), ("stop", "it"))
+    asked: list[str] = []
+
+    def settle(name: str) -> Sequence[Finding]:
+        asked.append(name)
+        return ()
+
+    steps = Steps(machine, settle=settle)
+    journal, plan = Journal(root), planned(A, steps=(RELOAD, start))
+    with journal.locked():
+        assert apply(journal, plan, steps, now=NOW) is not None
+        assert asked == ["it"], "once, after its last step"
+        revert(journal, journal.snapshots()[0][0], steps)
+    assert machine.ran == [RELOAD.command, ("start", "it"), RELOAD.command, ("stop", "it")]
+    assert asked == ["it"]
+
+
 def test_a_step_that_fails_is_told_and_everything_is_put_back(root: Path, machine: Recorder) -> None:
     before = listing(root, times=True)
     machine.codes = [3]

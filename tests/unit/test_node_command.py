@@ -156,3 +156,34 @@ def test_who_is_not_root_sees_the_plan_and_is_told_what_is_needed() -> None:
         assert "exit code 7" in said
         assert list(root.rglob("*.json")) == []
         root.chmod(0o755)
+
+
+def test_the_service_comes_first_and_is_told_of_once_it_is_there(root: Path, capsys: Captured) -> None:
+    for name, text in (("opt/sampan/bin/sampan", "#!/usr/bin/python3\n"), ("etc/sampan/sampan.toml", CONFIG)):
+        (root / name).parent.mkdir(parents=True)
+        (root / name).write_text(text)
+    before = listing(root, times=True)
+    assert run(root, "plan") == 0
+    assert "sampan.service" not in capsys.readouterr().out
+    assert run(root, "plan", "--service", "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [change["path"] for change in shown["changes"]] == [
+        "/etc/systemd/system/sampan.service",
+        "/etc/docker/daemon.json",
+    ]
+    assert shown["steps"][0]["command"] == ["systemctl", "enable", "--now", "sampan.service"]
+    assert run(root, "apply", "--service") == 0
+    capsys.readouterr()
+    assert run(root, "status") == 0
+    assert "  file /etc/systemd/system/sampan.service, written by sampan\n" in capsys.readouterr().out
+    assert run(root, "apply", "--service") == 0
+    assert "nothing to change" in capsys.readouterr().err
+    assert run(root, "revert") == 0
+    assert listing(root, times=True) == before
+
+
+def test_a_service_that_could_not_start_is_refused_with_what_is_missing(root: Path, capsys: Captured) -> None:
+    assert run(root, "apply", "--service") == 7
+    shown = capsys.readouterr().err
+    assert "refused: sampan: /opt/sampan/bin/sampan: no sampan is installed for the whole machine" in shown
+    assert "hint: python3 -m venv /opt/sampan" in shown

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from sampan.runtimes import RUNTIMES
 from sampan.runtimes.journal import Journal
 
 ALL = cases()
+MEMORY = Path("/dev/shm")
 
 
 def name(path: Path) -> str:
@@ -19,10 +22,13 @@ def name(path: Path) -> str:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    path = tmp_path / "root"
-    path.mkdir()
-    return path
+def root(tmp_path: Path) -> Iterator[Path]:
+    """In memory where that can be: hundreds of trees are written as surely as a machine's own."""
+    if not MEMORY.is_dir():
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(prefix="golden", dir=MEMORY) as directory:
+        yield Path(directory)
 
 
 def expected(case: Case, root: Path) -> dict[str, bytes]:

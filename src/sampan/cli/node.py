@@ -7,7 +7,9 @@ and that whoever may not change anything is told what is needed and sees the pla
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
@@ -22,6 +24,7 @@ from sampan.cli.node_scope import (
     options,
     root_option,
     runtime_option,
+    service_option,
     via_option,
 )
 from sampan.cli.node_words import (
@@ -39,12 +42,14 @@ from sampan.oci import Reference
 from sampan.runtimes.apply import apply as carry_out
 from sampan.runtimes.revert import recover
 from sampan.runtimes.revert import revert as go_back
+from sampan.runtimes.service import Service
 from sampan.runtimes.snapshot import Snapshot
 from sampan.runtimes.steps import Steps
+from sampan.runtimes.tree import Tree
 
 PULLED = "docker.io/library/hello-world:latest"  # 13 KB, for every platform
 
-_plan_options = options(root_option, runtime_option, via_option, direct_option, json_option)
+_plan_options = options(root_option, runtime_option, via_option, direct_option, service_option, json_option)
 
 
 @click.group(cls=CommandGroup, example="sampan node status\nsampan node plan\nsudo sampan node apply")
@@ -57,7 +62,8 @@ def command() -> None:
 @click.pass_obj
 def status(invocation: Invocation, root: str, runtimes: tuple[str, ...], as_json: bool) -> int:
     """Show what each runtime asks for images, and what is configured without effect."""
-    scope = Scope.of(Config.load(invocation.config), root, runtimes)
+    config, tree = Config.load(invocation.config), Tree(Path(os.path.realpath(root)))
+    scope = Scope.of(config, root, runtimes, service=not runtimes and Service().is_installed(tree))
     statuses = scope.statuses()
     if as_json:
         click.echo(json.dumps({"runtimes": [status_json(each) for each in statuses]}, indent=2))
@@ -82,10 +88,11 @@ def plan(
     runtimes: tuple[str, ...],
     via: str | None,
     direct: bool,
+    service: bool,
     as_json: bool,
 ) -> int:
     """Show what apply would change, and what it would reload. Nothing is changed."""
-    scope = Scope.of(Config.load(invocation.config), root, runtimes)
+    scope = Scope.of(Config.load(invocation.config), root, runtimes, service=service)
     return _show_plan(scope, scope.planning(via=via, direct=direct), as_json=as_json)
 
 
@@ -114,6 +121,7 @@ def apply(
     runtimes: tuple[str, ...],
     via: str | None,
     direct: bool,
+    service: bool,
     as_json: bool,
     no_steps: bool,
     dry_run: bool,
@@ -123,7 +131,7 @@ def apply(
 ) -> int:
     """Change the runtimes' files, make them take notice, and check it; what fails is undone."""
     pulled = None if no_pull else Reference.parse(image)
-    scope = Scope.of(Config.load(invocation.config), root, runtimes)
+    scope = Scope.of(Config.load(invocation.config), root, runtimes, service=service)
     steps = scope.steps(run=not no_steps)
     if dry_run:
         return _show_plan(scope, scope.planning(via=via, direct=direct), as_json=as_json)

@@ -24,12 +24,14 @@ from sampan.runtimes.examine import Chosen, ask, choose, with_writers
 from sampan.runtimes.journal import Journal
 from sampan.runtimes.machine import SystemMachine
 from sampan.runtimes.plan import NodePlan, make_plan
+from sampan.runtimes.service import Service
 from sampan.runtimes.steps import Steps
 from sampan.runtimes.tree import Tree
 from sampan.runtimes.wanted import Wanted
 
 NONE_FOUND = 3
 SYSTEMD = "/run/systemd/system"
+SERVICE = Service().name
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 root_option = click.option(
@@ -49,6 +51,9 @@ runtime_option = click.option(
 via_option = click.option("--via", metavar="URL", help="A sampan elsewhere first, not this machine's.")
 direct_option = click.option("--direct", is_flag=True, help="No sampan: the mirrors of sampan.toml alone.")
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+service_option = click.option(
+    "--service", is_flag=True, help="Install sampan serve as a service of systemd first."
+)
 no_steps_option = click.option(
     "--no-steps", is_flag=True, help="Change the files alone: reload, restart and check nothing."
 )
@@ -75,15 +80,19 @@ class Scope:
     config: Config
 
     @classmethod
-    def of(cls, config: Config, root: str, runtimes: Sequence[str]) -> Scope:
-        """Raises UsageError for a root that is no directory, RuntimeUnsupported."""
+    def of(cls, config: Config, root: str, runtimes: Sequence[str], *, service: bool = False) -> Scope:
+        """``service``: sampan's own as well, before all. Raises UsageError for a root that is no directory,
+        RuntimeUnsupported."""
         chosen = [Chosen.parse(text) for text in runtimes]
         place = Path(os.path.realpath(root))
         if not place.is_dir():
             raise UsageError(f"--root: no such directory: {printable(root)}")
         tree = Tree(place)
         machine = SystemMachine(config.environ) if tree.is_machine else None
-        return cls(tree, machine, choose(RUNTIMES, chosen, tree, machine), config)
+        found = choose(RUNTIMES, chosen, tree, machine)
+        if service and SERVICE not in [runtime.name for runtime, _ in found]:
+            found.insert(0, (RUNTIMES[SERVICE], ask(RUNTIMES[SERVICE], machine)))
+        return cls(tree, machine, found, config)
 
     @property
     def journal(self) -> Journal:

@@ -15,6 +15,7 @@ from sampan.runtimes.k3s import K3S, RKE2
 from sampan.runtimes.microk8s import MicroK8s
 from sampan.runtimes.nerdctl import Nerdctl
 from sampan.runtimes.podman import Podman
+from sampan.runtimes.service import Service
 
 _ALL: tuple[Runtime, ...] = (
     Containerd(),
@@ -27,6 +28,7 @@ _ALL: tuple[Runtime, ...] = (
     BuildKit(),
     MicroK8s(),
     *ELSEWHERE,
+    Service(),
 )
 # By name, in the order in which they are shown and changed.
 RUNTIMES: dict[str, Runtime] = {runtime.name: runtime for runtime in _ALL}

@@ -62,7 +62,7 @@ _VERSION = re.compile(r"(?<![\w./])v?(\d{1,6})(?:\.(\d{1,6}))?(?:\.(\d{1,6}))?")
 # error: pulls or the runtime itself are broken by it. dead: configured, and without effect.
 # warning: in effect, and probably not meant. note: worth knowing.
 Level = Literal["error", "dead", "warning", "note"]
-Kind = Literal["none", "reload", "restart"]
+Kind = Literal["none", "reload", "restart", "start"]
 
 
 # -- what there is --------------------------------------------------------------------------------
@@ -184,11 +184,13 @@ class Change:
 class Step:
     """What makes the runtime take notice, after a plan and after its revert. ``command`` is run as it is,
     without a shell, unless ``[node.commands]`` has another; ``effect`` says what running containers feel.
-    ``none``: nothing is run, and ``effect`` says when the files count."""
+    ``none``: nothing is run, and ``effect`` says when the files count. ``back``: what a revert runs in the
+    place of ``command``, where it is another thing; whether that had its effect is then not looked at."""
 
     kind: Kind
     effect: str
     command: tuple[str, ...] = ()
+    back: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,7 +107,7 @@ def _put_interims(root: Path, snapshot: Snapshot, interims: Sequence[Kept]) -> N
 
 def _run(steps: Steps, snapshot: Snapshot) -> ApplyFailed | None:
     try:
-        steps.run(snapshot.steps)
+        steps.run(snapshot.steps, back=True)
     except ApplyFailed as error:
         return error
     return None

@@ -147,4 +147,5 @@ def _kept(index: int, entry: Mapping[str, Any], contents: Mapping[str, bytes]) -
 
 
 def _step(entry: Mapping[str, Any]) -> RunStep:
-    return RunStep(entry["runtime"], Step(entry["kind"], entry["effect"], tuple(entry["command"])))
+    back = tuple(entry.get("back", ()))
+    return RunStep(entry["runtime"], Step(entry["kind"], entry["effect"], tuple(entry["command"]), back))

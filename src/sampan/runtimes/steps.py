@@ -28,10 +28,12 @@ class Steps:
     has_systemd: bool = True
     settle: Callable[[str], Sequence[Finding]] = lambda _: ()
 
-    def command(self, runtime: str, step: Step) -> tuple[str, ...]:
-        """What is run for a step: nothing, when nothing is to be reloaded."""
+    def command(self, runtime: str, step: Step, *, back: bool = False) -> tuple[str, ...]:
+        """What is run for a step, or for going ``back``: nothing, when nothing is to be reloaded."""
         own = self.commands.get(runtime)
-        return step.command if own is None or not step.command else tuple(shlex.split(own))
+        if own is None or not step.command:
+            return step.back if back and step.back else step.command
+        return tuple(shlex.split(own))
 
     def check(self, steps: Sequence[RunStep]) -> None:
         """Raises NodeError when one of them cannot be run here."""
@@ -42,10 +44,11 @@ class Steps:
                     hint=f'say how in sampan.toml: [node.commands] {run.runtime} = "…", or use --no-steps',
                 )
 
-    def run(self, steps: Sequence[RunStep]) -> None:
-        """All in order, each until it has had its effect. Raises ApplyFailed at the first that fails."""
-        for run in steps if self.machine is not None else ():
-            command = self.command(run.runtime, run.step)
+    def run(self, steps: Sequence[RunStep], *, back: bool = False) -> None:
+        """All in order, those of a runtime until they have had their effect. Raises ApplyFailed at the first
+        that fails."""
+        for index, run in enumerate(steps if self.machine is not None else ()):
+            command = self.command(run.runtime, run.step, back=back)
             assert self.machine is not None
             answer = self.machine.run(command, timeout_seconds=STEP_SECONDS_MAX)
             if answer.code != 0:
@@ -53,7 +56,9 @@ class Steps:
                     f"cannot {run.step.kind} {run.runtime}: {shlex.join(command)}: {_said(answer)}",
                     hint=f"journalctl -u {run.runtime} says more, where there is systemd",
                 )
-            check_findings(self.settle(run.runtime))
+            is_last = run.runtime not in [later.runtime for later in steps[index + 1 : index + 2]]
+            if is_last and not (back and run.step.back):
+                check_findings(self.settle(run.runtime))
 
 
 def check_findings(findings: Sequence[Finding]) -> None:

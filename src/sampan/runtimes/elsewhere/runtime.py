@@ -59,7 +59,9 @@ class Elsewhere:
     def status(self, tree: Tree, installed: Installed) -> Status:  # noqa: ARG002 - nothing of it is in the tree
         """Where to look instead."""
         message = "its registries are not files of this machine: sampan node plan says what to do"
-        return Status(self.name, installed.version, findings=(Finding("RUNS_ELSEWHERE", message, "note"),))
+        return Status(
+            self.name, installed.version, findings=(Finding("NOT_OF_THIS_MACHINE", message, "note"),)
+        )
 
     def plan(self, tree: Tree, installed: Installed, wanted: Wanted) -> Plan:  # noqa: ARG002 - see above
         """Documents and commands, and no change."""
