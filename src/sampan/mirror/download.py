@@ -17,7 +17,7 @@ from contextlib import suppress
 from sampan.clock import Clock
 from sampan.errors import Attempt, SampanError, StoreError, StoreFull
 from sampan.mirror.arrival import Arrival
-from sampan.mirror.dispute import find_liars
+from sampan.mirror.dispute import Dispute
 from sampan.mirror.events import Observer
 from sampan.mirror.fetch import BlobSource
 from sampan.mirror.gathering import BeginAnew, Gathering
@@ -70,6 +70,7 @@ class Download:
             spread=spread,
             check=self._check_wanted,
         )
+        self._dispute = Dispute(self.arrival, self._gathering)
         self._store = store
         self._room = room
         self._clock = clock
@@ -143,13 +144,11 @@ class Download:
             await self._gathering.fill(ingest)
         except BeginAnew:
             return False
-        if not await asyncio.to_thread(ingest.matches):
-            liars = await find_liars(ingest, self.arrival, self._gathering)
-            if liars is None:
-                self._give_up_on_pieces()
-                return False
-            for liar in liars:
-                self._tries.lied(liar)
+        if not (await asyncio.to_thread(ingest.matches) or await self._dispute.mend(ingest)):
+            self._give_up_on_pieces()
+            return False
+        for liar in await self._dispute.liars(ingest):
+            self._tries.lied(liar)
         self._tries.credit(self.arrival.ledger)
         self.arrival.is_verified()
         return True

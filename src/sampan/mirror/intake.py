@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from sampan.clock import Clock
 from sampan.errors import HostError, NotARegistry, StoreError, TimedOut
@@ -91,7 +92,7 @@ class Intake:
         self._arrival.size = self._ingest.size = size
 
     async def _receive(self, won: Won[OpenStream], claim: Claim) -> None:
-        writer = StrideWriter(self._ingest, claim.position, self._wrote)
+        writer = StrideWriter(self._ingest, claim.position, partial(self._wrote, won.host))
         self._arrival.comes_from(won.host)
         try:
             is_at_its_end = await self._read(won, claim, writer)
@@ -114,11 +115,9 @@ class Intake:
             self._observer.received(host.name, len(chunk))
             pace.received(len(chunk))
             claim.rate.count(len(chunk))
-            start = claim.position
             fresh = claim.take(chunk[skip:] if skip else chunk)
             skip = max(skip - len(chunk), 0)
             if fresh:
-                self._arrival.ledger.gave(host, start, claim.position)
                 await writer.put(fresh)
             self._check_pace(pace, host)
             if self._is_somebody_elses(claim, stream.stop):
@@ -130,9 +129,11 @@ class Intake:
         read: then the connection can serve again."""
         return not claim.missing and claim.stop != stop
 
-    def _wrote(self, start: int, stop: int) -> None:
+    def _wrote(self, host: Host, start: int, stop: int) -> None:
+        """Not sooner: what came and was never written must not count as given in place of what is there."""
         spans = self._board.spans
         spans.add(start, stop)
+        self._arrival.ledger.gave(host, start, stop)
         self._arrival.wrote(spans.prefix, spans.total)
         self._written()
 

@@ -17,7 +17,7 @@ from sampan.store.content import Ingest
 
 class StrideWriter:
     """Feeds one ingest from ``start`` on. ``wrote`` is called on the event loop with the start and the
-    stop of bytes that are on disk now, new ones among them."""
+    stop of what it was given and is on disk now."""
 
     def __init__(self, ingest: Ingest, start: int, wrote: Callable[[int, int], None]) -> None:
         self._ingest = ingest
@@ -51,5 +51,6 @@ class StrideWriter:
         if self._error is None:
             self._wrote(start, stop)
         elif isinstance(self._error, StoreFull):
-            for span in self._ingest.spans:  # what fitted is kept
-                self._wrote(*span)
+            for span_start, span_stop in self._ingest.spans:  # what fitted is kept
+                if span_start < stop and start < span_stop:
+                    self._wrote(max(span_start, start), min(span_stop, stop))

@@ -64,7 +64,9 @@ class Tries:
         self._failures[host] = FAILURES_WITHOUT_PROGRESS_MAX
 
     def lied(self, host: Host) -> None:
-        """Its bytes are not the blob's: struck, and not asked again."""
+        """Its bytes are not the blob's: struck, once, and not asked again."""
+        if host in self._liars:
+            return
         lie = WrongContent(
             f"{host.name} sent bytes that are not {self._source.digest}", outcome="wrong-content"
         )
