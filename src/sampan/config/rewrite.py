@@ -62,7 +62,7 @@ def _target_of(host: Host) -> Target:
     """A name has no scheme: the port is written where it tells http from https, and where a host without
     a dot would be read as a part of the repository."""
     name, base = host.base.netloc, host.base
-    if base.scheme == "http" and base.port == HTTP_PORT or not _REGISTRY_LIKE.fullmatch(name):
+    if (base.scheme == "http" and base.port == HTTP_PORT) or not _REGISTRY_LIKE.fullmatch(name):
         name = f"{name}:{base.port}"
     return Target(
         name,
