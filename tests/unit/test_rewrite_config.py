@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from sampan.config import Config
@@ -48,7 +50,19 @@ def test_an_exception_that_names_no_registry_and_repositories_is_refused(pattern
 
 def test_a_thousand_exceptions_are_enough() -> None:
     patterns = ", ".join(['"ghcr.io/**"'] * 1001)
-    assert "expected at most 1000 patterns, got 1001" in refused(f"except = [{patterns}]").message
+    assert "expected at most 1000 of them, got 1001" in refused(f"except = [{patterns}]").message
+
+
+@pytest.mark.parametrize("name", ["", "Registry", "a_b", "-a", "a-", "a..b", "a b", "a" * 254, "a\n"])
+def test_what_cannot_be_the_name_of_a_secret_is_refused(name: str) -> None:
+    error = refused(f"pull_secrets = [{json.dumps(name)}]")
+    assert "rewrite.pull_secrets[0]: expected the name of a Secret of Kubernetes" in error.message
+    assert "kubectl create secret docker-registry" in (error.hint or "")
+
+
+def test_pull_secrets_are_kept_in_order_each_once() -> None:
+    config = Config.parse('[rewrite]\npull_secrets = ["b.c-1", "a", "b.c-1"]', environ={})
+    assert config.rewrite.pull_secrets == ("b.c-1", "a")
 
 
 def test_a_mirror_becomes_the_name_under_which_it_is_read_again() -> None:

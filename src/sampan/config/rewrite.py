@@ -7,6 +7,7 @@ as one again. What the rules then do is :mod:`sampan.rewrite.rules`' to say.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from sampan.config.mirrors import SAMPLE, TEMPLATE
 from sampan.config.problems import Problems
@@ -24,7 +25,11 @@ REPOSITORY = "{repository}"
 HTTP_PORT = 80
 EXCEPTIONS_MAX = 1000  # each is tried on every reference
 STARS_MAX = 8  # as many as a mirror's patterns may have
+PULL_SECRETS_MAX = 100  # the kubelet reads each of them for each pod
+SECRET_CHARACTERS_MAX = 253  # Kubernetes' own bound, of a DNS subdomain
 _EXCEPTION = re.compile(r"(?P<registry>[A-Za-z0-9.*:\[\]-]+)(?:/[a-z0-9._*-]+)+", re.ASCII)
+_LABEL = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+_SECRET = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.ASCII)
 _REGISTRY_LIKE = re.compile(r".*[.:*].*|localhost")
 
 
@@ -44,14 +49,9 @@ def read_rewrite(table: RewriteTable, problems: Problems) -> RewriteConfig:
     with problems.at("rewrite", "to"):
         if table.to != MIRROR:
             _check_template(table.to)
-    if len(table.except_) > EXCEPTIONS_MAX:
-        problems.add(
-            ("rewrite", "except"), f"expected at most {EXCEPTIONS_MAX} patterns, got {len(table.except_)}"
-        )
-    for index, pattern in enumerate(table.except_[:EXCEPTIONS_MAX]):
-        with problems.at("rewrite", "except", index):
-            _check_exception(pattern)
-    return RewriteConfig(table.to, tuple(table.except_))
+    _check_each(problems, "except", table.except_, _check_exception, EXCEPTIONS_MAX)
+    _check_each(problems, "pull_secrets", table.pull_secrets, _check_pull_secret, PULL_SECRETS_MAX)
+    return RewriteConfig(table.to, tuple(table.except_), tuple(dict.fromkeys(table.pull_secrets)))
 
 
 def _mirrors(registry: RegistryConfig) -> tuple[Target, ...]:
@@ -76,6 +76,16 @@ def _target_of(host: Host) -> Target:
 def _target(template: str) -> Target:
     registry, _, rest = template.partition("/")
     return Target(registry, rest.removesuffix(REPOSITORY))
+
+
+def _check_each(
+    problems: Problems, key: str, texts: list[str], check: Callable[[str], None], at_most: int
+) -> None:
+    if len(texts) > at_most:
+        problems.add(("rewrite", key), f"expected at most {at_most} of them, got {len(texts)}")
+    for index, text in enumerate(texts[:at_most]):
+        with problems.at("rewrite", key, index):
+            check(text)
 
 
 def _check_template(text: str) -> None:
@@ -103,4 +113,12 @@ def _check_exception(pattern: str) -> None:
         raise ConfigError(
             f'expected a registry and a pattern of its repositories, got "{printable(pattern)}"',
             hint='as in "docker.io/mycorp/*" (one part), "ghcr.io/mycorp/**" (any number of parts)',
+        )
+
+
+def _check_pull_secret(name: str) -> None:
+    if len(name) > SECRET_CHARACTERS_MAX or _SECRET.fullmatch(name) is None:
+        raise ConfigError(
+            f'expected the name of a Secret of Kubernetes, got "{printable(name)}"',
+            hint="the secret itself is made by: kubectl create secret docker-registry NAME …",
         )
