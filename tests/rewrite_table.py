@@ -34,13 +34,21 @@ class Row:
 @cache
 def configuration(group: str) -> Config:
     """The configuration of a group, in the environment that it names and no other."""
-    table = _groups()[group]
-    return Config.parse(table.get("config", ""), environ=table.get("environ", {}))
+    return Config.parse(text(group), environ=environ(group))
 
 
 @cache
 def rules(group: str) -> Rules:
     return rewriter(configuration(group))
+
+
+def text(group: str) -> str:
+    """Its ``sampan.toml``; empty when it has none."""
+    return str(_groups()[group].get("config", ""))
+
+
+def environ(group: str) -> dict[str, str]:
+    return dict(_groups()[group].get("environ", {}))
 
 
 def groups() -> tuple[str, ...]:

@@ -66,9 +66,9 @@ def rewrite_task(task: object) -> None:
 class RewritesImages:
     """Makes the pod of an operator pass :func:`rewrite_pod` after all that its class does to it.
 
-    Stands before the operator among the bases: ``class Mine(RewritesImages, KubernetesPodOperator)``. A
-    ``build_pod_request_obj`` of the class itself, or of a subclass, is covered wherever it sets an image; with
-    KubernetesJobOperator, so is the job's template. Raises TypeError where it would be in vain.
+    Stands before the operator among the bases: ``class Mine(RewritesImages, KubernetesPodOperator)``; elsewhere
+    it would be in vain, and raises TypeError. What ``build_pod_request_obj`` of the class itself or of a
+    subclass sets is covered; with KubernetesJobOperator, the template of the job is, too.
     """
 
     def __init_subclass__(cls, **options: object) -> None:
@@ -83,11 +83,11 @@ class RewritesImages:
                     "or its pods are not redirected"
                 )
 
-    def build_pod_request_obj(self, *args: object, **options: object) -> Model:
+    def build_pod_request_obj(self, *args: Model, **options: Model) -> Model:
         """The operator's own pod, redirected."""
         return rewrite_pod(super().build_pod_request_obj(*args, **options))  # type: ignore[misc]
 
-    def build_job_request_obj(self, *args: object, **options: object) -> Model:
+    def build_job_request_obj(self, *args: Model, **options: Model) -> Model:
         """The operator's own job, its template redirected."""
         return rewrite_pod(super().build_job_request_obj(*args, **options))  # type: ignore[misc]
 
