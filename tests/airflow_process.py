@@ -1,8 +1,8 @@
 """A process as Airflow's, without Airflow: hooks called by pluggy, in one environment after another.
 
-Reads a JSON list of ``{"environ": …, "references": […]}`` and prints a list of what became of each: the images
-of a pod, of Docker's tasks, and of an operator's pod by the mixin, with what was logged meanwhile. The hooks
-are found as in Airflow, by the entry point's value, after which a company's own are registered.
+Reads a JSON list of ``{"environ": …, "references": […]}`` and prints what became of each: images of a pod,
+of Docker's tasks, and of an operator's pod by the mixin, with what was logged meanwhile. The hooks are found
+by the entry point, as in Airflow, and a company's own are registered after them.
 """
 
 from __future__ import annotations
@@ -32,14 +32,18 @@ class Specification:
     def task_policy(self, task: object) -> None: ...
 
 
-class Company:
-    """As ``airflow_local_settings.py``: registered last, so called first by rights."""
+class Sidecars:
+    """As ``airflow_local_settings.py``, which is registered last and so called first, or another package,
+    which may be registered before us, and would then be called after us."""
+
+    def __init__(self, image: str) -> None:
+        self.image = image
 
     @local
     def pod_mutation_hook(self, pod: V1Pod) -> None:
         assert pod.spec is not None
         assert pod.spec.containers is not None
-        pod.spec.containers.append(V1Container("company", "company/sidecar"))
+        pod.spec.containers.append(V1Container("sidecar", self.image))
 
 
 class Task:
@@ -69,7 +73,7 @@ class Redirected(RewritesImages, Operator):
 
 class SetLater(Redirected):
     def build_pod_request_obj(self, image: str, *, tag: str) -> V1Pod:
-        it = super().build_pod_request_obj(image, tag=tag)
+        it: V1Pod = super().build_pod_request_obj(image, tag=tag)
         assert it.spec is not None
         it.spec.containers = [V1Container("c0", "alpine:3")]
         return it
@@ -100,7 +104,7 @@ def observe(manager: pluggy.PluginManager, log: Log, references: list[str]) -> d
         manager.hook.task_policy(task=task)
     return {
         "images": images(it)[: len(references)],
-        "company": images(it)[len(references) :],
+        "sidecars": images(it)[len(references) :],
         "tasks": [
             task.partial_kwargs.get("image") if isinstance(task, Mapped) else task.image for task in tasks
         ],
@@ -114,9 +118,10 @@ def main() -> None:
     (entry,) = entry_points(group=PROJECT, name="sampan")
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(Specification)
+    manager.register(Sidecars("package/sidecar"))
     manager.register(import_module(entry.value))
     slow = {"msgspec", "asyncio", "sampan.config", "kubernetes"} & set(sys.modules)
-    manager.register(Company())
+    manager.register(Sidecars("company/sidecar"))
     log = Log()
     logging.getLogger("sampan").addHandler(log)
     logging.getLogger("sampan").setLevel(logging.INFO)

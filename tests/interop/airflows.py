@@ -66,7 +66,7 @@ def _make(version: str) -> None:
     shutil.rmtree(home, ignore_errors=True)  # what an install that was cut has left
     peers._run([_base_python(), "-m", "venv", str(home)], VENV_TIMEOUT_SECONDS)
     pip = [str(home / "bin/python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    # The lock is complete. The pip of Python 3.11 would resolve it anew, and take pins without extras for none.
+    # The lock is complete. Python 3.11's pip would resolve it anew, and take a pin without extras for none.
     options = ["--require-hashes", "--no-deps", "-r", str(_lock(version))]
     peers._run([*pip, *options], INSTALL_TIMEOUT_SECONDS)
     (home / "whole").touch()

@@ -78,11 +78,11 @@ def seen(request: pytest.FixtureRequest, installed: Path, scratch: Path, way_out
         pytest.fail(str(error)) if os.environ.get("CI") else pytest.skip(str(error))
     home = scratch / f"airflow-{request.param}"
     shutil.copytree(GROUND, home)
-    (home / "sampan.toml").write_text(FILE)
+    (home / "company.toml").write_text(FILE)
     environments = {
         "nothing": {},
         "one variable": {"SAMPAN_MIRRORS": MIRRORS},
-        "a file": {"SAMPAN_CONFIG": str(home / "sampan.toml")},
+        "a file": {"SAMPAN_CONFIG": str(home / "company.toml")},
         "nonsense": {"SAMPAN_MIRRORS": "docker.io=ftp://nonsense"},
     }
     done = subprocess.run(
@@ -127,6 +127,10 @@ def test_without_a_configuration_or_with_a_broken_one_every_image_stays(seen: Se
         "company-logs": COMPANY[0],
     }
     assert seen.pod(environment)["secrets"] == ["shop"]
+
+
+def test_what_is_done_is_in_the_log(seen: Seen) -> None:
+    assert f"base: python:3.12 is pulled as {MIRROR}/docker.io/library/python:3.12" in seen.log
 
 
 def test_what_is_wrong_with_the_configuration_is_in_the_log(seen: Seen) -> None:

@@ -71,9 +71,12 @@ def test_one_variable_is_enough(process: dict[str, Any]) -> None:
     assert "INFO c0: docker.io/library/a:1 is pulled as m.lan/hub/library/a:1" in seen["log"]
 
 
-def test_a_container_that_another_hook_adds_is_redirected(process: dict[str, Any]) -> None:
-    assert process["nothing"]["company"] == ["company/sidecar"] * 2
-    assert process["one variable"]["company"] == ["m.lan/hub/company/sidecar"] * 2
+def test_containers_that_other_hooks_add_are_redirected_whenever_those_were_registered(
+    process: dict[str, Any],
+) -> None:
+    added = ["company/sidecar", "package/sidecar"] * 2
+    assert process["nothing"]["sidecars"] == added
+    assert process["one variable"]["sidecars"] == [f"m.lan/hub/{image}" for image in added]
 
 
 def test_the_image_of_a_docker_task_is_redirected_and_no_other(process: dict[str, Any]) -> None:

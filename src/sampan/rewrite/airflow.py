@@ -66,7 +66,7 @@ def rewrite_task(task: object) -> None:
 class RewritesImages:
     """Makes the pod of an operator pass :func:`rewrite_pod` after all that its class does to it.
 
-    Stands before the operator among the bases: ``class Mine(RewritesImages, KubernetesPodOperator)``; elsewhere
+    Stands before the operator among the bases: ``class Mine(RewritesImages, KubernetesPodOperator)``. Behind
     it would be in vain, and raises TypeError. What ``build_pod_request_obj`` of the class itself or of a
     subclass sets is covered; with KubernetesJobOperator, the template of the job is, too.
     """

@@ -75,6 +75,8 @@ def write_kubeconfig(server: str) -> None:
 def observe() -> dict[str, Any]:
     """The pod of each task and of a worker, and what tasks of Docker name."""
     tasks = parsed_tasks()
+    for variable in ("HTTP_PROXY", "HTTPS_PROXY"):  # the client of Kubernetes 34 forgets what NO_PROXY says
+        os.environ.pop(variable, None)
     pods = {name: executed(task) for name, task in tasks.items() if not name.startswith("docker")}
     return {
         "pods": pods | {"worker": worker_pod()},
