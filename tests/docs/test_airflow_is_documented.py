@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 
 import pytest
 
@@ -32,6 +33,15 @@ def test_the_variable_does_what_the_log_lines_say(language: str) -> None:
     for line in lines:
         before, after = line.partition(": ")[2].split(" is pulled as ")
         assert rules("", SAMPAN_MIRRORS=variable).rewrite(before) == after
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_one_rule_for_all_registries_is_as_said(language: str) -> None:
+    (variable,) = re.findall(r'`SAMPAN_MIRRORS="(.*?)"`', page("airflow", language).prose)
+    for_all = rules("", SAMPAN_MIRRORS=variable)
+    assert for_all.rewrite("reg.company.example/a:1") == "m.daocloud.io/reg.company.example/a:1"
+    assert for_all.rewrite("10.0.0.5:5000/a:1") == "10.0.0.5:5000/a:1"
+    assert for_all.rewrite("m.daocloud.io/docker.io/library/a") == "m.daocloud.io/docker.io/library/a"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
