@@ -134,7 +134,7 @@ def test_what_is_done_is_in_the_log(seen: Seen) -> None:
 
 
 def test_what_is_wrong_with_the_configuration_is_in_the_log(seen: Seen) -> None:
-    assert "sampan leaves the images of this pod as they were: $SAMPAN_MIRRORS" in seen.log
+    assert "sampan leaves the images of this pod unchanged: $SAMPAN_MIRRORS" in seen.log
 
 
 def test_one_variable_redirects_the_base_the_init_containers_and_the_xcom_sidecar(seen: Seen) -> None:

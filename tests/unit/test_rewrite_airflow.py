@@ -102,7 +102,7 @@ def test_a_broken_configuration_is_told_with_its_hint(process: dict[str, Any]) -
     assert process["nothing"]["log"] == []
     assert process["switched off"]["log"] == []
     line = process["nonsense"]["log"][0]
-    assert line.startswith("ERROR sampan leaves the images of this pod as they were: $SAMPAN_MIRRORS: ")
+    assert line.startswith("ERROR sampan leaves the images of this pod unchanged: $SAMPAN_MIRRORS: ")
     assert "hint: as in SAMPAN_MIRRORS=" in line
     assert "/nonexistent/sampan.toml" in process["no such file"]["log"][0]
 

@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import ParamSpec, TypeVar
 
 from sampan.errors import SampanError
-from sampan.rewrite.pods import Model, redirect
+from sampan.rewrite.pods import Model, Place, redirect
 from sampan.rewrite.rules import Rules
 
 METHODS = ("build_pod_request_obj", "build_job_request_obj")
@@ -46,21 +46,16 @@ def rewrite_task(task: object) -> None:
     A template is left as it is, and so is a task of any other kind.
     """
     arguments = getattr(task, "partial_kwargs", None)  # what a mapped task is made with, when it is
-    kind = type(task) if arguments is None else getattr(task, "operator_class", None)
+    mapped = isinstance(arguments, dict)
+    kind = getattr(task, "operator_class", None) if mapped else type(task)
     if not isinstance(kind, type) or not _is_of_docker(kind):
         return
-    with _harmless("the images of this task"):
-        image = getattr(task, "image", None) if arguments is None else arguments.get("image")
-        if not isinstance(image, str):
-            return
-        rewriting = _this_machine()[0].judge(image)
-        if not rewriting.changed:
-            return
-        if arguments is None:
-            task.image = rewriting.after  # type: ignore[attr-defined]  # no class of Airflow's is imported
-        else:
-            arguments["image"] = rewriting.after
-        _log.info("%s is pulled as %s", rewriting.before, rewriting.after)
+    place = Place(str(getattr(task, "task_id", "")), arguments if mapped else task, "image")
+    with _harmless("the image of this task"):
+        rewriting = _this_machine()[0].judge(place.image)
+        if rewriting.changed:
+            place.write(rewriting.after)
+            _log.info("%s: %s is pulled as %s", place.name, rewriting.before, rewriting.after)
 
 
 class RewritesImages:
@@ -119,6 +114,6 @@ def _harmless(what: str) -> Iterator[None]:
         yield
     except SampanError as error:
         hint = f"; hint: {error.hint}" if error.hint else ""
-        _log.error("sampan leaves %s as they were: %s%s", what, error, hint)
+        _log.error("sampan leaves %s unchanged: %s%s", what, error, hint)
     except Exception:  # noqa: BLE001  # Airflow fails the task on whatever a hook raises
-        _log.exception("sampan leaves %s as they were", what)
+        _log.exception("sampan leaves %s unchanged", what)
