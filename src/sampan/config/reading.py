@@ -21,11 +21,11 @@ from sampan.config.problems import Problems
 from sampan.config.profiles import choose_profile
 from sampan.config.quantity import parse_duration, parse_size
 from sampan.config.registries import RegistryConfig, read_registry
-from sampan.config.schema import File, RewriteTable, ServerTable, StoreTable, TagsTable
+from sampan.config.rewrite import read_rewrite
+from sampan.config.schema import File, ServerTable, StoreTable, TagsTable
 from sampan.config.settings import (
     BUILT_IN_NAME,
     Config,
-    RewriteConfig,
     ServerConfig,
     StoreConfig,
     TagsConfig,
@@ -40,7 +40,6 @@ from sampan.upstream.auth import Credential
 from sampan.upstream.credentials import keys_of
 
 AGREE_MAX = 10
-EXCEPTIONS_MAX = 1000  # each is tried on every reference
 COMMAND_CHARACTERS_MAX = 1000
 
 
@@ -80,7 +79,7 @@ def _read(
     server = _read_server(file.server, listen, registry, around, problems)
     store = _read_store(file.store, options, around, problems)
     tags = _read_tags(file.tags, options, around, problems)
-    rewrite = _read_rewrite(file.rewrite, problems)
+    rewrite = read_rewrite(file.rewrite, problems)
     through = read_through(file.pull, options.via, replace(around, consulted=options.pulls), problems)
     _check_commands(file.node.commands, problems)
     logins = environment.logins(environ, problems)
@@ -201,20 +200,6 @@ def _read_tags(table: TagsTable, options: Options, around: Surroundings, problem
         path = None if table.lock is None else around.path(table.lock)
         lock = read_lock(path) if path is not None and options.locked else None
     return TagsConfig(seconds["fresh_for"], seconds["stale_for"], table.agree, lock, path)
-
-
-def _read_rewrite(table: RewriteTable, problems: Problems) -> RewriteConfig:
-    with problems.at("rewrite", "to"):
-        if table.to != "mirror" and "{repository}" not in table.to:
-            raise ConfigError(
-                f'expected "mirror" or a template with {{repository}}, got "{printable(table.to)}"',
-                hint='as in "sampan.lan:5050/{registry}/{repository}"',
-            )
-    if len(table.except_) > EXCEPTIONS_MAX:
-        problems.add(
-            ("rewrite", "except"), f"expected at most {EXCEPTIONS_MAX} patterns, got {len(table.except_)}"
-        )
-    return RewriteConfig(table.to, tuple(table.except_))
 
 
 def _check_commands(commands: Mapping[str, str], problems: Problems) -> None:

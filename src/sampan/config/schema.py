@@ -100,10 +100,11 @@ class ProfileTable(Table, frozen=True):
 
 
 class RewriteTable(Table, frozen=True):
-    """``[rewrite]``: what ``sampan rewrite`` and the webhook turn references into."""
+    """``[rewrite]``: what ``sampan rewrite``, Airflow and the webhook turn references into."""
 
     to: str = "mirror"
     except_: list[str] = msgspec.field(default_factory=list, name="except")
+    pull_secrets: list[str] = []
 
 
 class NodeTable(Table, frozen=True):

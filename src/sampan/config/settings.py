@@ -66,10 +66,12 @@ class TagsConfig:
 
 @dataclass(frozen=True, slots=True)
 class RewriteConfig:
-    """``to`` is ``mirror`` or a template; ``exceptions`` are globs of what stays as it is."""
+    """``to`` is ``mirror`` or a template; ``exceptions`` are globs of what stays as it is; ``pull_secrets``
+    are the names of the secrets that a redirected pod needs beside its own."""
 
     to: str
     exceptions: tuple[str, ...]
+    pull_secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

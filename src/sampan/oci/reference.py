@@ -21,6 +21,7 @@ DEFAULT_TAG = "latest"
 _LIBRARY = "library/"
 _HUB_ALIASES = frozenset({"index.docker.io"})  # registry-1.docker.io is a host, not another name
 _HUB_ORIGIN = "https://registry-1.docker.io"
+_HUB_HOSTS = frozenset({"registry-1.docker.io", "registry.hub.docker.com"})
 _HUB_CREDENTIAL_KEYS = ("https://index.docker.io/v1/", "index.docker.io", "docker.io", "registry-1.docker.io")
 
 REPOSITORY_CHARACTERS_MAX = 255  # distribution/reference counts the path without the registry
@@ -168,6 +169,24 @@ def canonical_registry(registry: str) -> str:
 def is_hub_itself(name: str) -> bool:
     """Whether ``name`` is one under which nobody looks for Docker Hub's images, though it leads there."""
     return name in _HUB_ALIASES or f"https://{name}" == _HUB_ORIGIN
+
+
+def registry_behind(registry: str) -> str:
+    """The registry whose images are at ``registry``, when that is the name of a host instead: to Docker,
+    ``registry-1.docker.io/library/alpine`` is not on docker.io, and yet the bytes are."""
+    return DOCKER_HUB if registry in _HUB_HOSTS else registry
+
+
+def is_local(registry: str) -> bool:
+    """Whether ``registry`` is this machine or a private address: elsewhere it would be another one."""
+    match = _REGISTRY.fullmatch(registry)
+    name, ipv6, _ = match.groups() if match else (registry, None, None)
+    if name == "localhost" or (name and name.endswith(".localhost")):
+        return True
+    try:
+        return not ipaddress.ip_address(ipv6 or name).is_global
+    except ValueError:
+        return False
 
 
 def normalise_repository(registry: str, repository: str) -> str:
