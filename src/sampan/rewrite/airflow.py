@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import ParamSpec, TypeVar
 
 from sampan.errors import SampanError
-from sampan.rewrite.pods import Model, Place, redirect
+from sampan.rewrite.models import Model, Place, redirect
 from sampan.rewrite.rules import Rules
 
 METHODS = ("build_pod_request_obj", "build_job_request_obj")

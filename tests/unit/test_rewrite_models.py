@@ -22,8 +22,8 @@ from kubernetes_pods import (
 )
 from rewrite_table import Row, rows, rules
 from sampan.rewrite import Rules, Target
+from sampan.rewrite.models import redirect
 from sampan.rewrite.originals import ORIGINALS, read_originals, with_originals
-from sampan.rewrite.pods import redirect
 
 RULES = Rules({"docker.io": (Target("m.lan", "hub/"),)})
 
