@@ -12,9 +12,11 @@ import logging
 import resource
 import signal
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from sampan.errors import SampanError
-from sampan.server.app import GRACE_SECONDS, Server
+from sampan.server.answering import ExchangeT
+from sampan.server.app import GRACE_SECONDS, Listener, Server
 from sampan.server.contract import MirrorApi
 from sampan.server.settings import ServerSettings
 
@@ -34,44 +36,68 @@ async def serve(
 
     ``reload`` reads the configuration anew at SIGHUP and raises :class:`SampanError` for a bad one.
     """
+
+    async def load() -> None:
+        if reload is not None:
+            await load_again(partial(_reload, server, reload), server.metrics.reloaded)
+
+    tell = None if started is None else partial(started, server)
+    await run(server, hangup=load, started=tell, grace_seconds=grace_seconds)
+
+
+async def run(
+    listener: Listener[ExchangeT],
+    *,
+    hangup: Callable[[], Awaitable[None]],
+    started: Callable[[], None] | None = None,
+    grace_seconds: float = GRACE_SECONDS,
+) -> None:
+    """:func:`serve` for whatever listens; ``hangup`` is called at SIGHUP and raises nothing."""
     _allow_all_descriptors()
     stop = asyncio.Event()
-    hangup = asyncio.Event()
+    hung_up = asyncio.Event()
     loop = asyncio.get_running_loop()
-    signals = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: hangup}
+    signals = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: hung_up}
     for number, event in signals.items():
         loop.add_signal_handler(number, event.set)
-    reloading = asyncio.create_task(_reload_at(hangup, server, reload))
+    waiting = asyncio.create_task(_call_at(hung_up, hangup))
     try:
-        await server.start()
+        await listener.start()
         if started is not None:
-            started(server)
+            started()
         await stop.wait()
         _log.info("stopping")
     finally:
-        reloading.cancel()
+        waiting.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await reloading
-        await server.stop(grace_seconds)
+            await waiting
+        await listener.stop(grace_seconds)
         for number in signals:
             loop.remove_signal_handler(number)
 
 
-async def _reload_at(hangup: asyncio.Event, server: Server, reload: Reload | None) -> None:
+async def load_again(load: Callable[[], Awaitable[None]], reloaded: Callable[..., None]) -> None:
+    """Load a configuration while running: a bad one is told, and ``load`` has then changed nothing."""
+    try:
+        await load()
+    except SampanError as error:
+        reloaded(well=False)
+        hint = f" (hint: {error.hint})" if error.hint else ""
+        _log.error("the new configuration is bad, the old one is kept: %s%s", error.message, hint)
+    else:
+        reloaded(well=True)
+        _log.info("configuration loaded")
+
+
+async def _call_at(event: asyncio.Event, action: Callable[[], Awaitable[None]]) -> None:
     while True:
-        await hangup.wait()
-        hangup.clear()
-        if reload is None:
-            continue
-        try:
-            await _replace(server, *await reload())
-        except SampanError as error:
-            server.metrics.reloaded(well=False)
-            hint = f" (hint: {error.hint})" if error.hint else ""
-            _log.error("the new configuration is bad, the old one is kept: %s%s", error.message, hint)
-        else:
-            server.metrics.reloaded(well=True)
-            _log.info("configuration loaded")
+        await event.wait()
+        event.clear()
+        await action()
+
+
+async def _reload(server: Server, reload: Reload) -> None:
+    await _replace(server, *await reload())
 
 
 async def _replace(server: Server, mirror: MirrorApi, settings: ServerSettings) -> None:
