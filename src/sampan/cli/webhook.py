@@ -14,6 +14,7 @@ from functools import partial
 import click
 
 from sampan.cli.command import Command, CommandGroup, Invocation
+from sampan.cli.webhook_certificate import certificate
 from sampan.cli.webhook_manifests import manifests
 from sampan.clock import SystemClock
 from sampan.config import Config
@@ -72,7 +73,7 @@ def serve(
     address = parse_address(listen)
     load = partial(Config.load, invocation.config, locked=False)
     config = load()
-    certificate = Certificate(cert, key)
+    shown = Certificate(cert, key)
     configure_logging(log_format, sys.stderr)
     clock = SystemClock()
 
@@ -82,7 +83,7 @@ def serve(
     webhook = Webhook(
         rewriter(config),
         own_namespace=own_namespace,
-        certificate=certificate,
+        certificate=shown,
         clock=clock,
         reread=reread,
         files=Watch([] if config.path is None else [config.path]),
@@ -90,7 +91,7 @@ def serve(
     settings = ServerSettings(
         host=address.host, port=address.port, anonymous=True, connections_max=CONNECTIONS_MAX
     )
-    listener = Listener(webhook, settings, tls=certificate.context, clock=clock)
+    listener = Listener(webhook, settings, tls=shown.context, clock=clock)
     asyncio.run(_serve(listener, webhook, config))
 
 
@@ -108,3 +109,4 @@ async def _serve(listener: Listener[Exchange], webhook: Webhook, config: Config)
 
 
 command.add_command(manifests)
+command.add_command(certificate)

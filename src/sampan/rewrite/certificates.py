@@ -17,10 +17,10 @@ JOB_KEPT_SECONDS = 3600
 
 def by_cert_manager(asked: Installation, documents: list[Document]) -> list[Document]:
     """``documents`` with an Issuer and a Certificate, which cert-manager renews by itself."""
-    metadata = {"name": NAME, "namespace": asked.namespace}
+    metadata: Document = {"name": NAME, "namespace": asked.namespace}
     api = "cert-manager.io/v1"
-    issuer = {"apiVersion": api, "kind": "Issuer", "metadata": metadata, "spec": {"selfSigned": {}}}
-    certificate = {
+    issuer: Document = {"apiVersion": api, "kind": "Issuer", "metadata": metadata, "spec": {"selfSigned": {}}}
+    certificate: Document = {
         "apiVersion": api,
         "kind": "Certificate",
         "metadata": metadata,

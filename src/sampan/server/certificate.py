@@ -32,7 +32,7 @@ class Certificate:
         # Called in each handshake, whether the client names a server or not: the connection goes on with
         # the newest context, and those under way keep theirs.
         self.context.sni_callback = self._show
-        self.expires = _expiry(certificate)
+        self.expires = _expiry_of(certificate)
 
     def refresh(self) -> bool:
         """Take up a pair that has changed; whether it had. Raises :class:`ConfigError`, and keeps the old."""
@@ -40,7 +40,7 @@ class Certificate:
             return False
         try:
             shown = load_tls(*self._files)
-            expires = _expiry(self._files[0])
+            expires = _expiry_of(self._files[0])
         except ConfigError:
             self._watch.forget()  # to be tried again: the other file may still be under way
             raise
@@ -77,16 +77,24 @@ def load_chain(context: ssl.SSLContext, certificate: str, key: str) -> None:
         ) from error
 
 
-def _expiry(file: str) -> float:
-    """Until when the first certificate in ``file`` holds, in seconds since the epoch. Raises ConfigError."""
+def expiry(pem: bytes, name: str) -> float:
+    """Until when the first certificate in ``pem`` holds, in seconds since the epoch. Raises ConfigError,
+    which calls it ``name``."""
+    found = _PEM.search(pem.decode("ascii", "replace"))
+    if found is None:
+        raise ConfigError(f"there is no certificate in {name}")
     try:
-        with Path(file).open(encoding="ascii", errors="replace") as opened:
-            pem = _PEM.search(opened.read(FILE_BYTES_MAX))
-        if pem is None:
-            raise ConfigError(f"there is no certificate in {file}")
-        return _not_after(ssl.PEM_cert_to_DER_cert(pem[0])).timestamp()
-    except (OSError, ValueError, IndexError) as error:
-        raise ConfigError(f"cannot read the certificate {file}: {error}") from error
+        return _not_after(ssl.PEM_cert_to_DER_cert(found[0])).timestamp()
+    except (ValueError, IndexError) as error:
+        raise ConfigError(f"cannot read the certificate in {name}: {error}") from error
+
+
+def _expiry_of(file: str) -> float:
+    try:
+        with Path(file).open("rb") as opened:
+            return expiry(opened.read(FILE_BYTES_MAX), file)
+    except OSError as error:
+        raise ConfigError(f"cannot read {file}: {error.strerror}") from error
 
 
 def _not_after(der: bytes) -> datetime:
