@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_strings
 from google.protobuf import descriptor_pb2, descriptor_pool, struct_pb2
+from google.protobuf.json_format import MessageToDict
 
 PATCH_FIELDS = ("op", "path", "value")
 
@@ -67,44 +68,45 @@ def environment(variables: Mapping[str, cel.Type]) -> cel.Env:
     )
 
 
+class Variables:
+    """Variables of a policy, compiled: each may use those before it, and what is ``known`` from the start."""
+
+    def __init__(self, variables: Iterable[tuple[str, str]], known: Mapping[str, cel.Type]) -> None:
+        self.types = dict(known)
+        self._compiled: list[tuple[str, cel.Expression]] = []
+        for name, text in variables:
+            compiled = environment(self.types).compile(text)
+            self.types[f"variables.{name}"] = compiled.return_type()
+            self._compiled.append((f"variables.{name}", compiled))
+
+    def values(self, **inputs: Any) -> dict[str, Any]:
+        """The inputs, and the variables as they are with these."""
+        data = dict(inputs)
+        for name, compiled in self._compiled:
+            data[name] = compiled.eval(data=data).plain_value()
+        return data
+
+
 class Policy:
     """The specification of a policy, compiled."""
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
         known = dict.fromkeys(("object", "oldObject", "request"), cel.Type.DYN)
-        self._variables: list[tuple[str, cel.Expression]] = []
-        types: dict[str, cel.Type] = {}
-        for entry in spec["variables"]:
-            name = entry["name"]
-            compiled = _compile(entry["expression"], known, types)
-            self._variables.append((name, compiled))
-            types[name] = compiled.return_type()
-        self._conditions = [_compile(c["expression"], known, types) for c in spec["matchConditions"]]
+        variables = [(entry["name"], entry["expression"]) for entry in spec["variables"]]
+        self._variables = Variables(variables, known)
+        # Conditions are looked at before there are variables.
+        self._conditions = [environment(known).compile(c["expression"]) for c in spec["matchConditions"]]
         (mutation,) = spec["mutations"]
-        self._patch = _compile(mutation["jsonPatch"]["expression"], known, types)
-
-    def variable(self, wanted: str, **inputs: Any) -> Any:
-        return self._values(inputs)[f"variables.{wanted}"]
+        self._patch = environment(self._variables.types).compile(mutation["jsonPatch"]["expression"])
 
     def patch(self, **inputs: Any) -> list[dict[str, Any]]:
         """The JSON patch for a request; empty when a condition does not hold."""
         if not all(condition.eval(data=inputs).plain_value() for condition in self._conditions):
             return []
-        found = self._patch.eval(data=self._values(inputs)).plain_value()
+        found = self._patch.eval(data=self._variables.values(**inputs)).plain_value()
         return [_operation(message) for message in found]
-
-    def _values(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        data = dict(inputs)
-        for name, compiled in self._variables:
-            data[f"variables.{name}"] = compiled.eval(data=data).plain_value()
-        return data
-
-
-def _compile(text: str, known: Mapping[str, cel.Type], types: Mapping[str, cel.Type]) -> cel.Expression:
-    return environment({**known, **{f"variables.{name}": kind for name, kind in types.items()}}).compile(text)
 
 
 def _operation(message: Any) -> dict[str, Any]:
-    from google.protobuf.json_format import MessageToDict
-
-    return MessageToDict(message)
+    found: dict[str, Any] = MessageToDict(message)
+    return found

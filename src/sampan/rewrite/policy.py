@@ -58,7 +58,7 @@ def admission_policy(rules: Rules, *, kubernetes: int, selector: Document) -> li
             hint=f"it came with 1.{min(POLICY_API)}; the webhook and --kyverno work with older ones",
         )
     api = f"admissionregistration.k8s.io/{version}"
-    spec = {**_specification(rules, selector), "reinvocationPolicy": "IfNeeded"}
+    spec = _specification(rules, selector)
     return [
         {"apiVersion": api, "kind": "MutatingAdmissionPolicy", "metadata": {"name": NAME}, "spec": spec},
         {
@@ -84,6 +84,7 @@ def _specification(rules: Rules, selector: Document) -> Document:
     variables = [("images", _images()), *steps(rules, "variables.images"), *_changed()]
     return {
         "failurePolicy": "Ignore",
+        "reinvocationPolicy": "IfNeeded",
         "matchConstraints": {
             "matchPolicy": "Equivalent",
             "namespaceSelector": selector,

@@ -44,6 +44,7 @@ BODY_SECONDS = 1.0
 SMALL_BODY_BYTES = 128 * 1024  # read for each connection at once, when bodies are read; a pod has 10 KiB
 LARGE_BODIES_MAX = 8  # so many of the larger ones are in memory at a time
 TLS_HANDSHAKE_SECONDS = 10.0
+TLS_SHUTDOWN_SECONDS = 1.0  # for a client's last word; one that keeps a connection and does not read has none
 TICK_SECONDS = 1.0
 ABORT_SECONDS = 5.0  # for handlers to notice that their connection is gone
 GRACE_SECONDS = 30.0  # as long as Kubernetes waits, after SIGTERM, by default
@@ -103,6 +104,7 @@ class Listener(Generic[ExchangeT]):
                 backlog=BACKLOG,
                 ssl=self._tls,
                 ssl_handshake_timeout=TLS_HANDSHAKE_SECONDS if self._tls else None,
+                ssl_shutdown_timeout=TLS_SHUTDOWN_SECONDS if self._tls else None,
             )
         except OSError as error:
             raise ConfigError(
