@@ -17,7 +17,12 @@ def matches(pattern: str, name: str) -> bool:
     return _compiled(pattern).fullmatch(name) is not None
 
 
+def expression(pattern: str) -> str:
+    """A regular expression for whole names, in what Python and RE2 have in common."""
+    pieces = (piece for piece in re.split(r"(\*+)", pattern) if piece)
+    return "".join(_MEANING.get(piece[:2]) or re.escape(piece) for piece in pieces)
+
+
 @lru_cache(maxsize=4096)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    pieces = (piece for piece in re.split(r"(\*+)", pattern) if piece)
-    return re.compile("".join(_MEANING.get(piece[:2]) or re.escape(piece) for piece in pieces))
+    return re.compile(expression(pattern))

@@ -49,6 +49,7 @@ class Request:
     method: str
     raw_target: str
     headers: Mapping[str, str]
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
