@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from bench.pull.ground import scratch
-from bench.pull.process import seconds_of
+from bench.pull.process import done
 from bench.stage import Stage
 from bench.table import Bound, Row
 
@@ -23,7 +23,7 @@ def measure(stage: Stage) -> list[Row]:
     theirs: list[float] = []
     with scratch(stage.directory, "start") as home:
         for _ in range(WARM_UP_SAMPLES + SAMPLES):
-            ours.append(seconds_of(helping, home) * MILLISECONDS)
-            theirs.append(seconds_of(nothing, home) * MILLISECONDS)
+            ours.append(done(helping, home).seconds * MILLISECONDS)
+            theirs.append(done(nothing, home).seconds * MILLISECONDS)
     ours, theirs = ours[WARM_UP_SAMPLES:], theirs[WARM_UP_SAMPLES:]
     return [Row("sampan --help", "python -c pass", "ms", ours, theirs, Bound("at most", 5))]

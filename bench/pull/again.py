@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bench.origin import Origin, origin
 from bench.pull.ground import check_arrived, files, scratch
-from bench.pull.process import seconds_of
+from bench.pull.process import done
 from bench.pull.programs import PEERS, Program, Sampan
 from bench.stage import Stage
 from bench.stock import MIB, Image
@@ -33,9 +33,9 @@ def measure(stage: Stage) -> list[Row]:
 
 def _times_new(stage: Stage, program: Program, host: Origin, first: Image, second: Image) -> float:
     with scratch(stage.directory, "pull") as home, program.ready(home, [host.netloc]) as pull:
-        seconds_of(pull(first.tag), home)
+        done(pull(first.tag), home)
         host.forget()
-        seconds_of(pull(second.tag), home)
+        done(pull(second.tag), home)
         check_arrived(home, second)
         new = second.config.size_bytes + sum(
             layer.size_bytes for layer in set(second.layers) - set(first.layers)

@@ -1,28 +1,30 @@
 """A host that fails at half of a layer: what the rest costs, in bytes that hosts sent and in time.
 
-Two stories. In the one the connection is cut once, and the same host is well again at once. In the other
-the host is gone for good, and a second one has the image. A program that gives up is started again. Each
-is compared with its own undisturbed pull over the same line.
+Two stories. In the one nginx's worker is killed, which cuts every connection, and the next worker answers at
+once. In the other the host is gone for good, and a second one has the image. A program that gives up is
+started again. Each is compared with its own undisturbed pull over the same line.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from bench.pull.ground import scratch
+from bench.origin import Origin, origin
+from bench.processor import children
+from bench.pull.ground import files, scratch
 from bench.pull.programs import PEERS, Program, Sampan
-from bench.pull.shaped import Host, Midway, Pulled, hosts, pulled
+from bench.pull.shaped import Midway, Pulled, pulled
 from bench.stage import Stage
-from bench.stock import MIB
+from bench.stock import MIB, TAG, Files, Image
 from bench.table import Bound, Row
-from interop.lines import Lines, lines
-from sampan.testing import Layer, Match, faults, random_layer_file
+from interop.lines import Line, Lines, lines
 
 MBIT = 200
 LAYER_BYTES = 24 * MIB  # 1 s over such a line
-SEED = 3
 ONCE = "a host cuts a layer at half, once"
 GONE = "a host is gone at half of a layer, another is there"
 WANTED = Bound("at most", 1.1)  # of an undisturbed pull's bytes: what was under way is lost
@@ -30,12 +32,36 @@ WANTED = Bound("at most", 1.1)  # of an undisturbed pull's bytes: what was under
 Costs = dict[str, tuple[float, float]]  # by story: times the bytes, seconds more
 
 
+@dataclass(frozen=True, slots=True)
+class Host:
+    """nginx at the end of a line."""
+
+    line: Line
+    origin: Origin
+
+    @property
+    def netloc(self) -> str:
+        return self.origin.netloc
+
+    def cut(self) -> None:
+        """Every connection ends; the next is taken at once."""
+        for worker in children(self.origin.process.popen.pid):
+            os.kill(worker, signal.SIGKILL)
+
+    def fail(self) -> None:
+        """It is gone, and with it who would start another worker."""
+        workers = children(self.origin.process.popen.pid)
+        self.origin.process.kill()
+        for worker in workers:
+            os.kill(worker, signal.SIGKILL)
+
+
 def measure(stage: Stage) -> list[Row]:
     """Ours beside each of theirs; in bytes, ours beside an undisturbed pull first."""
-    with scratch(stage.directory, "cut") as home, lines(2, mbit=MBIT) as net:
-        layer = random_layer_file(home / "layer", SEED, LAYER_BYTES)
-        ours = _costs(home, net, Sampan(), layer)
-        theirs = {program.name: _costs(home, net, program, layer) for program in PEERS}
+    with files(stage.directory) as made, lines(2, mbit=MBIT) as net:
+        image = made.image(TAG, [made.random(LAYER_BYTES)])
+        ours = _costs(stage, net, Sampan(), made, image)
+        theirs = {program.name: _costs(stage, net, program, made, image) for program in PEERS}
     rows = []
     for story in (ONCE, GONE):
         mine, seconds = ours[story]
@@ -48,15 +74,14 @@ def measure(stage: Stage) -> list[Row]:
     return rows
 
 
-def _costs(home: Path, net: Lines, program: Program, layer: Layer) -> Costs:
-    with _fresh(net, layer) as (first, _):
-        whole = pulled(home, net, program, [first])
-    with _fresh(net, layer) as (first, _):
-        first.registry.script(faults.truncated(LAYER_BYTES // 2), on=_the(layer), times=1)
-        once = pulled(home, net, program, [first])
-    with _fresh(net, layer) as (first, second):
-        gone = pulled(home, net, program, [first, second], Midway(LAYER_BYTES // 2, first.fail))
-    return {ONCE: _beyond(whole, once), GONE: _beyond(whole, gone)}
+def _costs(stage: Stage, net: Lines, program: Program, made: Files, image: Image) -> Costs:
+    def story(midway: str | None, count: int) -> Pulled:
+        with scratch(stage.directory, "cut") as home, _hosts(net, made, image) as found:
+            act = None if midway is None else Midway(LAYER_BYTES // 2, getattr(found[0], midway))
+            return pulled(home, net, program, found[:count], act)
+
+    whole = story(None, 1)
+    return {ONCE: _beyond(whole, story("cut", 1)), GONE: _beyond(whole, story("fail", 2))}
 
 
 def _beyond(whole: Pulled, disturbed: Pulled) -> tuple[float, float]:
@@ -64,10 +89,11 @@ def _beyond(whole: Pulled, disturbed: Pulled) -> tuple[float, float]:
 
 
 @contextlib.contextmanager
-def _fresh(net: Lines, layer: Layer) -> Iterator[Sequence[Host]]:
-    with hosts(net, layer) as made:
-        yield made
-
-
-def _the(layer: Layer) -> Match:
-    return Match(kind="blob", method="GET", digest=layer.body.digest())
+def _hosts(net: Lines, made: Files, image: Image) -> Iterator[list[Host]]:
+    """The image at the end of every line."""
+    with scratch(made.root.parent, "hosts") as home, contextlib.ExitStack() as stack:
+        found = []
+        for number, line in enumerate(net.hosts):
+            server = origin(home / str(number), made.root, [image], address=line.address)
+            found.append(Host(line, stack.enter_context(line.begun(server))))
+        yield found

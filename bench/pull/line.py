@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from bench.client import fetch
 from bench.origin import origin
 from bench.pull.ground import check_arrived, files, scratch
-from bench.pull.process import seconds_of
+from bench.pull.process import done
 from bench.pull.programs import Oras, ParallelCtr, Program, Sampan, foreign
 from bench.stage import Stage
 from bench.stock import MIB, TAG, Image
@@ -64,6 +64,6 @@ def _rate(stage: Stage, net: Lines, program: Program, netloc: str, image: Image)
         net.client.begun(program.ready(home, [netloc])) as pull,
         net.client.inside(),
     ):
-        seconds = seconds_of(pull(image.tag), home)
+        seconds = done(pull(image.tag), home).seconds
         check_arrived(home, image)
     return image.size_bytes * BITS / seconds

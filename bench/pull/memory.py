@@ -44,8 +44,7 @@ def _peak_mib(stage: Stage, program: Program, netloc: str, image: Image) -> floa
     with scratch(stage.directory, "pull") as home, program.ready(home, [netloc]) as pull:
         with begun(pull(image.tag), home) as running:
             running.watch(looked)
-            code, _ = running.wait()
-            if code:
+            if code := running.wait().code:
                 raise RuntimeError(f"{program.name} ended with {code}:\n{running.words()}")
         check_arrived(home, image)
     return peak / MIB

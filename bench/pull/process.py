@@ -12,6 +12,7 @@ import select
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.pull.programs import Command
@@ -20,6 +21,15 @@ from interop.processes import surroundings
 TIMEOUT_SECONDS = 150.0  # 200 MB at 50 Mbit/s take 34
 WATCH_SECONDS = 0.01
 WORDS_BYTES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """``cpu_seconds``: user and system time of the process, not of a daemon that it asked."""
+
+    code: int
+    seconds: float
+    cpu_seconds: float
 
 
 class Running:
@@ -55,14 +65,16 @@ class Running:
             self._check_time()
         return False
 
-    def wait(self) -> tuple[int, float]:
-        """Its exit code, and the seconds that it took. Raises RuntimeError when it does not end."""
+    def wait(self) -> Ended:
+        """How it ended. Raises RuntimeError when it does not, in time."""
         left = TIMEOUT_SECONDS - (time.perf_counter() - self.began)
         over = self.ended(max(left, 0.0))
         seconds = time.perf_counter() - self.began
         if not over:
             self._check_time()
-        return self.popen.wait(), seconds
+        _, status, usage = os.wait4(self.popen.pid, 0)
+        self.popen.returncode = os.waitstatus_to_exitcode(status)
+        return Ended(self.popen.returncode, seconds, usage.ru_utime + usage.ru_stime)
 
     def peak_memory_bytes(self) -> int:
         """The most that it has held so far, as the kernel counts it; 0 once it is over."""
@@ -94,10 +106,10 @@ def begun(command: Command, home: Path) -> Iterator[Running]:
             running.popen.wait()
 
 
-def seconds_of(command: Command, home: Path) -> float:
-    """How long ``command`` takes. Raises RuntimeError with its words when it fails."""
+def done(command: Command, home: Path) -> Ended:
+    """``command`` to its end. Raises RuntimeError with its words when it fails."""
     with begun(command, home) as running:
-        code, seconds = running.wait()
-        if code:
-            raise RuntimeError(f"{running.popen.args!r} ended with {code}:\n{running.words()}")
-    return seconds
+        ended = running.wait()
+        if ended.code:
+            raise RuntimeError(f"{running.popen.args!r} ended with {ended.code}:\n{running.words()}")
+    return ended

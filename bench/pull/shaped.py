@@ -1,37 +1,33 @@
-"""Hosts at the ends of shaped lines, each with a registry that can be made to fail, and pulls from them.
+"""Pulls from hosts at the ends of shaped lines, with something happening to a host on the way.
 
-What they send is counted on their lines, packets and all. The registries run in threads of this process;
-they send files by sendfile, so that they take next to no time from the program.
+What the hosts send is counted on their lines, packets and all.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from bench.pull.ground import scratch
 from bench.pull.process import begun
 from bench.pull.programs import Program, Pull
-from bench.stock import REPOSITORY, TAG
+from bench.stock import TAG
 from interop.lines import Line, Lines
-from sampan.testing import FakeRegistry, Layer, ServerThread, image
 
 RUNS_MAX = 3  # a person would not try for ever
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
-    """``fail``: the server is gone, as by a crash: connections are reset, new ones refused."""
+class Host(Protocol):
+    """A server at the end of a line, at ``netloc``."""
 
-    line: Line
-    registry: FakeRegistry
-    thread: ServerThread
-
-    def fail(self) -> None:
-        self.thread.call(self.registry.refuse)
+    @property
+    def line(self) -> Line: ...
+    @property
+    def netloc(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +38,6 @@ class Pulled:
     seconds: float
     sent_bytes: int
     runs: int
-
-
-@contextlib.contextmanager
-def hosts(net: Lines, layer: Layer) -> Iterator[list[Host]]:
-    """At the end of every line the same image, of one layer."""
-    content = image(REPOSITORY, TAG, layers=[layer])
-    with contextlib.ExitStack() as stack:
-        made = []
-        for line in net.hosts:
-            registry = FakeRegistry(host=line.address)
-            registry.add(content)
-            thread = stack.enter_context(line.begun(ServerThread(registry)))
-            made.append(Host(line, registry, thread))
-        yield made
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +57,7 @@ def pulled(
     with scratch(directory, "pull") as home, contextlib.ExitStack() as stack:
 
         def ready(first: int) -> Pull:
-            netlocs = [host.registry.netloc for host in (*asked[first:], *asked[:first])]
+            netlocs = [host.netloc for host in (*asked[first:], *asked[:first])]
             return stack.enter_context(net.client.begun(program.ready(home, netlocs)))
 
         pull = ready(0)
@@ -88,10 +70,9 @@ def pulled(
                 ):
                     midway.act()
                     midway = None
-                code, took = running.wait()
-                words = running.words()
-            seconds += took
-            if code == 0:
+                ended, words = running.wait(), running.words()
+            seconds += ended.seconds
+            if ended.code == 0:
                 return Pulled(seconds, _sent(asked) - before, number + 1)
     raise RuntimeError(f"{program.name} failed {RUNS_MAX} times:\n{words}")
 

@@ -1,18 +1,19 @@
 """A whole image over loopback, cold: how long from the start of the program to its end.
 
 Beside that, how long until the image is on the disk as well: sampan ends only then, the others leave it to
-the kernel, so their files are made durable after they have ended.
+the kernel, so their files are made durable after they have ended. None is left to be written in the time of
+the next.
 """
 
 from __future__ import annotations
 
-import os
 import time
+from dataclasses import dataclass
 from statistics import median
 
 from bench.origin import origin
 from bench.pull.ground import check_arrived, files, make_durable, scratch
-from bench.pull.process import seconds_of
+from bench.pull.process import done
 from bench.pull.programs import PEERS, ParallelCtr, Program, Sampan, foreign
 from bench.stage import Stage
 from bench.stock import MIB, TAG, Image
@@ -23,9 +24,20 @@ WARM_UP_ROUNDS = 1
 ROUNDS_MAX = 3  # seven programs take their turns in each
 OURS: tuple[Program, ...] = (Sampan("oci"), Sampan("store"))
 THEIRS: tuple[Program, ...] = (*PEERS, ParallelCtr())
+MEASURE = "a cold pull of 368 MiB"
 WANTED = Bound("at most", 1.3)
 
-Samples = dict[str, list[tuple[float, float]]]
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """``durable_seconds``: until everything was on the disk."""
+
+    seconds: float
+    durable_seconds: float
+    cpu_seconds: float
+
+
+Samples = dict[str, list[Sample]]
 
 
 def measure(stage: Stage) -> list[Row]:
@@ -41,45 +53,30 @@ def measure(stage: Stage) -> list[Row]:
                     sample = _sample(stage, program, host.netloc, image)
                     if number >= WARM_UP_ROUNDS:
                         samples[program.name].append(sample)
-    return [*_rows(samples, "a cold pull of 368 MiB", 0), *_durable(samples)]
+    return _rows(samples)
 
 
-def _sample(stage: Stage, program: Program, netloc: str, image: Image) -> tuple[float, float]:
-    """Seconds until it ended, and until everything was on the disk."""
+def _sample(stage: Stage, program: Program, netloc: str, image: Image) -> Sample:
     with scratch(stage.directory, "pull") as home, program.ready(home, [netloc]) as pull:
-        os.sync()  # what the one before left is not written in this one's time
-        seconds = seconds_of(pull(image.tag), home)
-        ended = time.perf_counter()
+        ended = done(pull(image.tag), home)
+        began = time.perf_counter()
         make_durable(home)
-        durable = seconds + time.perf_counter() - ended
+        durable = ended.seconds + time.perf_counter() - began
         check_arrived(home, image)
-    return seconds, durable
+    return Sample(ended.seconds, durable, ended.cpu_seconds)
 
 
-def _rows(samples: Samples, measure: str, which: int) -> list[Row]:
-    taken = {name: [sample[which] for sample in pairs] for name, pairs in samples.items()}
-    fastest = min((program.name for program in THEIRS), key=lambda name: median(taken[name]))
-    return [
-        Row(
-            f"{measure}, --to {_sink(ours)}",
-            theirs.name,
-            "s",
-            taken[ours.name],
-            taken[theirs.name],
-            WANTED if theirs.name == fastest else None,
-        )
-        for ours in OURS
-        for theirs in THEIRS
-    ]
-
-
-def _durable(samples: Samples) -> list[Row]:
-    """For information, against the fastest alone."""
-    rows = _rows(samples, "the same, until it is on the disk", 1)
-    return [
-        Row(row.measure, row.peer, row.unit, row.ours, row.theirs) for row in rows if row.bound is not None
-    ]
-
-
-def _sink(program: Program) -> str:
-    return program.name.rpartition(" ")[2]
+def _rows(samples: Samples) -> list[Row]:
+    seconds, durable, cpu = (
+        {name: [getattr(each, field) for each in taken] for name, taken in samples.items()}
+        for field in ("seconds", "durable_seconds", "cpu_seconds")
+    )
+    fastest = min((program.name for program in THEIRS), key=lambda name: median(seconds[name]))
+    rows = []
+    for ours in (program.name for program in OURS):
+        for theirs in (program.name for program in THEIRS):
+            wanted = WANTED if theirs == fastest else None
+            rows.append(Row(f"{MEASURE}, {ours}", theirs, "s", seconds[ours], seconds[theirs], wanted))
+        rows.append(Row(f"{ours}, until it is on the disk", fastest, "s", durable[ours], durable[fastest]))
+        rows.append(Row(f"{ours}, processor time", fastest, "CPU-s", cpu[ours], cpu[fastest]))
+    return rows

@@ -19,9 +19,13 @@
     ├── ContentMismatch            bytes that do not hash to their digest
     ├── StoreError                 the disk under the store
     │   └── StoreFull              no room, also after evicting
-    └── SinkError                  where a pulled image goes: full, read-only, not answering
-        ├── SinkExists             something is there already, and is not overwritten
-        └── SinkUnavailable        a runtime that is missing, unsupported or refuses us
+    ├── SinkError                  where a pulled image goes: full, read-only, not answering
+    │   ├── SinkExists             something is there already, and is not overwritten
+    │   └── SinkUnavailable        a runtime that is missing, unsupported or refuses us
+    └── NodeError                  a machine's files that were to be changed, and are as they were
+        ├── PlanMismatch           a file that is not as the plan saw it, or must not be touched: the diff
+        ├── ApplyFailed            writing, a reload or what was checked after it: all is undone
+        └── RuntimeUnsupported     a runtime, or a version of one, that sampan does not know
 
     HostError
     ├── Unreachable                no connection: DNS, refused, unroutable, TLS, proxy, blocked address
@@ -75,7 +79,8 @@ class Attempt:
 
     def __str__(self) -> str:
         status = f" ({self.status})" if self.status else ""
-        detail = self.detail.removeprefix(f"{self.host}: ")
+        detail = f"{self.detail}: ".removeprefix(f"{self.host}: ").removeprefix(f"{self.status}: ")
+        detail = detail.removesuffix(": ")
         return f"{self.host}: {self.outcome}{status}{f': {detail}' if detail else ''}"
 
 
@@ -173,6 +178,26 @@ class SinkExists(SinkError):
 
 class SinkUnavailable(SinkError):
     exit_code = 7
+
+
+class NodeError(SampanError):
+    exit_code = 7
+
+
+class PlanMismatch(NodeError):
+    """``diff`` is what stands in the way, or what the plan would be now, as a unified diff; may be empty."""
+
+    def __init__(self, message: str, *, diff: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.diff = diff
+
+
+class ApplyFailed(NodeError):
+    pass
+
+
+class RuntimeUnsupported(NodeError):
+    pass
 
 
 class HostError(SampanError):
@@ -274,7 +299,8 @@ class AllHostsFailed(SampanError):
         hint: str | None = None,
     ) -> None:
         lines = "".join(f"\n  {attempt}" for attempt in attempts)
-        many = f"all {len(attempts)} attempts failed" if attempts else "no host may be asked for it"
+        many = f"all {len(attempts)} attempts failed" if len(attempts) > 1 else "the only attempt failed"
+        many = many if attempts else "no host may be asked for it"
         super().__init__(f"cannot serve {what}: {many}{lines}", hint=hint)
         self.what = what
         self.attempts = tuple(attempts)

@@ -228,7 +228,8 @@ async def test_who_got_bytes_that_prove_wrong_is_cut_and_others_are_not(tmp_path
 async def test_who_got_bytes_of_an_honest_suspect_is_not_cut(tmp_path: Path) -> None:
     """The lie is in what was held back, and all who are asked again give what there was."""
     async with ground(tmp_path, FAST, FAST, FAST, size=24 * MIB, verify="stream") as g:
-        lie, first = g.size - 5, list[Request]()
+        lie = g.size - 5
+        first: list[Request] = []
 
         def change(request: Request, right: Reply) -> Reply:
             start, _, last = request.headers.get("range", "bytes=0-").removeprefix("bytes=").partition("-")

@@ -36,6 +36,7 @@ from sampan.mirror.race import Race, Won
 from sampan.mirror.route import Question, eligible, plan_route
 from sampan.mirror.tagged import TagPolicy
 from sampan.oci import Digest
+from sampan.secret import Secret
 from sampan.server.sending import Wire
 from sampan.server.stall import StallWatch
 from sampan.server.v2 import V2, Request
@@ -58,7 +59,7 @@ from sampan.testing import (
 from sampan.testing.images import Content
 from sampan.upstream.client import RegistryClient
 from sampan.upstream.health import Health, Standing
-from sampan.upstream.host import Host, Secret
+from sampan.upstream.host import Host
 
 MIB = 1024 * 1024
 LARGE = 9 * MIB  # above what is verified before it leaves

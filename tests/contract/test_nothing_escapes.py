@@ -11,8 +11,9 @@ import pytest
 from rig import ALPINE, HUB, mirror_of
 from sampan.errors import AllHostsFailed
 from sampan.oci import Digest
+from sampan.secret import Secret
 from sampan.testing import BasicAuth, FakeCdn, FakeRegistry, Match, TokenServer, faults, image, random_layer
-from sampan.upstream.host import Host, Secret
+from sampan.upstream.host import Host
 
 PASSWORD = "correct horse battery staple"
 

@@ -13,10 +13,11 @@ from sampan.clock import SystemClock
 from sampan.errors import Denied, HostError, NotARegistry, RateLimited, ServerFault, Unreachable
 from sampan.oci import Digest
 from sampan.oci.manifest import OCI_MANIFEST
+from sampan.secret import Secret
 from sampan.testing import ClosedPort, Fault, Match, TokenServer, faults, image
 from sampan.testing.images import random_bytes
 from sampan.upstream.credentials import CredentialFiles
-from sampan.upstream.host import Host, Secret
+from sampan.upstream.host import Host
 from sampan.upstream.push import TRIES_MAX, PushClient
 from sampan.upstream.transport import Transport
 from uploads import UploadRegistry
@@ -75,6 +76,16 @@ async def test_a_small_blob_goes_whole(registry: UploadRegistry, file: FileIO) -
     await push(registry, file, chunk=len(DATA))
     assert holds(registry)
     assert [request.method for request in registry.requests] == ["POST", "PUT"]
+
+
+async def test_a_blob_is_taken_over_from_another_repository_that_has_it(registry: UploadRegistry) -> None:
+    made = registry.add(image("library/base", "1"))
+    host, layer = Host.from_url(registry.url), Digest.parse(made.layers[0].digest)
+    async with pushing() as client:
+        assert await client.mount(host, NAME, layer, "library/base")
+        assert await client.has_blob(host, NAME, layer)
+        assert not await client.mount(host, NAME, BLOB, "library/base")
+    assert registry.uploads == {}, "an upload that nobody will finish is left there"
 
 
 async def test_a_large_blob_goes_in_chunks(registry: UploadRegistry, file: FileIO) -> None:

@@ -16,6 +16,7 @@ from interop import images, peers, processes, registries
 from interop.clients import Skopeo
 from interop.containerd import VERSIONS, Containerd, containerd
 from interop.images import Library
+from interop.nodes import Node, node
 from interop.registries import Web
 from interop.sentinel import Sentinel, sentinel
 
@@ -64,6 +65,13 @@ def origin(library: Library, scratch: Path, way_out: Sentinel) -> Iterator[Web]:
 def runtime(request: pytest.FixtureRequest, complete: None, way_out: Sentinel) -> Iterator[Containerd]:
     """A containerd with an empty store; the test runs once for each version."""
     with containerd(request.param) as running:
+        yield running
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def machine(request: pytest.FixtureRequest, complete: None, way_out: Sentinel) -> Iterator[Node]:
+    """A machine of its own for each containerd, which the tests of a module have one after the other."""
+    with node(request.param) as running:
         yield running
 
 

@@ -24,7 +24,8 @@ _MANY = "repeated "
 # Message -> field -> (number, type); a type that is not a scalar is another message of this table.
 _MESSAGES: Mapping[str, Mapping[str, tuple[int, str]]] = {
     "ImageSpec": {"image": (1, "string")},
-    "PullImageRequest": {"image": (1, "ImageSpec")},
+    "AuthConfig": {"username": (1, "string"), "password": (2, "string"), "server_address": (4, "string")},
+    "PullImageRequest": {"image": (1, "ImageSpec"), "auth": (2, "AuthConfig")},
     "PullImageResponse": {"image_ref": (1, "string")},
     "ImageFilter": {"image": (1, "ImageSpec")},
     "ListImagesRequest": {"filter": (1, "ImageFilter")},
@@ -118,9 +119,17 @@ class Cri:
     ) -> None:
         self._channel.close()
 
-    def pull(self, reference: str, *, timeout_seconds: float = PULL_TIMEOUT_SECONDS) -> str:
-        """``PullImage``: the image's reference in the runtime, which for containerd is its ID."""
-        answer = self._call("Image", "PullImage", timeout_seconds, image={"image": reference})
+    def pull(
+        self,
+        reference: str,
+        *,
+        login: Mapping[str, str] | None = None,
+        timeout_seconds: float = PULL_TIMEOUT_SECONDS,
+    ) -> str:
+        """``PullImage``: the image's reference in the runtime, which for containerd is its ID. ``login``: an
+        AuthConfig, as a kubelet makes it of a pull secret."""
+        more = {} if login is None else {"auth": dict(login)}
+        answer = self._call("Image", "PullImage", timeout_seconds, image={"image": reference}, **more)
         return str(answer.image_ref)
 
     def images(self) -> list[PulledImage]:

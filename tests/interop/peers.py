@@ -80,11 +80,13 @@ UNPACKED = (
     Unpacked("docker-registry", "docker-registry", "bookworm", "2.", "usr/bin/docker-registry"),
     Unpacked("docker-20", "docker.io", "bookworm", "20.10.", "usr/sbin/dockerd"),
     Unpacked("docker-28", "docker.io", "sid", "28.", "usr/sbin/dockerd"),
+    Unpacked("buildx", "docker-buildx", "sid", "0.", "usr/libexec/docker/cli-plugins/docker-buildx"),
     Unpacked("podman", "podman", "bookworm", "4.", "usr/bin/podman"),
     Unpacked("conmon", "conmon", "bookworm", "", "usr/bin/conmon"),
     Unpacked(
         "libsubid", "libsubid4", "bookworm", "", f"usr/lib/{os.uname().machine}-linux-gnu/libsubid.so.4"
     ),
+    Unpacked("umoci", "umoci", "sid", "", "usr/bin/umoci"),
     Unpacked("busybox", "busybox-static", "bookworm", "", "bin/busybox"),
     Unpacked("busybox-foreign", "busybox-static", "bookworm", "", "bin/busybox", foreign=True),
 )
@@ -93,6 +95,8 @@ INSTALLED = (
     Installed("nginx-light", "nginx"),
     Installed("mmdebstrap", "mmdebstrap"),
     Installed("iproute2", "ip"),
+    Installed("runc", "runc"),  # Docker does not start without it, and no container runs
+    Installed("systemd", "systemd-analyze"),
 )
 # No test needs these two.
 BENCH_INSTALLED = (Installed("wrk", "wrk"),)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sampan.errors import HostError
+from sampan.secret import Secret
 from sampan.upstream.auth import (
     CHALLENGES_MAX,
     PARAMETER_CHARACTERS_MAX,
@@ -19,7 +20,6 @@ from sampan.upstream.auth import (
     parse_challenges,
     said_in,
 )
-from sampan.upstream.host import Secret
 from sampan.upstream.url import parse_url
 
 WORDS = st.sampled_from(

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from disks import image, put_image, wrong_blobs
+from dying import ended, in_child, killed_at_each_step
 from sampan.oci import Digest
 from sampan.store import DiskStore, TagStore, evict, tidy
 from sampan.testing import ManualClock
@@ -20,7 +21,6 @@ from sampan.testing import ManualClock
 LAYERS = [bytes([number]) * (number * 5000) for number in range(1, 5)]
 BIG = random.Random(1).randbytes(1024 * 1024)
 BIG_DIGEST = Digest.of(BIG)
-STEPS = ("open", "pwrite", "fsync", "rename", "unlink", "ftruncate", "utime", "mkdir")
 
 
 @pytest.fixture
@@ -28,53 +28,6 @@ def memory_path() -> Iterator[Path]:
     """A killed process loses nothing that it gave to the kernel, so the tests need no real disk."""
     with tempfile.TemporaryDirectory(prefix="sampan-crash-", dir="/dev/shm") as path:
         yield Path(path)
-
-
-def in_child(work: Callable[[], None]) -> int:
-    """Run ``work`` in a process of its own; its pid. It never returns into the test."""
-    pid = os.fork()
-    if pid:
-        return pid
-    try:
-        work()
-        os._exit(0)
-    except BaseException:  # noqa: BLE001  # whatever it is, the child must not go on as a test
-        os._exit(99)
-
-
-def killed_at_each_step(prepare: Callable[[], None], work: Callable[[], None]) -> Iterator[int]:
-    """``work`` in a child that kills itself before its first system call that matters, then before its
-    second, and so on until it comes to its end; yields after each death, and after the end."""
-    for step in range(1, 1000):
-        prepare()
-        code = _ended(in_child(lambda step=step: _work_until(step, work)))  # type: ignore[misc]  # bound
-        assert code in (0, -signal.SIGKILL)
-        yield step
-        if code == 0:
-            return
-    pytest.fail("it never ends")
-
-
-def _work_until(step: int, work: Callable[[], None]) -> None:
-    left = step
-
-    def dying(call: Callable[..., object]) -> Callable[..., object]:
-        def counted(*args: object, **options: object) -> object:
-            nonlocal left
-            left -= 1
-            if not left:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return call(*args, **options)
-
-        return counted
-
-    for name in STEPS:
-        setattr(os, name, dying(getattr(os, name)))
-    work()
-
-
-def _ended(pid: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def fresh(path: Path) -> tuple[Callable[[], None], list[Path]]:
@@ -321,11 +274,11 @@ def test_processes_killed_at_random_instants_never_leave_a_wrong_blob(memory_pat
         time.sleep(chance.random() * 0.1)  # not waiting for anything: the instant is what is tested
         victim = running.pop(0)
         os.kill(victim, signal.SIGKILL)
-        assert _ended(victim) == -signal.SIGKILL
+        assert ended(victim) == -signal.SIGKILL
         running.append(in_child(lambda seed=seed: work(seed)))  # type: ignore[misc]  # bound
     for pid in running:
         os.kill(pid, signal.SIGKILL)
-        assert _ended(pid) == -signal.SIGKILL
+        assert ended(pid) == -signal.SIGKILL
     assert wrong_blobs(memory_path / "store") == []
     store, tags = DiskStore(memory_path / "store"), TagStore(memory_path / "store" / "tags")
     assert store.quarantine.names() == []

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from sampan.errors import Denied, HostError, NotARegistry, RateLimited, ServerFault
+from sampan.secret import Secret
 from sampan.upstream.auth import (
     Basic,
     Challenge,
@@ -26,7 +27,6 @@ from sampan.upstream.auth import (
     parse_challenges,
     said_in,
 )
-from sampan.upstream.host import Secret
 from sampan.upstream.url import parse_url
 
 BASE = parse_url("https://registry-1.docker.io")

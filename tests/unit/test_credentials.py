@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
+from sampan.secret import Secret
 from sampan.testing import ManualClock
 from sampan.upstream import credentials as module
 from sampan.upstream.auth import Credential
 from sampan.upstream.credentials import CredentialFiles
-from sampan.upstream.host import Host, Secret
+from sampan.upstream.host import Host
 
 HUB = Host.from_url("https://registry-1.docker.io", role="origin")
 MIRROR = Host.from_url("https://docker.m.daocloud.io")

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from sampan.errors import ConfigError
-from sampan.upstream.host import Host, Secret
+from sampan.secret import Secret
+from sampan.upstream.host import Host
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from sampan.server.app import Server
 from sampan.server.lifecycle import serve
 from sampan.server.log import configure_logging
 from sampan.server.metrics import Metrics
+from sampan.server.notify import Supervisor
 from sampan.server.settings import ServerSettings
 
 _log = logging.getLogger("sampan.serve")
@@ -71,7 +72,8 @@ async def _serve(asked: _Asked, config: Config) -> None:
         server = Server(mirror, _settings(asked, config, lasting), metrics=metrics, clock=lasting.clock)
         running = _Running(asked, config, lasting, metrics)
         await mirror.tidy()
-        await serve(server, reload=running.reload, started=partial(_tell, config))
+        supervisor = Supervisor(config.environ.get("NOTIFY_SOCKET"))
+        await serve(server, reload=running.reload, started=partial(_tell, config), supervisor=supervisor)
     finally:
         lasting.close()
 

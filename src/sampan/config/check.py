@@ -14,10 +14,10 @@ from typing import Any
 
 import msgspec.inspect as shapes
 
-from sampan.config.positions import KeyPath
 from sampan.config.problems import Problems, dotted
 from sampan.config.schema import File, Table
 from sampan.errors import printable
+from sampan.positions import KeyPath
 
 
 def check(document: dict[str, Any], problems: Problems, table: type[Table] = File) -> None:

@@ -11,13 +11,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from sampan.config.positions import KeyPath
 from sampan.config.problems import Problems
 from sampan.config.schema import MirrorTable
 from sampan.config.surroundings import Surroundings
 from sampan.errors import ConfigError
 from sampan.oci.reference import parse_repository
-from sampan.upstream.host import Host, Secret
+from sampan.positions import KeyPath
+from sampan.secret import Secret
+from sampan.upstream.host import Host
 from sampan.upstream.proxies import Proxy
 from sampan.upstream.url import registrable_domain
 
@@ -40,7 +41,7 @@ def read_mirror(
     table = MirrorTable(url=entry) if isinstance(entry, str) else entry
     before = len(problems.found)
     with problems.at(*path, *(() if isinstance(entry, str) else ("url",))):
-        _patterned(table.url)
+        parse_mirror(table.url)
     for key, check in _CHECKS.items():
         value = getattr(table, key)
         if value is not None:
@@ -50,14 +51,16 @@ def read_mirror(
     if len(problems.found) > before:
         return None
     with problems.at(*path):
-        host = _patterned(table.url, **options)
-        _refuse_clear_text(host)
+        host = parse_mirror(table.url, **options)
+        refuse_clear_text(host, has_login=host.username is not None)
         return host
     return None
 
 
 def expand(host: Host, registry: str) -> Host:
     """``host`` with ``registry`` in the place of ``{registry}``."""
+    if host.namespace == TEMPLATE:
+        return replace(host, namespace=registry)
     if TEMPLATE not in host.prefix:
         return host
     return replace(
@@ -65,7 +68,17 @@ def expand(host: Host, registry: str) -> Host:
     )
 
 
-def _patterned(url: str, **options: Any) -> Host:  # noqa: ANN401 - handed on to Host, which checks them
+def refuse_clear_text(host: Host, *, has_login: bool) -> None:
+    """A password or a header of ours needs a connection that proves who is at the other end. Raises
+    :class:`ConfigError`."""
+    if host.base.scheme == "http" and not host.private and (has_login or host.headers):
+        raise ConfigError(
+            "expected https where a password or a header is sent, got http",
+            hint="private = true says that the mirror stands in your own network",
+        )
+
+
+def parse_mirror(url: str, **options: Any) -> Host:  # noqa: ANN401 - handed on to Host, which checks them
     """A host from a URL that may hold ``{registry}``. Raises :class:`ConfigError`."""
     scheme, slashes, rest = url.partition("://")
     authority, slash, target = rest.partition("/")
@@ -131,15 +144,6 @@ def _read_password(
     with problems.at(*path, given[0]):
         return Secret(around.secret(given[0], getattr(table, given[0])))
     return None
-
-
-def _refuse_clear_text(host: Host) -> None:
-    """A password or a header of ours needs a connection that proves who is at the other end."""
-    if host.base.scheme == "http" and not host.private and (host.username is not None or host.headers):
-        raise ConfigError(
-            "expected https where a password or a header is sent, got http",
-            hint="private = true says that the mirror stands in your own network",
-        )
 
 
 def _check_username(username: str) -> None:

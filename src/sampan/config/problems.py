@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sampan.config.positions import KeyPath, key_lines
 from sampan.errors import ConfigError, SampanError
+from sampan.positions import KeyPath, key_lines
 
 SHOWN_MAX = 20  # more than a screen helps nobody
 FOUND_MAX = 200  # beyond it nothing is looked at any more: the file is another kind of file

@@ -25,7 +25,7 @@ from sampan.upstream.url import Url, parse_url, registrable_domain
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from sampan.upstream.host import Secret
+    from sampan.secret import Secret
 
 CHALLENGE_CHARACTERS_MAX = 8192
 CHALLENGES_MAX = 16

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import unquote
 
 from sampan.errors import ConfigError
-from sampan.upstream.host import Secret
+from sampan.secret import Secret
 from sampan.upstream.url import Url, parse_url
 
 if TYPE_CHECKING:

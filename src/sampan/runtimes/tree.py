@@ -1,0 +1,162 @@
+"""A machine's files, to be read: those of this machine, or of an image or a test below a directory.
+
+Guarantees that nothing outside of the root is read (a symbolic link means what it means inside), that no file
+is larger in memory than its limit, and that what cannot be read is told and never raised. It changes nothing;
+a tree with changes (:meth:`Tree.changed`) is how it would be after them.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from sampan.errors import PlanMismatch, printable
+from sampan.runtimes.contract import Change, Finding
+from sampan.runtimes.place import LeadsNowhereError, below, resolve
+
+FILE_BYTES_MAX = 1024 * 1024  # the largest real ones have 50 KiB
+NAMES_MAX = 5000  # of a directory: one a registry, or one a drop-in
+
+State = Literal["file", "absent", "directory", "special", "outside", "unreadable", "too-large"]
+_WHY: dict[State, str] = {
+    "directory": "expected a file, got a directory",
+    "special": "expected a file, got a device, a pipe or a socket",
+    "outside": "a symbolic link that leads nowhere within the root",
+    "unreadable": "cannot be read",
+    "too-large": f"expected at most {FILE_BYTES_MAX // 1024} KiB, got more",
+}
+_READABLE: tuple[State, ...] = ("file", "absent")
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """What is at a path. ``data`` is there when ``state`` is ``file``; ``real`` is where it truly is, after
+    all links, and ``link`` whether the path itself is one. ``mode``: who may read it, where that is known."""
+
+    path: str
+    state: State
+    data: bytes | None = field(default=None, repr=False)
+    real: str | None = None
+    link: bool = False
+    why: str = ""
+    mode: int | None = None
+
+    @property
+    def problem(self) -> Finding | None:
+        """Why it could not be read; None for a file, and for one that is absent."""
+        if self.state in _READABLE:
+            return None
+        reason = f"{_WHY[self.state]}{f': {self.why}' if self.why else ''}"
+        hint = "run as root" if self.state == "unreadable" else None
+        return Finding("FILE_UNREADABLE", reason, "error", self.path, hint=hint)
+
+    def editable(self) -> bytes | None:
+        """Its content for a plan, None when absent. Raises PlanMismatch for what must not be replaced."""
+        if (problem := self.problem) is not None:
+            raise PlanMismatch(f"{printable(self.path)}: {problem.message}", hint=problem.hint)
+        if self.link:
+            raise PlanMismatch(
+                f"{printable(self.path)} is a symbolic link to {printable(self.real or '?')}",
+                hint="whoever keeps that file must change it; or put a file in the place of the link",
+            )
+        return self.data
+
+    @property
+    def text(self) -> str:
+        """Its content as UTF-8, empty when there is none; what is not UTF-8 shows as replaced."""
+        return (self.data or b"").decode("utf-8", "replace")
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """The ``names`` in a directory, sorted; none when it is absent (``exists`` false) or unreadable."""
+
+    path: str
+    names: tuple[str, ...] = ()
+    exists: bool = False
+    problem: Finding | None = None
+
+
+class Tree:
+    """The files below ``root``, as they are, or with some of them ``over`` it."""
+
+    def __init__(self, root: Path, over: Mapping[str, bytes | None] | None = None) -> None:
+        self.root = root
+        self._over = dict(over or {})
+
+    @property
+    def is_machine(self) -> bool:
+        """Whether it is this machine's own."""
+        return self.root == Path("/")
+
+    def changed(self, changes: Iterable[Change]) -> Tree:
+        """The tree as it would be after ``changes``."""
+        return Tree(self.root, self._over | {change.path: change.after for change in changes})
+
+    def file(self, path: str) -> File:
+        """What is at ``path``."""
+        path = posixpath.normpath(path)
+        if path in self._over:
+            data = self._over[path]
+            return File(path, "absent" if data is None else "file", data, path)
+        try:
+            place = resolve(self.root, path)
+            if not place.present:
+                return File(path, "absent", None, place.real)
+            state, data, mode = _read(below(self.root, place.real))
+            return File(path, state, data, place.real, place.link, mode=mode)
+        except LeadsNowhereError as error:
+            return File(path, "outside", link=True, why=str(error))
+        except OSError as error:
+            return File(path, "unreadable", why=_words(error))
+
+    def directory(self, path: str) -> Directory:
+        """What is in the directory at ``path``."""
+        path = posixpath.normpath(path)
+        added = self._names_over(path, absent=False)
+        try:
+            place = resolve(self.root, path)
+            found = set(os.listdir(below(self.root, place.real))) if place.present else set()
+        except NotADirectoryError:
+            return Directory(path, tuple(sorted(added)), bool(added))
+        except OSError as error:
+            problem = Finding("FILE_UNREADABLE", f"cannot be listed: {_words(error)}", "error", path)
+            return Directory(path, tuple(sorted(added)), exists=True, problem=problem)
+        names = (found - self._names_over(path, absent=True)) | added
+        return Directory(path, tuple(sorted(names)[:NAMES_MAX]), place.present or bool(added))
+
+    def exists(self, path: str) -> bool:
+        """Whether a file, a directory or anything else is at ``path``."""
+        return self.directory(path).exists or self.file(path).state not in ("absent", "outside")
+
+    def _names_over(self, path: str, *, absent: bool) -> set[str]:
+        """What the changes add to a directory, or (``absent``) take from it."""
+        inside = path.rstrip("/") + "/"
+        return {
+            changed[len(inside) :].partition("/")[0]
+            for changed, data in self._over.items()
+            if changed.startswith(inside) and (data is None) == absent
+            if not absent or "/" not in changed[len(inside) :]
+        }
+
+
+def _read(path: str) -> tuple[State, bytes | None, int]:
+    """The state, the content and the mode of what is at ``path``, which is no link. Raises OSError."""
+    mode = os.lstat(path).st_mode
+    if not stat.S_ISREG(mode):  # not opened: a device may do something when it is
+        return ("directory" if stat.S_ISDIR(mode) else "special"), None, stat.S_IMODE(mode)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        data = file.read(FILE_BYTES_MAX + 1)
+    if len(data) > FILE_BYTES_MAX:
+        return "too-large", None, stat.S_IMODE(mode)
+    return "file", data, stat.S_IMODE(mode)
+
+
+def _words(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
