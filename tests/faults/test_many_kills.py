@@ -73,26 +73,28 @@ def test_after_ten_kills_no_piece_on_disk_was_asked_for_again(tmp_path: Path) ->
         host.add(alpine)
         host.script(faults.bandwidth(BYTES_PER_SECOND), on=Match(kind="blob"))
     kept, with_holes, helpers, seen = Spans(), 0, set[str](), [0, 0, 0]
+
+    def check_requests() -> None:
+        for index, host in enumerate(hosts):
+            new, seen[index] = host.requests[seen[index] :], len(host.requests)
+            for request in new:
+                if request.kind == "blob":
+                    helpers.add(host.name)
+                    assert not kept.overlap(*asked_for(request)), f"{asked_for(request)} of {list(kept)}"
+
     with ServerThread(*hosts):
-        for number in range(1, KILLS + 2):
-            if number <= KILLS:
-                wanted = SIZE * number // (KILLS + 1)
-                kill_when_there(start(tmp_path / "store", layer, hosts), wanted)
-            else:
-                with start(tmp_path / "store", layer, hosts) as process:
-                    said, errors = process.communicate()
-                assert process.returncode == 0, errors
-                assert said.splitlines()[-1] == str(SIZE)
-            for index, host in enumerate(hosts):
-                new, seen[index] = host.requests[seen[index] :], len(host.requests)
-                for request in new:
-                    if request.kind == "blob":
-                        helpers.add(host.name)
-                        assert not kept.overlap(*asked_for(request)), f"{asked_for(request)} of {list(kept)}"
-            if number <= KILLS:
-                kept = on_disk(tmp_path / "store", layer, content)
-                assert kept.total >= wanted, "what was said to be on disk is there"
-                with_holes += not kept.is_prefix
+        for number in range(1, KILLS + 1):
+            wanted = SIZE * number // (KILLS + 1)
+            kill_when_there(start(tmp_path / "store", layer, hosts), wanted)
+            check_requests()
+            kept = on_disk(tmp_path / "store", layer, content)
+            assert kept.total >= wanted, "what was said to be on disk is there"
+            with_holes += not kept.is_prefix
+        with start(tmp_path / "store", layer, hosts) as process:
+            said, errors = process.communicate()
+        assert process.returncode == 0, errors
+        assert said.splitlines()[-1] == str(SIZE)
+        check_requests()
     assert with_holes, "no kill met pieces"
     assert helpers == {host.name for host in hosts}
     sent = sum(request.bytes_sent for host in hosts for request in host.requests if request.kind == "blob")
