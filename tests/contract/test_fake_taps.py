@@ -53,7 +53,7 @@ async def test_a_tap_is_a_line_that_answers_share() -> None:
             await asyncio.sleep(0)
         tap.pour(1000)
         await drained(tap)
-        assert sum(request.bytes_sent for request in registry.requests) == 1000
+        assert [request.bytes_sent for request in registry.requests] == [500, 500]
         tap.open()
         assert [len(await one) for one in asking] == [120_000] * 2
 

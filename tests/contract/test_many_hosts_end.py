@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from disks import mounted
 from pouring import BLOB, KIB, MIB, PATIENCE, SPREAD, TICK_SECONDS, Ground, ground, outcome
 from rig import ALPINE, HUB, assert_store_is_sound, mirror_of
-from sampan.errors import StoreFull
+from sampan.errors import AllHostsFailed, StoreFull
 from sampan.oci import Digest
 from sampan.store.disk import DiskStore
 from sampan.testing import FakeRegistry, Match, faults, image, random_bytes, random_layer
@@ -179,3 +180,22 @@ async def test_what_an_earlier_run_left_of_a_blob_of_unknown_size_never_makes_it
             left.suspend()
             assert await asyncio.wait_for(rig.read(layer), 5) == size
             assert host.count(kind="blob") <= 4
+
+
+async def test_a_host_that_ends_early_without_saying_so_is_not_asked_for_ever(tmp_path: Path) -> None:
+    """Only the first host told the size, and it is gone. The other one ends each body at half of it."""
+    async with (
+        FakeRegistry("tells", host="127.0.0.2") as tells,
+        FakeRegistry("ends", host="127.0.0.3") as ends,
+    ):
+        alpine = tells.add(ends.add(image(ALPINE, "3", layers=[random_layer(1, 400_000)])))
+        layer = Digest.parse(alpine.layers[0].digest)
+        tells.script(faults.truncated(100_000), on=BLOB, times=1)
+        tells.script(faults.status(404), on=BLOB)
+        early = faults.range_ignored().joined(faults.http_1_0()).joined(faults.truncated(200_000))
+        ends.script(replace(early, on=BLOB))
+        async with mirror_of(tmp_path, [tells, ends], patience=PATIENCE, spread=SPREAD) as rig:
+            with pytest.raises(AllHostsFailed):
+                await asyncio.wait_for(rig.read(layer), 5)
+        assert ends.count(kind="blob") <= 6
+    assert_store_is_sound(tmp_path)

@@ -49,6 +49,17 @@ async def test_only_the_pieces_of_suspects_are_fetched_again(tmp_path: Path) -> 
         assert 0 < again <= g.received(g.lines[1]) + SLACK
 
 
+async def test_who_contradicts_an_honest_suspect_is_suspected_next(tmp_path: Path) -> None:
+    """The lead gave least and is suspected first. What the third host gave is not fetched again then."""
+    async with ground(tmp_path, FAST / 2, FAST, 0.9 * FAST, size=2 * SIZE) as g:
+        g.lines[1].lies(*range(1000, 2 * SIZE, 100 * KIB))
+        await g.bring()
+        assert [g.strikes(line) for line in g.lines] == [0, 1, 0]
+        assert any(text.startswith("bytes=0-") for text in g.lines[1].ranges), "it contradicts the lead"
+        first, *_ = g.lines[2].ranges
+        assert [first in line.ranges for line in g.lines] == [False, False, True]
+
+
 async def test_one_wrong_bit_is_enough(tmp_path: Path) -> None:
     async with ground(tmp_path, FAST, FAST, FAST, size=SIZE) as g:
         g.lines[1].lies(8 * MIB)

@@ -151,7 +151,7 @@ class Board:
         if claim.missing - count < little:
             count = claim.missing
         is_little = count < min(little, claim.missing)
-        if is_little or _request_seconds(rate) + count / mine > claim.left_seconds():
+        if not count or is_little or _request_seconds(rate) + count / mine > claim.left_seconds():
             return None
         claim.stop -= count
         return self._claim(claim.stop, claim.stop + count, rate)

@@ -24,7 +24,7 @@ from sampan.mirror.race import Won
 from sampan.mirror.room import Room
 from sampan.mirror.spread import Spread
 from sampan.mirror.tries import Tries
-from sampan.mirror.widening import Advice, Widening
+from sampan.mirror.widening import Advice, View, Widening
 from sampan.mirror.worker import Worker
 from sampan.upstream.health import Standing
 from sampan.upstream.host import Host
@@ -171,11 +171,14 @@ class Crew:
         workers, missing = self._workers(), self._board.missing
         rate, newest = sum(worker.gives_per_second for worker in workers), workers[-1]
         advice = self._widening.look(
-            rate,
-            missing,
-            len(workers),
-            newest_rate=newest.gives_per_second,
-            giving_seconds=newest.rate.giving_seconds(),
+            View(
+                received_bytes=self._intake.received_bytes,
+                rate=rate,
+                newest_rate=newest.gives_per_second,
+                hosts=len(workers),
+                missing=missing,
+                is_giving=newest.rate.is_giving,
+            )
         )
         if advice in (Advice.RETIRE, Advice.DROP):
             newest.is_retired = True

@@ -1,10 +1,10 @@
 """Several hosts gave a blob, and it is not what its digest says: who lied?
 
 One giver after another is suspected: what it gave is fetched again from the others, in its place. Whoever
-then gives other bytes than the suspect did is suspected next. When the whole is right, those whose bytes were
-different lied. The guarantee: a host is called a liar only when its bytes differ from bytes that are proved
-right, and whoever was honest loses nothing. What an earlier run left is suspected first, for nobody answers
-for it.
+then gives most of what is different from what the suspect gave is suspected next. When the whole is right,
+those whose bytes were different lied. The guarantee: a host is called a liar only when its bytes differ from
+bytes that are proved right, and whoever was honest loses nothing. What an earlier run left is suspected
+first, for nobody answers for it.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class Dispute:
                 changed = await asyncio.to_thread(_wrong, ingest, self._prints)
                 self._arrival.is_settled(Spans((one.start, one.stop) for one in changed))
                 return True
-            contradicting = self._givers_of(await asyncio.to_thread(_wrong, ingest, before))
-            suspects.sort(key=lambda host: host not in contradicting)
+            contradicted = await asyncio.to_thread(_wrong, ingest, before)
+            suspects.sort(key=lambda host: -self._given(host, contradicted))
         for giver in self._arrival.ledger.givers:
             await self._print(ingest, giver)
         return False
@@ -96,13 +96,10 @@ class Dispute:
         await asyncio.to_thread(_forget, ingest, parts)
         await self._gathering.fill(ingest, avoid=() if host is None else (host,))
 
-    def _givers_of(self, prints: list[Print]) -> set[Host | None]:
-        ledger = self._arrival.ledger
-        return {
-            host
-            for host in ledger.givers
-            if any(ledger.of(host).overlap(one.start, one.stop) for one in prints)
-        }
+    def _given(self, host: Host | None, prints: list[Print]) -> int:
+        """How many bytes ``host`` gave of what ``prints`` are about."""
+        given = self._arrival.ledger.of(host)
+        return sum(given.overlap(one.start, one.stop) for one in prints)
 
 
 def _prints(ingest: Ingest, host: Host | None, parts: Iterable[tuple[int, int]]) -> list[Print]:

@@ -33,7 +33,8 @@ class BeginAnew(Exception):
 
 
 class Intake:
-    """``check`` is called as bytes come, and may raise to end it all; ``written`` when some are on disk."""
+    """``check`` is called as bytes come, and may raise to end it all; ``written`` when some are on disk.
+    ``received_bytes``: of all bodies."""
 
     def __init__(
         self,
@@ -57,6 +58,7 @@ class Intake:
         self._observer = observer
         self._check = check
         self._written = written
+        self.received_bytes = 0
 
     async def take(self, won: Won[OpenStream], claim: Claim) -> bool:
         """The body that ``won`` opened, for ``claim``; whether it came as far as it should. Closes it.
@@ -118,6 +120,7 @@ class Intake:
             self._observer.received(host.name, len(chunk))
             pace.received(len(chunk))
             claim.rate.count(len(chunk))
+            self.received_bytes += len(chunk)
             skip = max(claim.position - position, 0)  # the host ignored the Range and began at zero
             position += len(chunk)
             if fresh := claim.take(chunk[skip:] if skip else chunk):

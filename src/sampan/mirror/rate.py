@@ -21,7 +21,7 @@ class Rate:
         self._total = 0
         self._rested_seconds = 0.0
         self._rests_since: float | None = None
-        self._first_at: float | None = None
+        self._is_giving = False
         self._asked_at: float | None = None
         self.request_seconds: float | None = None
         self._samples = deque([(clock.monotonic(), 0)])
@@ -34,8 +34,7 @@ class Rate:
     def count(self, count_bytes: int) -> None:
         """So many have arrived."""
         now = self._now()
-        if self._first_at is None:
-            self._first_at = now
+        self._is_giving = True
         if self._asked_at is not None:
             self.request_seconds, self._asked_at = now - self._asked_at, None
         if now - self._samples[-1][0] >= SAMPLE_SECONDS:
@@ -52,9 +51,10 @@ class Rate:
             return None
         return (self._total - before) / (now - began)
 
-    def giving_seconds(self) -> float | None:
-        """Since the first byte; None before it."""
-        return None if self._first_at is None else self._now() - self._first_at
+    @property
+    def is_giving(self) -> bool:
+        """Whether anything has come yet."""
+        return self._is_giving
 
     @property
     def rests(self) -> bool:

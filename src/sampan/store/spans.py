@@ -55,9 +55,9 @@ class Spans:
         """Whether that is all there is."""
         return self.total == self.prefix
 
-    def overlap(self, start: int, stop: int) -> bool:
-        """Whether any of these is there."""
-        return any(max(s, start) < min(e, stop) for s, e in self._ranges)
+    def overlap(self, start: int, stop: int) -> int:
+        """How many of these are there."""
+        return sum(max(min(e, stop) - max(s, start), 0) for s, e in self._ranges)
 
     def add(self, start: int, stop: int) -> None:
         """These are there now."""

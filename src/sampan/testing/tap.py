@@ -26,13 +26,15 @@ class Tap:
     def __init__(self) -> None:
         self.passed_bytes = 0
         self.waiting = 0
-        self._left = 0
+        self._left = self._share = 0
         self._is_open = False
         self._changed = asyncio.Event()
 
     def pour(self, count_bytes: int) -> None:
-        """Let so many more leave. What was poured before and not used is gone: a line does not save up."""
+        """Let so many more leave, shared by those who wait. What was poured before and not used is gone: a
+        line does not save up."""
         self._left = count_bytes
+        self._share = -(-count_bytes // max(self.waiting, 1))
         self._changed.set()
 
     def open(self) -> None:
@@ -57,12 +59,13 @@ class Tap:
         """How many bytes may leave now, one at least; waits for that."""
         self.waiting += 1
         try:
+            await asyncio.sleep(0)  # who has waited for longer goes first
             while not (self._left or self._is_open):
                 self._changed.clear()
                 await self._changed.wait()
         finally:
             self.waiting -= 1
-        count = wanted_bytes if self._is_open else min(wanted_bytes, self._left)
+        count = wanted_bytes if self._is_open else min(wanted_bytes, self._left, self._share)
         self._left -= min(count, self._left)
         self.passed_bytes += count
         return count
