@@ -18,6 +18,7 @@ from sampan.config.registries import RegistryConfig, Wildcard
 from sampan.config.tables import WILDCARD
 from sampan.lock import Lock
 from sampan.oci.distribution import Registries
+from sampan.rewrite.fields import Fields
 from sampan.upstream.host import Host
 
 BUILT_IN_NAME = "built-in configuration"
@@ -58,10 +59,12 @@ class TagsConfig:
 
 @dataclass(frozen=True, slots=True)
 class RewriteConfig:
-    """``to`` is ``mirror`` or a template; ``exceptions`` are globs of what stays as it is."""
+    """``to`` is ``mirror`` or a template; ``exceptions`` are globs of what stays as it is; ``fields`` are
+    those of custom resources that name images, besides the built-in ones."""
 
     to: str
     exceptions: tuple[str, ...]
+    fields: Fields = field(default_factory=Fields)
 
 
 @dataclass(frozen=True, slots=True)
