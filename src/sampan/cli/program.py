@@ -12,8 +12,6 @@ from collections.abc import Sequence
 import click
 
 from sampan.cli.command import Invocation, common_options
-from sampan.cli.report import report
-from sampan.errors import UsageError
 
 # In the order of the help: name, which is also the module's, and what the list of commands says.
 COMMANDS = {
@@ -46,6 +44,8 @@ class Program(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS:
+            from sampan.errors import UsageError
+
             raise UsageError(f'no such command: "{args[0]}"', hint=_nearest(args[0]))
         return super().resolve_command(ctx, args)
 
@@ -60,10 +60,16 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         result = program.main(args=args, prog_name="sampan", standalone_mode=False, obj=invocation)
     except Exception as error:  # noqa: BLE001 - the last stop: everything becomes words and a code
-        return report(error, debug=invocation.debug)
+        return _report(error, invocation)
     except KeyboardInterrupt as error:
-        return report(error, debug=invocation.debug)
+        return _report(error, invocation)
     return result if isinstance(result, int) else 0
+
+
+def _report(error: BaseException, invocation: Invocation) -> int:
+    from sampan.cli.report import report  # a fifth of the time of --help, which needs it not
+
+    return report(error, debug=invocation.debug)
 
 
 def _show_version(context: click.Context, _: click.Parameter, value: bool) -> None:
