@@ -16,7 +16,7 @@ serve: $(VENV)/.run            ## run the mirror: make serve LISTEN=127.0.0.1:50
 	$(BIN)/sampan serve --listen $(LISTEN) --store $(STORE)
 
 test: check peers              ## everything, real programs included
-	$(BIN)/python -m pytest -q tests/state tests/faults tests/interop
+	$(BIN)/python -m pytest -q tests/state tests/faults tests/command tests/interop
 
 check: $(VENV)/.test           ## the quick part: style, types, layers, fast tests
 	$(BIN)/ruff check .
@@ -27,13 +27,14 @@ check: $(VENV)/.test           ## the quick part: style, types, layers, fast tes
 
 peers: $(VENV)/.test           ## the programs that the tests run against
 	$(BIN)/python tests/interop/peers.py install
+	$(BIN)/python tests/interop/airflows.py install
 
 bench: $(VENV)/.test           ## ratios against real peers, in one run
 	$(BIN)/python tests/interop/peers.py install bench
 	$(BIN)/python -m bench
 
 lock:                          ## write the locks anew (hashes, no addresses)
-	cd requirements && for part in run build test; do \
+	cd requirements && for part in run build test airflow-2 airflow-3; do \
 	  pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras --no-header \
 	    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o $$part.txt $$part.in; done
 

@@ -15,7 +15,7 @@ TIMEOUT_SECONDS = 60.0
 def host(netloc: str, stock: Stock) -> None:
     """Push the blobs of ``stock``'s image to the registry at ``netloc``, then its manifest."""
     with closing(http.client.HTTPConnection(netloc, timeout=TIMEOUT_SECONDS)) as connection:
-        for blob in (stock.config, stock.layer):
+        for blob in stock.image.blobs:
             _push(connection, blob, stock.file(blob))
         data = (stock.root / stock.manifest_path[1:]).read_bytes()
         connection.request("PUT", stock.manifest_path, data, {"Content-Type": MANIFEST_TYPE})

@@ -1,4 +1,4 @@
-"""The upstream of every party: nginx over the stock's files, with the headers of a registry.
+"""The upstream of every party: nginx over files, with the headers of a registry.
 
 Its access log is the judge of what was fetched: one line an answer, with the bytes of its body.
 """
@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.stock import MANIFEST_TYPE, Stock
+from bench.stock import MANIFEST_TYPE, Image
 from interop import peers
 from interop.processes import Process, answers, free_port, running
 
@@ -20,7 +20,7 @@ LOGGED_WITHIN_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """``netloc`` is ``127.0.0.1:port``."""
+    """``netloc`` is ``address:port``."""
 
     netloc: str
     log: Path
@@ -30,11 +30,12 @@ class Origin:
     def url(self) -> str:
         return f"http://{self.netloc}"
 
-    def sent_bytes(self, path: str) -> int:
-        """Of bodies at ``path``, by all answers so far that have ended."""
+    def sent_bytes(self, path: str | None = None) -> int:
+        """Of bodies at ``path``, or of all blobs, by all answers so far that have ended."""
         self._settle()
         lines = (line.split() for line in self.log.read_text().splitlines())
-        return sum(int(size) for method, asked, size in lines if method == "GET" and asked == path)
+        asked = ((where, int(size)) for method, where, size in lines if method == "GET")
+        return sum(size for where, size in asked if (where == path if path else "/blobs/" in where))
 
     def forget(self) -> None:
         """Count from here."""
@@ -49,21 +50,27 @@ class Origin:
 
 
 @contextlib.contextmanager
-def origin(directory: Path, stock: Stock) -> Iterator[Origin]:
-    """The stock on a free loopback port."""
-    home = directory / "origin"
+def origin(
+    home: Path, root: Path, images: Sequence[Image], *, address: str = "127.0.0.1"
+) -> Iterator[Origin]:
+    """The files below ``root`` on a free port; ``images`` are those that are asked for by tag."""
     home.mkdir()
-    netloc = f"127.0.0.1:{free_port()}"
+    netloc = f"{address}:{free_port()}"
     log = home / "access.log"
-    (home / "nginx.conf").write_text(_configuration(home, netloc, log, stock))
+    (home / "nginx.conf").write_text(_configuration(home, netloc, log, root, images))
     command: list[str | Path] = [peers.program("nginx"), "-p", home, "-c", home / "nginx.conf"]
     with running("origin", command, directory=home, ready=lambda: answers(f"http://{netloc}/v2/")) as process:
         yield Origin(netloc, log, process)
 
 
-def _configuration(home: Path, netloc: str, log: Path, stock: Stock) -> str:
+def _configuration(home: Path, netloc: str, log: Path, root: Path, images: Sequence[Image]) -> str:
     temporary = "\n  ".join(
         f"{kind}_temp_path {home}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    tags = "\n    ".join(
+        f"location = {image.manifest_path} {{ default_type {MANIFEST_TYPE}; "
+        f"add_header Docker-Content-Digest {image.manifest.digest}; }}"
+        for image in images
     )
     return f"""
 daemon off;
@@ -78,16 +85,17 @@ http {{
   sendfile on;
   tcp_nopush on;
   keepalive_requests 1000000;
-  root {stock.root};
+  root {root};
   {temporary}
   server {{
     listen {netloc};
     add_header Docker-Distribution-Api-Version registry/2.0;
     location = /v2/ {{ default_type application/json; return 200 '{{}}'; }}
-    location ~ /manifests/ {{
+    location ~ /manifests/(?<digest>sha256:[0-9a-f]+)$ {{
       default_type {MANIFEST_TYPE};
-      add_header Docker-Content-Digest {stock.manifest.digest};
+      add_header Docker-Content-Digest $digest;
     }}
+    {tags}
     location ~ /blobs/(?<digest>sha256:[0-9a-f]+)$ {{
       default_type application/octet-stream;
       add_header Docker-Content-Digest $digest;

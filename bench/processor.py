@@ -10,11 +10,12 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 def cpu_seconds(process_id: int) -> float:
     """User and system time so far of a process and those that it started, in seconds."""
-    ticks = sum(_ticks(each) for each in (process_id, *_children(process_id)))
+    ticks = sum(_ticks(each) for each in (process_id, *children(process_id)))
     return ticks / TICKS_PER_SECOND
 
 
-def _children(process_id: int) -> list[int]:
+def children(process_id: int) -> list[int]:
+    """The processes that it started and that still run."""
     listed = Path(f"/proc/{process_id}/task/{process_id}/children").read_text()
     return [int(word) for word in listed.split()]
 

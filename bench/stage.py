@@ -88,5 +88,5 @@ def stage(directory: Path, *, rounds: int) -> Iterator[Stage]:
     hosted = directory / "hosted"
     with registries.docker_registry(directory, storage=hosted) as registry:
         host(registry.netloc, stock)
-    with origin(directory, stock) as upstream:
+    with origin(directory / "origin", stock.root, [stock.image]) as upstream:
         yield Stage(directory, rounds, stock, upstream, hosted)

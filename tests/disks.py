@@ -15,6 +15,21 @@ from sampan.oci import Digest, Index, Manifest, parse_manifest
 from sampan.oci.manifest import OCI_CONFIG, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST
 from sampan.store import DiskStore
 
+NOBODY = 65534
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Root may do everything; anybody else is nobody enough."""
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+
 
 @contextmanager
 def mounted(path: Path, *options: str) -> Iterator[Path]:

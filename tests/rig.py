@@ -15,6 +15,7 @@ from sampan.mirror.blobs import BlobAnswer
 from sampan.mirror.patience import Patience
 from sampan.mirror.room import Room
 from sampan.mirror.service import Mirror
+from sampan.mirror.spread import Spread
 from sampan.mirror.tagged import TagPolicy
 from sampan.oci import Digest, Registries
 from sampan.store.disk import DiskStore
@@ -107,6 +108,7 @@ async def mirror_of(
     clock: Clock | None = None,
     verify: str | None = None,
     patience: Patience | None = None,
+    spread: Spread | None = None,
     read_seconds: float = 10.0,
     max_size_bytes: int | None = None,
 ) -> AsyncIterator[Rig]:
@@ -135,6 +137,7 @@ async def mirror_of(
         tag_policy=policy,
         observer=watcher,
         patience=patience,
+        spread=spread,
         clock=time,
     )
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from urllib.parse import urlencode
 
 from sampan.oci import Digest
@@ -17,16 +18,21 @@ UPLOADS = "/blobs/uploads/"
 class UploadRegistry(FakeRegistry):
     """``takes_chunks`` False: PATCH is refused. ``least_bytes``: the OCI-Chunk-Min-Length that it asks
     for. ``elsewhere``: another registry that uploads are led to, by absolute URLs. ``forgetful``: an
-    upload that was asked about is forgotten. Uploads by number in ``uploads``."""
+    upload that was asked about is forgotten. ``mounts``: a blob of another repository is taken over.
+    ``lists_subjects``: it says that it notes what a manifest refers to, as registries of OCI 1.1 do.
+    Uploads by number in ``uploads``."""
 
     takes_chunks = True
     least_bytes: int | None = None
     elsewhere: UploadRegistry | None = None
     forgetful = False
+    mounts = True
+    lists_subjects = False
 
     def __init__(self, name: str = "uploads", **options: object) -> None:
         super().__init__(name, **options)  # type: ignore[arg-type]  # the options of every fake
         self.uploads: dict[str, bytearray] = {}
+        self.begun = 0
 
     def answer(self, request: Request) -> Reply:
         right = super().answer(request)
@@ -48,9 +54,16 @@ class UploadRegistry(FakeRegistry):
 
     def _upload(self, request: Request) -> Reply:
         name, _, number = request.path.removeprefix("/v2/").partition(UPLOADS)
+        if request.method == "POST" and self.mounts and "mount" in request.query:
+            digest = request.query["mount"]
+            content = self.place(request.query["from"]).blobs.get(digest)
+            if content is not None:
+                self.place(name).blobs[digest] = content
+                return reply(201, headers=(("Docker-Content-Digest", digest),))
         if request.method == "POST":
             keeper = self.elsewhere or self
-            number = f"upload-{len(keeper.uploads) + 1}"
+            keeper.begun += 1  # not how many there are: a number comes once
+            number = f"upload-{keeper.begun}"
             keeper.uploads[number] = bytearray()
             answer = keeper.stands(202, name, number, absolute=keeper is not self)
             least = self.least_bytes
@@ -99,4 +112,10 @@ class UploadRegistry(FakeRegistry):
         place.manifests[digest] = content
         if ":" not in wanted:
             place.tags[wanted] = digest
-        return reply(201, headers=(("Docker-Content-Digest", digest),))
+        answer = reply(201, headers=(("Docker-Content-Digest", digest),))
+        subject = json.loads(request.body).get("subject")
+        return (
+            answer.with_header("OCI-Subject", subject["digest"])
+            if subject and self.lists_subjects
+            else answer
+        )

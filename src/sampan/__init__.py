@@ -12,11 +12,26 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sampan.config import Config
     from sampan.config.build import build
+    from sampan.config.rewrite import rewriter
     from sampan.errors import SampanError
     from sampan.mirror.service import Mirror
     from sampan.oci import Digest, Platform, Reference
 
-__all__ = ["Config", "Digest", "Mirror", "Platform", "Reference", "SampanError", "build"]
+    def rewrite(reference: str) -> str:
+        """``reference`` by the rules of this machine's configuration; see :mod:`sampan.rewrite`."""
+
+
+__all__ = [
+    "Config",
+    "Digest",
+    "Mirror",
+    "Platform",
+    "Reference",
+    "SampanError",
+    "build",
+    "rewrite",
+    "rewriter",
+]
 
 _HOMES = {
     "Config": "sampan.config",
@@ -26,10 +41,13 @@ _HOMES = {
     "Reference": "sampan.oci",
     "SampanError": "sampan.errors",
     "build": "sampan.config.build",
+    "rewriter": "sampan.config.rewrite",
 }
 
 
 def __getattr__(name: str) -> object:
+    if name == "rewrite":  # a package that can be called
+        return import_module("sampan.rewrite")
     if name not in _HOMES:
         raise AttributeError(f"module 'sampan' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -6,6 +6,7 @@
     ├── InvalidReference           text that is not an image reference, repository or tag
     ├── InvalidDigest              text that is not a digest
     ├── InvalidManifest            bytes that are not a manifest or an index
+    ├── InvalidDocument            a file in which images are looked for, and which is not what it should be
     ├── InvalidRequest             a request of a client that cannot be answered as asked
     ├── UnsatisfiableRange         a Range beyond the end of a blob
     ├── Unsupported                a method or an endpoint that a pull-only mirror does not have
@@ -79,7 +80,8 @@ class Attempt:
 
     def __str__(self) -> str:
         status = f" ({self.status})" if self.status else ""
-        detail = self.detail.removeprefix(f"{self.host}: ")
+        detail = f"{self.detail}: ".removeprefix(f"{self.host}: ").removeprefix(f"{self.status}: ")
+        detail = detail.removesuffix(": ")
         return f"{self.host}: {self.outcome}{status}{f': {detail}' if detail else ''}"
 
 
@@ -117,6 +119,16 @@ class InvalidDigest(SampanError):
 
 class InvalidManifest(SampanError):
     oci_code, http_status, exit_code = "MANIFEST_INVALID", 502, 4
+
+
+class InvalidDocument(SampanError):
+    """``line`` counts from 1; the message does not repeat it, for whoever read the file knows its name."""
+
+    oci_code, http_status, exit_code = "UNSUPPORTED", 400, 2
+
+    def __init__(self, message: str, *, line: int, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.line = line
 
 
 class InvalidRequest(SampanError):
@@ -298,7 +310,8 @@ class AllHostsFailed(SampanError):
         hint: str | None = None,
     ) -> None:
         lines = "".join(f"\n  {attempt}" for attempt in attempts)
-        many = f"all {len(attempts)} attempts failed" if attempts else "no host may be asked for it"
+        many = f"all {len(attempts)} attempts failed" if len(attempts) > 1 else "the only attempt failed"
+        many = many if attempts else "no host may be asked for it"
         super().__init__(f"cannot serve {what}: {many}{lines}", hint=hint)
         self.what = what
         self.attempts = tuple(attempts)

@@ -8,7 +8,18 @@ import pytest
 
 from sampan.errors import HostError, Interrupted, RateLimited, TimedOut
 from sampan.oci.digest import Digest
-from sampan.testing import FakeCdn, FakeRegistry, Fault, ManualClock, Match, faults, image, random_layer
+from sampan.testing import (
+    FakeCdn,
+    FakeRegistry,
+    Fault,
+    ManualClock,
+    Match,
+    Reply,
+    Request,
+    faults,
+    image,
+    random_layer,
+)
 from sampan.upstream.client import BlobStream, RegistryClient
 from sampan.upstream.host import Host
 from upstreams import ALPINE, client_for, said
@@ -21,10 +32,15 @@ BLOB = Match(kind="blob")
 
 
 async def read(
-    client: RegistryClient, host: Host, *, offset: int = 0, size: int | None = SIZE
+    client: RegistryClient,
+    host: Host,
+    *,
+    offset: int = 0,
+    stop: int | None = None,
+    size: int | None = SIZE,
 ) -> tuple[bytes, int, int | None]:
     """What came, where it begins, and how large the whole is said to be."""
-    async with client.blob(host, ALPINE, DIGEST, offset=offset, size=size) as stream:
+    async with client.blob(host, ALPINE, DIGEST, offset=offset, stop=stop, size=size) as stream:
         return b"".join([piece async for piece in stream]), stream.offset, stream.size
 
 
@@ -240,6 +256,138 @@ async def test_a_range_that_was_not_asked_for_is_refused(fault: Fault) -> None:
             with pytest.raises(HostError) as caught:
                 await read(client, host, offset=1000)
     assert said(caught.value) == "NotARegistry protocol"
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 1), (0, 1000), (1000, 100_000), (SIZE - 1, SIZE), (0, SIZE)])
+@pytest.mark.parametrize("size", [SIZE, None])
+async def test_a_piece_of_a_blob_comes_from_where_and_to_where_it_was_asked_for(
+    start: int, stop: int, size: int | None
+) -> None:
+    async with FakeRegistry() as registry:
+        registry.add(IMAGE)
+        host = Host.from_url(registry.url)
+        async with (
+            client_for(host) as client,
+            client.blob(host, ALPINE, DIGEST, offset=start, stop=stop, size=size) as stream,
+        ):
+            assert (stream.offset, stream.stop, stream.size) == (start, stop, SIZE)
+            assert b"".join([piece async for piece in stream]) == DATA[start:stop]
+        assert registry.requests[0].headers["range"] == f"bytes={start}-{stop - 1}"
+
+
+async def test_one_piece_after_another_takes_one_connection() -> None:
+    async with FakeRegistry() as registry:
+        registry.add(IMAGE)
+        host = Host.from_url(registry.url)
+        async with client_for(host) as client:
+            for start in (0, 200_000, 100_000):
+                await read(client, host, offset=start, stop=start + 100_000)
+        assert registry.connections == 1
+
+
+async def test_a_host_that_ignores_range_says_so_by_the_end_of_a_piece_that_begins_at_zero() -> None:
+    async with FakeRegistry() as registry:
+        registry.add(IMAGE)
+        registry.script(faults.range_ignored(), on=BLOB)
+        host = Host.from_url(registry.url)
+        async with (
+            client_for(host) as client,
+            client.blob(host, ALPINE, DIGEST, offset=0, stop=1000, size=SIZE) as stream,
+        ):
+            assert (stream.offset, stream.stop, stream.size) == (0, SIZE, SIZE)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        f"bytes 1000-1998/{SIZE}",  # shorter
+        f"bytes 1000-2000/{SIZE}",  # longer
+        f"bytes 999-1999/{SIZE}",
+        f"bytes 1001-2000/{SIZE}",
+        f"bytes 1000-{SIZE - 1}/{SIZE}",
+        f"bytes 1000-1999/{SIZE + 1}",
+        f"bytes 1000-1999/{SIZE - 1}",
+        "bytes 1000-1998/*",
+        "bytes 1000-2000/*",
+        "bytes 1000-1999",
+    ],
+)
+async def test_another_piece_than_the_one_that_was_asked_for_is_refused(given: str) -> None:
+    async with FakeRegistry() as registry:
+        registry.add(IMAGE)
+        host = Host.from_url(registry.url)
+        registry.script(faults.wrong_range(given), on=Match(kind="blob", ranged=True))
+        async with client_for(host) as client:
+            with pytest.raises(HostError) as caught:
+                await read(client, host, offset=1000, stop=2000)
+    assert said(caught.value) == "NotARegistry protocol"
+
+
+@pytest.mark.parametrize("given", ["bytes 1000-2000/*", "bytes 1000-1998/*", f"bytes 1000-{SIZE}/*"])
+async def test_another_end_is_refused_though_nobody_tells_the_size(given: str) -> None:
+    async with FakeRegistry() as registry:
+        registry.add(IMAGE)
+        host = Host.from_url(registry.url)
+        as_given = faults.wrong_range(given)
+
+        def change(request: Request, right: Reply) -> Reply:
+            return as_given.change(request, right).without_header("Content-Length")
+
+        registry.script(Fault("another end", change), on=Match(kind="blob", ranged=True))
+        async with client_for(host) as client:
+            with pytest.raises(HostError) as caught:
+                await read(client, host, offset=1000, stop=2000, size=None)
+    assert said(caught.value) == "NotARegistry protocol"
+
+
+async def test_a_piece_whose_total_is_not_told_is_taken() -> None:
+    async with FakeRegistry() as registry:
+        registry.add(IMAGE)
+        host = Host.from_url(registry.url)
+        registry.script(faults.wrong_range("bytes 1000-1999/*"), on=Match(kind="blob", ranged=True))
+        async with client_for(host) as client:
+            for size in (SIZE, None):
+                given = await read(client, host, offset=1000, stop=2000, size=size)
+                assert given == (DATA[1000:2000], 1000, size)
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        (faults.truncated(500), "Interrupted truncated"),
+        (faults.stalls(500), "TimedOut stalled"),
+        (faults.resets(500), "Interrupted reset"),
+        (faults.short_by(10), "NotARegistry protocol"),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+async def test_a_piece_that_ends_early_is_not_taken_for_the_whole_piece(fault: Fault, expected: str) -> None:
+    async with FakeRegistry() as registry:
+        registry.add(IMAGE)
+        registry.script(fault, on=BLOB)
+        host = Host.from_url(registry.url)
+        async with client_for(host, short_seconds=0.1) as client:
+            with pytest.raises(HostError) as caught:
+                await read(client, host, offset=1000, stop=2000)
+    assert said(caught.value) == expected
+
+
+async def test_a_host_has_room_while_not_all_of_its_connections_are_taken() -> None:
+    gate = asyncio.Event()
+    async with FakeRegistry() as registry:
+        registry.add(IMAGE)
+        registry.script(faults.held(gate, at=1000), on=BLOB)
+        host = Host.from_url(registry.url, max_connections=1)
+        prefixed = Host.from_url(f"{registry.url}/docker.io", max_connections=1)
+        async with client_for(host) as client:
+            assert client.has_room(host)
+            reading = asyncio.create_task(read(client, host))
+            await registry.wait_for()
+            assert not client.has_room(host)
+            assert not client.has_room(prefixed), "it is the same machine"
+            gate.set()
+            await reading
+            assert client.has_room(host)
 
 
 async def test_a_short_body_without_a_size_from_anybody_cannot_be_told() -> None:

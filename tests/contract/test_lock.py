@@ -15,6 +15,7 @@ from sampan.config import Config
 from sampan.config.build import Lasting, build
 from sampan.config.lockfile import read_lock
 from sampan.errors import NotLocked
+from sampan.lock.document import PlatformManifest
 from sampan.mirror.tagged import TagPolicy
 from sampan.oci import Digest
 from sampan.testing import FakeRegistry, Match, artifact, faults, image, index, older
@@ -75,9 +76,9 @@ def test_an_image_is_written_down_with_its_platforms_and_who_said_so(place: Plac
         len(alpine.raw),
     )
     assert locked.groups == ("one", "three", "two")
-    assert {name: str(digest) for name, digest in locked.platforms.items()} == {
-        "linux/amd64": alpine.images[0].digest,
-        "linux/arm64/v8": alpine.images[1].digest,
+    assert {name: (str(one.digest), one.size) for name, one in locked.platforms.items()} == {
+        "linux/amd64": (alpine.images[0].digest, len(alpine.images[0].raw)),
+        "linux/arm64/v8": (alpine.images[1].digest, len(alpine.images[1].raw)),
     }
 
 
@@ -122,7 +123,8 @@ def test_a_single_image_has_its_platform_from_its_config(place: Place) -> None:
     place.two.add(alpine)
     assert place.lock("create", "alpine:3") == 0
     (locked,) = read_lock(place.file).images
-    assert dict(locked.platforms) == {"linux/arm64/v8": locked.digest}
+    itself = PlatformManifest(locked.digest, len(alpine.raw))
+    assert dict(locked.platforms) == {"linux/arm64/v8": itself}
 
 
 def test_platforms_are_chosen_and_a_missing_one_is_told_with_those_there_are(

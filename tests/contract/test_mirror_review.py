@@ -295,13 +295,15 @@ async def test_waiting_for_our_own_limit_on_connections_is_no_failure_of_the_hos
     gate = asyncio.Event()
     good.script(faults.held(gate, at=100_000), on=Match(digest=busy.layers[0].digest))
     host = Host.from_url(good.url, max_connections=1)
-    async with mirror_of(tmp_path, {HUB: [host]}, patience=replace(QUICK, budget_seconds=0.1)) as rig:
+    clock = ManualClock()
+    async with mirror_of(tmp_path, {HUB: [host]}, clock=clock, patience=QUICK) as rig:
         first = asyncio.create_task(rig.read(layer_of(busy)))
         await good.wait_for(BLOB)
         asked: Coroutine[Any, Any, object]
         asked = rig.read(layer_of(other)) if kind == "blob" else rig.mirror.manifest(HUB, ALPINE, "4")
         second = asyncio.create_task(asked)
-        await asyncio.wait([second], timeout=0.2)  # twice the budget
+        await asyncio.wait([second], timeout=0.2)  # by then it waits for its turn
+        clock.advance(2 * QUICK.budget_seconds)
         gate.set()
         assert await first == LARGE
         await second
@@ -509,22 +511,22 @@ async def test_a_mirror_that_closes_is_not_held_up_by_a_full_disk(
     tmp_path: Path, good: FakeRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alpine = good.add(large())
-    gate, honest_write = asyncio.Event(), FileIngest.write
+    gate, honest_place = asyncio.Event(), FileIngest.place
     writing, may_fail = threading.Event(), threading.Event()
     good.script(faults.held(gate, at=100_000), on=BLOB)
 
-    def write(self: FileIngest, data: Any) -> None:
+    def place(self: FileIngest, start: int, data: Any) -> None:
         if not may_fail.is_set():
             writing.set()
             may_fail.wait(5)
             raise StoreFull("no room")
-        honest_write(self, data)
+        honest_place(self, start, data)
 
     async def made(*_: object) -> bool:
         return True
 
     async with mirror_of(tmp_path, [good], verify="stream") as rig:
-        monkeypatch.setattr(FileIngest, "write", write)
+        monkeypatch.setattr(FileIngest, "place", place)
         monkeypatch.setattr(rig.room, "make", made)
         reading = asyncio.create_task(rig.read(layer_of(alpine)))
         while not writing.is_set():

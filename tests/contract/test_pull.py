@@ -22,7 +22,7 @@ from sampan.errors import (
     StoreError,
     StoreFull,
 )
-from sampan.oci import Descriptor, Digest, Platform, Reference
+from sampan.oci import Digest, Platform, Reference
 from sampan.pull.closure import Wanted
 from sampan.pull.events import (
     BlobDone,
@@ -62,9 +62,11 @@ class Shelf:
         if self.refusal is not None:
             raise self.refusal
 
-    async def present(self, blobs: Sequence[Descriptor]) -> frozenset[Digest]:
+    async def present(self, wanted: Wanted, content: Content) -> frozenset[Digest]:
         self.calls.append("present")
-        return self.has & {blob.digest for blob in blobs}
+        for config in wanted.configs:
+            assert content.read(config.digest)
+        return self.has & {layer.digest for layer in wanted.layers}
 
     async def put(self, wanted: Wanted, content: Content) -> None:
         self.calls.append("put")
@@ -357,6 +359,7 @@ async def test_the_events_are_one_line_of_json_each(tmp_path: Path) -> None:
             "blob-started",
             "blob-progress",
             "blob-done",
+            "giving",
             "image-done",
             "failed",
         }

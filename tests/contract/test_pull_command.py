@@ -14,45 +14,16 @@ from pathlib import Path
 
 import pytest
 
+from pulling import AMD64, ENDS_SECONDS, Machine, until
 from sampan.testing import FakeRegistry, Match, ServerThread, faults, image, index, random_layer
 
-ENDS_SECONDS = 20.0
+Host = tuple[FakeRegistry, ServerThread]
 ALPINE = "docker.io/library/alpine:3"
 MIB = 1024 * 1024
 
 
-class Machine:
-    """A directory with a sampan.toml that knows one host for docker.io, and that host."""
-
-    def __init__(self, directory: Path, host: FakeRegistry, thread: ServerThread) -> None:
-        self.directory, self.host, self.thread = directory, host, thread
-        (directory / "sampan.toml").write_text(
-            f'[store]\npath = "{directory}/store"\n'
-            f'[registry."docker.io"]\nmirrors = ["{host.url}"]\norigin = "never"\n'
-        )
-
-    def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-W", "error", "-m", "sampan", "pull", *words]
-
-    @property
-    def environ(self) -> dict[str, str]:
-        return {"HOME": str(self.directory), "PATH": "/nowhere", "LANG": "C.UTF-8"}
-
-    def pull(self, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*words),
-            input=given,
-            capture_output=True,
-            text=True,
-            cwd=self.directory,
-            env=self.environ,
-            timeout=ENDS_SECONDS,
-            check=False,
-        )
-
-
 @pytest.fixture(scope="module")
-def host() -> Iterator[tuple[FakeRegistry, ServerThread]]:
+def host() -> Iterator[Host]:
     host = FakeRegistry("host")
     host.add(index("library/alpine", "3"))
     host.add(image("library/busybox", "1", layers=[random_layer(5, 40_000)]))
@@ -62,21 +33,18 @@ def host() -> Iterator[tuple[FakeRegistry, ServerThread]]:
 
 
 @pytest.fixture
-def machine(tmp_path: Path, host: tuple[FakeRegistry, ServerThread]) -> Machine:
+def machine(tmp_path: Path, host: Host) -> Machine:
     host[1].call(host[0].behave)
-    return Machine(tmp_path, *host)
+    return Machine(tmp_path, host[0].url)
 
 
-AMD64 = ("--platform", "linux/amd64")
-
-
-def test_it_says_where_the_image_went_and_who_gave_it(machine: Machine) -> None:
+def test_it_says_where_the_image_went_and_who_gave_it(machine: Machine, host: Host) -> None:
     done = machine.pull("alpine:3", *AMD64, "--to", "store")
     assert done.returncode == 0, done.stderr
     digest = index("library/alpine", "3").digest
     assert done.stdout == f"{ALPINE}@{digest}\n"
     assert f"pulling into store ({machine.directory}/store)" in done.stderr
-    assert f"{machine.host.netloc} gave" in done.stderr
+    assert f"{host[0].netloc} gave" in done.stderr
     again = machine.pull("alpine:3", *AMD64, "--to", "store")
     assert "already in the store" in again.stderr
     assert "gave" not in again.stderr
@@ -171,38 +139,29 @@ def test_a_wrong_line_of_a_list_is_named(machine: Machine) -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_pull_says_what_is_kept_and_goes_on_from_there(
-    machine: Machine, number: signal.Signals, code: int
+    machine: Machine, host: Host, number: signal.Signals, code: int
 ) -> None:
     layer = image("library/large", "1", layers=[random_layer(6, 12 * MIB)]).layers[0]
     match = Match(kind="blob", digest=layer.digest)
-    machine.thread.call(lambda: machine.host.script(faults.stalls(5 * MIB), on=match))
-    words = ("large:1", *AMD64, "--to", "oci-archive:large.tar", "--json")
-    process = subprocess.Popen(
-        machine.command(*words),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=machine.directory,
-        env=machine.environ,
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        event = json.loads(line)
-        if event["event"] == "blob-progress" and event["digest"] == layer.digest and event["arrived_bytes"]:
-            break
-    process.send_signal(number)
-    _, words_of_it = process.communicate(timeout=ENDS_SECONDS)
+    host[1].call(lambda: host[0].script(faults.stalls(5 * MIB), on=match))
+    words = ("large:1", *AMD64, "--to", "oci-archive:large.tar")
+    with machine.start(*words) as process:
+        until(
+            process, lambda e: bool(e["event"] == "blob-progress" and e["size"] > MIB and e["arrived_bytes"])
+        )
+        process.send_signal(number)
+        _, words_of_it = process.communicate(timeout=ENDS_SECONDS)
     assert process.returncode == code
-    assert f"what has arrived is kept in {machine.directory}/store" in words_of_it
+    assert f"what has arrived is kept in {machine.store}" in words_of_it
     assert "Traceback" not in words_of_it
     assert sorted(os.listdir(machine.directory)) == ["sampan.toml", "store"]
-    machine.thread.call(machine.host.behave)
-    done = machine.pull("large:1", *AMD64, "--to", "oci-archive:large.tar")
+    host[1].call(host[0].behave)
+    done = machine.pull(*words)
     assert done.returncode == 0, done.stderr
     assert "an earlier pull had left" in done.stderr
 
 
-def test_a_terminal_gets_bars_and_the_same_words(machine: Machine) -> None:
+def test_a_terminal_gets_bars_and_the_same_words(machine: Machine, host: Host) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         machine.command("alpine:3", *AMD64, "--to", "store"),
@@ -226,7 +185,7 @@ def test_a_terminal_gets_bars_and_the_same_words(machine: Machine) -> None:
     assert process.returncode == 0, text
     assert output == f"{ALPINE}@{index('library/alpine', '3').digest}\n"
     assert "\x1b[" in text
-    assert f"{machine.host.netloc} gave" in text
+    assert f"{host[0].netloc} gave" in text
 
 
 def test_without_a_terminal_the_library_of_bars_is_not_loaded() -> None:

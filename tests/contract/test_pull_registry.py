@@ -20,6 +20,7 @@ from sampan.pull.service import Report, pull
 from sampan.pull.sink import parse_sink
 from sampan.pull.sinks import SinkSetting, open_sink
 from sampan.testing import BasicAuth, FakeRegistry, artifact, faults, image, index, random_layer
+from sampan.upstream.host import Host
 from uploads import UploadRegistry
 
 THREE = Reference.parse("alpine:3")
@@ -28,8 +29,8 @@ ARM64 = Platform("linux", "arm64")
 
 
 @asynccontextmanager
-async def rigged(path: Path, origin: FakeRegistry) -> AsyncIterator[Rig]:
-    async with mirror_of(path / "store", [origin]) as rig:
+async def rigged(path: Path, origin: FakeRegistry, name: str = HUB) -> AsyncIterator[Rig]:
+    async with mirror_of(path / "store", {name: [Host.from_url(origin.url)]}) as rig:
         yield rig
 
 
@@ -104,6 +105,33 @@ async def test_layers_that_are_there_are_neither_fetched_nor_sent(
     assert origin.count(digest=second.layers[0].digest) == 0
     assert target.count(method="POST") == 3  # the check, the config and the new layer
     assert target.place("team/alpine").tags["4"] == second.digest
+
+
+@pytest.mark.parametrize("mounts", [True, False])
+async def test_a_layer_of_another_repository_there_is_taken_over_where_the_registry_does_it(
+    tmp_path: Path, target: UploadRegistry, mounts: bool
+) -> None:
+    target.mounts = mounts
+    alpine = target.add(image(ALPINE, "3", layers=[random_layer(1, 8192), random_layer(2, 4096)]))
+    async with rigged(tmp_path, target, target.netloc) as rig:
+        (report,) = await pulled(rig, target, Reference.parse(f"{target.netloc}/{ALPINE}:3"))
+    assert report.error is None
+    assert target.place("team/alpine").tags == {"3": alpine.digest}
+    assert set(target.place("team/alpine").blobs) == {blob.digest for blob in alpine.blobs}
+    for layer in alpine.layers:
+        assert target.count(kind="blob", method="GET", digest=layer.digest) == (0 if mounts else 1)
+    assert target.uploads == {}
+
+
+async def test_nothing_is_taken_over_from_another_registry(
+    tmp_path: Path, origin: FakeRegistry, target: UploadRegistry
+) -> None:
+    alpine = origin.add(image(ALPINE, "3"))
+    target.add(alpine)
+    async with rigged(tmp_path, origin) as rig:
+        await pulled(rig, target)
+    assert not [request for request in target.requests if "mount" in request.query]
+    assert origin.count(kind="blob", digest=alpine.layers[0].digest) == 1
 
 
 async def test_two_images_are_not_pushed_over_each_other(
@@ -198,6 +226,7 @@ async def test_what_a_host_is_configured_with_is_used_there_too(tmp_path: Path) 
 async def test_what_is_attached_keeps_its_own_name_beside_the_tag_that_was_asked_for(
     tmp_path: Path, origin: FakeRegistry, target: UploadRegistry
 ) -> None:
+    target.lists_subjects = True
     alpine = origin.add(image(ALPINE, "3"))
     tag = f"{alpine.digest.replace(':', '-')}.sig"
     tagged = origin.add(artifact(alpine, "application/vnd.example.signature", tag=tag))

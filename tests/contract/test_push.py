@@ -78,6 +78,16 @@ async def test_a_small_blob_goes_whole(registry: UploadRegistry, file: FileIO) -
     assert [request.method for request in registry.requests] == ["POST", "PUT"]
 
 
+async def test_a_blob_is_taken_over_from_another_repository_that_has_it(registry: UploadRegistry) -> None:
+    made = registry.add(image("library/base", "1"))
+    host, layer = Host.from_url(registry.url), Digest.parse(made.layers[0].digest)
+    async with pushing() as client:
+        assert await client.mount(host, NAME, layer, "library/base")
+        assert await client.has_blob(host, NAME, layer)
+        assert not await client.mount(host, NAME, BLOB, "library/base")
+    assert registry.uploads == {}, "an upload that nobody will finish is left there"
+
+
 async def test_a_large_blob_goes_in_chunks(registry: UploadRegistry, file: FileIO) -> None:
     await push(registry, file)
     assert holds(registry)

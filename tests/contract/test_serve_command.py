@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.served import CLOSED, ENDS_SECONDS, registry_is_served, serve, write
+from serving.process import CLOSED, ENDS_SECONDS, registry_is_served, serve, write
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.served import CLOSED, registry_is_served, serve, write
+from serving.process import CLOSED, registry_is_served, serve, write
 
 WORD_SECONDS = 20.0
 

@@ -6,7 +6,6 @@ import asyncio
 import datetime as dt
 import inspect
 import ssl
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -87,10 +86,9 @@ async def test_a_refused_connection_is_told_at_once() -> None:
 
 async def test_a_host_that_drops_every_packet_is_given_up_after_the_time_for_connecting() -> None:
     async with BlackHole() as end:
-        started = time.monotonic()
         error = await failure(Host.from_url(end.url))
     assert said(error) == "Unreachable connect-timeout"
-    assert time.monotonic() - started < SHORT_SECONDS * 3
+    assert f"within {HASTY.connect_seconds:g} s" in error.message
 
 
 async def test_a_name_that_does_not_resolve_is_told() -> None:
@@ -99,12 +97,11 @@ async def test_a_name_that_does_not_resolve_is_told() -> None:
 
 
 async def test_a_tls_handshake_that_stalls_has_a_time_of_its_own() -> None:
-    patience = Patience(connect_seconds=0.01, tls_seconds=0.2)
+    patience = Patience(connect_seconds=5, tls_seconds=0.2)
     async with Silence() as end:
-        started = time.monotonic()
         error = await failure(Host.from_url(f"https://{end.netloc}"), patience)
     assert said(error) == "Unreachable tls"
-    assert 0.2 <= time.monotonic() - started < 0.6
+    assert "within 0.2 s" in error.message
 
 
 async def test_a_reset_at_the_client_hello_is_told_apart_from_a_refusal() -> None:

@@ -16,6 +16,7 @@ from sampan.config.schema import (
     MirrorTable,
     NodeTable,
     ProfileTable,
+    PullTable,
     RegistryTable,
     RewriteTable,
     ServerTable,
@@ -34,6 +35,7 @@ SECTIONS: dict[str, type[Table]] = {
     "A mirror": MirrorTable,
     "镜像": MirrorTable,
     "`[tags]`": TagsTable,
+    "`[pull]`": PullTable,
     "`[profile.NAME]`": ProfileTable,
     "`when`": ConditionTable,
     "`[rewrite]`": RewriteTable,
@@ -113,7 +115,8 @@ def test_every_table_of_the_file_has_a_section(page: str) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_variable_is_documented(page: str) -> None:
     text = (DOCS / page).read_text()
-    known = {environment.CONFIG, environment.PROFILE, environment.MIRRORS, environment.LANGUAGE}
+    variables = (environment.CONFIG, environment.PROFILE, environment.MIRRORS, environment.LOGINS)
+    known = {*variables, environment.LANGUAGE}
     assert set(re.findall(r"^\| `(SAMPAN_[A-Z]+)`", text, re.MULTILINE)) == known
     source = "".join(path.read_text() for path in (DOCS.parent / "src").rglob("*.py"))
     assert set(re.findall(r"\bSAMPAN_[A-Z]+\b", source)) <= known

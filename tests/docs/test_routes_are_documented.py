@@ -6,8 +6,8 @@ import pytest
 
 from docs_pages import LANGUAGES, codes, page
 from sampan.oci.digest import Digest
-from sampan.oci.distribution import Kind, parse_target
-from sampan.server.v2 import LOOP_HEADER, SOURCE_HEADER
+from sampan.oci.distribution import MIRROR_SOURCE, Kind, parse_target
+from sampan.server.v2 import LOOP_HEADER
 from serving.mirror import LAYER, REGISTRIES, FakeManifestReply, FakeMirror
 from serving.wire import ask, running
 
@@ -64,5 +64,5 @@ async def test_each_header_of_ours_is_explained(language: str) -> None:
         answers.append(await ask(server, real("/v2/NAME/blobs/DIGEST"), Range="bytes=0-1"))
     usual = {"content-type", "content-length", "date", "connection", "docker-distribution-api-version"}
     names = {name for answer in answers for name in answer.headers} - usual
-    assert {SOURCE_HEADER.lower(), "warning", "age", "link", "content-range"} <= names
+    assert {MIRROR_SOURCE.lower(), "warning", "age", "link", "content-range"} <= names
     assert [name for name in (*sorted(names), LOOP_HEADER.lower()) if name not in explained] == []

@@ -13,7 +13,7 @@ import hashlib
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,14 +94,17 @@ def hosts_toml(urls: Sequence[str]) -> str:
 
 
 @contextlib.contextmanager
-def containerd(name: str, directory: Path | None = None) -> Iterator[Containerd]:
-    """The containerd ``name`` of :data:`VERSIONS`, running with an empty store."""
+def containerd(
+    name: str, directory: Path | None = None, *, more: str = "", environment: Mapping[str, str] | None = None
+) -> Iterator[Containerd]:
+    """The containerd ``name`` of :data:`VERSIONS`, running with an empty store; ``more`` is put behind its
+    configuration, ``environment`` stands above its surroundings."""
     program = peers.program(name)
     home = Path(tempfile.mkdtemp(prefix="ctd", dir=directory or short_and_quick()))
     try:
         (home / "hosts" / "_default").mkdir(parents=True)
         (home / "hosts" / "_default" / "hosts.toml").write_text(hosts_toml(()))
-        (home / "config.toml").write_text(_config(name, home))
+        (home / "config.toml").write_text(_config(name, home) + more)
         with (
             Cri(home / "c.sock") as cri,
             running(
@@ -109,7 +112,9 @@ def containerd(name: str, directory: Path | None = None) -> Iterator[Containerd]
                 [program, "--config", home / "config.toml"],
                 directory=home,
                 ready=lambda: _listens(home / "c.sock") and cri.ready(),
-                environment=surroundings(TMPDIR=str(home), XDG_RUNTIME_DIR=str(home)),
+                environment=surroundings(
+                    **{"TMPDIR": str(home), "XDG_RUNTIME_DIR": str(home), **(environment or {})}
+                ),
             ) as process,
         ):
             yield Containerd(name, home, cri, process)

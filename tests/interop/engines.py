@@ -55,6 +55,11 @@ class Docker:
 
     def get(self, url: str) -> Any:
         """The answer of the API, parsed; None for a 404."""
+        said = self.raw(url)
+        return json.loads(said) if said is not None and url != "/_ping" else None
+
+    def raw(self, url: str) -> bytes | None:
+        """The answer of the API as it is; None for a 404."""
         connection = http.client.HTTPConnection("docker")
         connection.sock = socket.socket(socket.AF_UNIX)
         with contextlib.closing(connection):
@@ -66,7 +71,7 @@ class Docker:
                 if response.status == 404:
                     return None
                 assert response.status == 200, said
-                return None if url == "/_ping" else json.loads(said)
+                return said
 
     def image(self, name: str) -> dict[str, Any] | None:
         found: dict[str, Any] | None = self.get(f"/images/{name}/json")

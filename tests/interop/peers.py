@@ -86,6 +86,7 @@ UNPACKED = (
     Unpacked(
         "libsubid", "libsubid4", "bookworm", "", f"usr/lib/{os.uname().machine}-linux-gnu/libsubid.so.4"
     ),
+    Unpacked("umoci", "umoci", "sid", "", "usr/bin/umoci"),
     Unpacked("busybox", "busybox-static", "bookworm", "", "bin/busybox"),
     Unpacked("busybox-foreign", "busybox-static", "bookworm", "", "bin/busybox", foreign=True),
 )
@@ -94,9 +95,12 @@ INSTALLED = (
     Installed("nginx-light", "nginx"),
     Installed("mmdebstrap", "mmdebstrap"),
     Installed("iproute2", "ip"),
+    Installed("runc", "runc"),  # Docker does not start without it, and no container runs
     Installed("systemd", "systemd-analyze"),
 )
-BENCHED = (Installed("wrk", "wrk"),)  # no test needs it
+# No test needs these two.
+BENCH_INSTALLED = (Installed("wrk", "wrk"),)
+BENCH_UNPACKED = (Unpacked("oras", "oras", "sid", "1.", "usr/bin/oras"),)
 # Maintainer scripts of another architecture cannot run here, so its packages are only extracted.
 BOOTSTRAPPED = (
     Bootstrapped("debian", "essential"),
@@ -114,7 +118,7 @@ FOREIGN = {"amd64": "arm64", "arm64": "amd64"}
 
 def program(name: str) -> Path:
     """The executable ``name``: of ``UNPACKED`` by its name there, else from the system's path."""
-    unpacked = next((peer for peer in UNPACKED if peer.name == name), None)
+    unpacked = next((peer for peer in (*UNPACKED, *BENCH_UNPACKED) if peer.name == name), None)
     if unpacked is not None:
         return _home(unpacked) / unpacked.file
     found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
@@ -179,15 +183,14 @@ def _is_there(name: str) -> bool:
 # -- how they get there -----------------------------------------------------------------------------
 
 
-def install(more: Sequence[Installed] = ()) -> list[str]:
-    """Fetch, install and make what is missing, and ``more``; the problems, one line each, empty when
-    all is there."""
+def install(*, bench: bool = False) -> list[str]:
+    """Fetch, install and make what is missing; the problems, one line each, empty when all is there."""
     (CACHE / "peers").mkdir(parents=True, exist_ok=True)
     with _locked(CACHE / "peers" / ".lock"):
         problems = []
         for step in (
-            functools.partial(_install_packages, (*INSTALLED, *more)),
-            _unpack_packages,
+            functools.partial(_install_packages, (*INSTALLED, *(BENCH_INSTALLED if bench else ()))),
+            functools.partial(_unpack_packages, (*UNPACKED, *(BENCH_UNPACKED if bench else ()))),
             _bootstrap_all,
         ):
             try:
@@ -225,11 +228,10 @@ def _services_stay_down() -> Iterator[None]:
         POLICY.unlink()
 
 
-def _unpack_packages() -> None:
-    absent = missing()
+def _unpack_packages(packed: Sequence[Unpacked]) -> None:
     problems = []
-    for peer in UNPACKED:
-        if peer.name in absent:
+    for peer in packed:
+        if not _is_there(peer.name):
             try:
                 _unpack(peer)
             except PeerMissing as error:
@@ -388,7 +390,7 @@ def main(words: Sequence[str]) -> int:
     if list(words) not in (["install"], ["install", "bench"]):
         print("usage: python tests/interop/peers.py install [bench]", file=sys.stderr)
         return 2
-    problems = install(BENCHED if "bench" in words else ())
+    problems = install(bench="bench" in words)
     absent = missing()
     for line in problems:
         _say(line)

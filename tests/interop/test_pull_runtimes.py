@@ -20,7 +20,7 @@ from interop.processes import run, surroundings
 from interop.registries import Web
 from interop.sentinel import Sentinel
 from interop.serving import configuration
-from interop.wanted import Stock, stock
+from interop.wanted import Stock, Workshop, stock
 from sampan.errors import SinkUnavailable
 from sampan.oci.digest import Digest
 from sampan.pull.sink import Content, SinkSpec
@@ -102,7 +102,7 @@ async def test_layers_that_containerd_has_are_neither_wanted_nor_given_again(
     for digest in shared:
         assert shelf.store.remove(Digest.parse(digest))
     wanted = shelf.want(second, HERE, without=shared)
-    assert await sink.present(wanted.layers) == {layer.digest for layer in wanted.layers}
+    assert await sink.present(wanted, shelf.content) == {layer.digest for layer in wanted.layers}
     await sink.put(wanted, shelf.content)
     assert {found.id for found in runtime.cri.images()} == {first.config_digest(), second.config_digest()}
 
@@ -209,17 +209,9 @@ def damage(shelf: Stock, digest: Digest) -> None:
 
 def attested(library: Library, directory: Path) -> Image:
     """busybox:oci-gzip with an attestation for it, and with a platform that nobody has."""
-    (directory / "blobs" / "sha256").mkdir(parents=True)
     source = library.image("library/busybox:oci-gzip")
-    for path in (library.directory / "blobs" / "sha256").iterdir():
-        (directory / "blobs" / "sha256" / path.name).symlink_to(path)
-    grown = Library(directory)
-
-    def blob(media_type: str, data: bytes) -> dict[str, object]:
-        digest = Digest.of(data)
-        grown.path(str(digest)).write_bytes(data)
-        return {"mediaType": media_type, "digest": str(digest), "size": len(data)}
-
+    workshop = Workshop(library, directory)
+    blob, grown = workshop.blob, workshop.library
     statement = blob("application/vnd.in-toto+json", b'{"_type":"https://in-toto.io/Statement/v0.1"}')
     rootfs = {"type": "layers", "diff_ids": [statement["digest"]]}
     config = json.dumps({"architecture": "unknown", "os": "unknown", "rootfs": rootfs}).encode()

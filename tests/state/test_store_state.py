@@ -1,4 +1,4 @@
-"""Anything in any order: ingests, commits, readers, images, evictions, damage, crashes.
+"""Anything in any order: ingests, pieces, commits, readers, images, evictions, damage, crashes.
 
 A model says what must be true after each step; the store must agree with it, and the disk with both."""
 
@@ -28,6 +28,7 @@ from sampan.errors import ContentMismatch
 from sampan.oci import Digest, Index, Manifest
 from sampan.store import DiskStore, OpenBlob, TagStore, evict, scrub
 from sampan.store.ingest import FileIngest
+from sampan.store.leftovers import leftovers
 from sampan.testing import ManualClock
 
 LAYERS = [bytes([number]) * (number * 100) for number in range(6)]
@@ -37,12 +38,16 @@ MANIFESTS: list[Manifest | Index] = [*IMAGES, *INDEXES]
 CONTENT = {Digest.of(data): data for data in [*LAYERS, *(manifest.raw for manifest in MANIFESTS)]}
 NEEDS = {m.digest: {descriptor.digest for descriptor in m.references} for m in MANIFESTS}
 
+Bytes = dict[int, int]
+"""By position."""
+
 digests = st.sampled_from(sorted(CONTENT))
 manifests = st.integers(0, len(MANIFESTS) - 1).map(MANIFESTS.__getitem__)
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """``stored`` is the model: what the store must have. Eviction alone may choose."""
+    """``stored`` is the model: what the store must have. Eviction alone may choose. ``written``: the bytes
+    of each ingest; ``left``: those of ingests that ended and may be taken up again."""
 
     ingests = Bundle("ingests")
     readers = Bundle("readers")
@@ -56,6 +61,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.pinned: set[Digest] = set()
         self.held: list[Digest] = []
         self.live: list[FileIngest] = []
+        self.written: dict[FileIngest, Bytes] = {}
+        self.left: dict[Digest, Bytes] = {}
         self.open_blobs: list[OpenBlob] = []
         self._start()
 
@@ -72,6 +79,10 @@ class StoreMachine(RuleBasedStateMachine):
         """All that a dying process lets go of: its files, and the locks on them."""
         for ingest in self.live:
             ingest._file.close()
+            if ingest._note is not None:
+                ingest._note.close()
+            if ingest.resumable:
+                self.left[ingest.digest] = self.written[ingest]
         for blob in self.open_blobs:
             blob.close()
         self.live, self.open_blobs, self.held = [], [], []
@@ -83,27 +94,60 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(target=ingests, digest=digests, told=st.booleans())
     def ingest(self, digest: Digest, told: bool) -> FileIngest:
         ingest = self.store.ingest(digest, len(CONTENT[digest]) if told else None)
-        assert ingest.offset == ingest.resumed_bytes
         self.live.append(ingest)
+        self.written[ingest] = self.left.pop(digest, {}) if ingest.resumable else {}
+        assert ingest.resumed_bytes == len(self.written[ingest])
+        self._check_bytes(ingest)
         return ingest
+
+    def _check_bytes(self, ingest: FileIngest) -> None:
+        """What is said to be there is there, all of it and nothing else."""
+        data, written = ingest.path.read_bytes(), self.written[ingest]
+        there = [position for start, stop in ingest.spans for position in range(start, stop)]
+        assert {position: data[position] for position in there} == written
+        assert ingest.offset == next(n for n in range(len(written) + 1) if n not in written)
 
     @rule(ingest=ingests, count=st.integers(1, 300), honest=st.integers(0, 9))
     def write(self, ingest: FileIngest, count: int, honest: int) -> None:
         if ingest in self.live:
-            data = CONTENT[ingest.digest][ingest.offset : ingest.offset + count]
-            ingest.write(data if honest else data[:-1] + b"?" * bool(data))
+            start = ingest.offset
+            data = CONTENT[ingest.digest][start : start + count]
+            self._place(ingest, start, data if honest else data[:-1] + b"?" * bool(data), write=True)
+
+    @rule(ingest=ingests, place=st.integers(0, 500), count=st.integers(1, 300), honest=st.integers(0, 9))
+    def place(self, ingest: FileIngest, place: int, count: int, honest: int) -> None:
+        if ingest in self.live:
+            start = min(max(place, ingest.offset), len(CONTENT[ingest.digest]))
+            data = CONTENT[ingest.digest][start : start + count]
+            self._place(ingest, start, data if honest else data[:-1] + b"?" * bool(data), write=False)
+
+    def _place(self, ingest: FileIngest, start: int, data: bytes, *, write: bool) -> None:
+        ingest.write(data) if write else ingest.place(start, data)
+        self.written[ingest] |= dict(enumerate(data, start))
+        self._check_bytes(ingest)
+
+    @rule(ingest=ingests, start=st.integers(0, 500), count=st.integers(1, 300))
+    def forget(self, ingest: FileIngest, start: int, count: int) -> None:
+        if ingest in self.live:
+            ingest.forget(start, start + count)
+            written = self.written[ingest]
+            self.written[ingest] = {p: b for p, b in written.items() if not start <= p < start + count}
+            self._check_bytes(ingest)
 
     @rule(ingest=ingests, stop=st.integers(0, 300))
     def rewind(self, ingest: FileIngest, stop: int) -> None:
         if ingest in self.live:
-            ingest.rewind(min(stop, ingest.offset))
+            stop = min(stop, ingest.offset)
+            ingest.rewind(stop)
+            self.written[ingest] = {p: b for p, b in self.written[ingest].items() if p < stop}
+            self._check_bytes(ingest)
 
     @rule(ingest=consumes(ingests))
     def commit(self, ingest: FileIngest) -> None:
         if ingest not in self.live:
             return
         self.live.remove(ingest)
-        whole = ingest.path.read_bytes()[: ingest.offset] == CONTENT[ingest.digest]
+        whole = self.written[ingest] == dict(enumerate(CONTENT[ingest.digest]))
         assert ingest.matches() == whole
         try:
             ingest.commit()
@@ -113,15 +157,17 @@ class StoreMachine(RuleBasedStateMachine):
             assert whole
             self._is_stored(ingest.digest)
 
-    @rule(ingest=ingests, data=st.data())
-    def finish(self, ingest: FileIngest, data: Any) -> None:
+    @rule(ingest=ingests)
+    def finish(self, ingest: FileIngest) -> None:
         """Go on to the end, as a good download does: on good bytes it must succeed."""
         if ingest not in self.live:
             return
         content = CONTENT[ingest.digest]
-        if ingest.path.read_bytes() != content[: ingest.offset]:
-            ingest.rewind()
-        ingest.write(content[ingest.offset :])
+        for position, byte in self.written[ingest].items():
+            if byte != content[position]:
+                ingest.forget(position, position + 1)
+        for start, stop in reversed(ingest.spans.gaps(len(content))):
+            ingest.place(start, content[start:stop])
         self.live.remove(ingest)
         assert ingest.commit() == len(content)
         self._is_stored(ingest.digest)
@@ -131,6 +177,20 @@ class StoreMachine(RuleBasedStateMachine):
         if ingest in self.live:
             self.live.remove(ingest)
             ingest.suspend() if keep else ingest.discard()
+            if keep and ingest.resumable:
+                self.left[ingest.digest] = self.written[ingest]
+
+    @rule(target=ingests, ingest=consumes(ingests), told=st.booleans(), killed=st.booleans())
+    def come_back(self, ingest: FileIngest, told: bool, killed: bool) -> Any:
+        """One is left, or its process is killed, and the next takes it up."""
+        if ingest not in self.live:
+            return multiple()
+        if killed:
+            self._drop_all()
+            self._start()
+        else:
+            self.leave(ingest, keep=True)
+        return self.ingest(ingest.digest, told)
 
     @rule(digest=digests)
     def put(self, digest: Digest) -> None:
@@ -236,6 +296,8 @@ class StoreMachine(RuleBasedStateMachine):
                 assert order[manifest] < order[need], "a blob went before its manifest"
         for ingest in self.live:
             assert ingest.path.exists()
+        partials = {leftover.name for leftover in leftovers(self.store.ingests)}
+        self.left = {d: b for d, b in self.left.items() if f"{d.algorithm}-{d.hex}" in partials}
 
     def _damaged_manifests(self, among: set[Digest]) -> set[Digest]:
         return {digest for digest in among & NEEDS.keys() if self.store.stat(digest) is None}
@@ -269,6 +331,8 @@ class StoreMachine(RuleBasedStateMachine):
         ingest = other.ingest(Digest.of(LAYERS[5]))
         in_flight = any(each.digest == ingest.digest and each.resumable for each in self.live)
         assert ingest.resumable != in_flight
+        if ingest.resumable:
+            self.left.pop(ingest.digest, None)
         ingest.rewind()
         ingest.write(LAYERS[5])
         ingest.commit()
@@ -289,6 +353,9 @@ class StoreMachine(RuleBasedStateMachine):
             assert self.store.stat(digest) == found.get(digest)
         assert self.store.usage() == sum(found.values())
         assert self.store.pinned() == self.pinned
+        notes = set((self.root / "pieces").iterdir())
+        files = {self.root / "pieces" / path.name for path in (self.root / "ingest").iterdir()}
+        assert notes <= files, "a note outlived its partial"
 
 
 def _damaged(digest: Digest) -> bytes:

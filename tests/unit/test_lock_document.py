@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from sampan.config.lockfile import parse_lock
 from sampan.lock import Lock, Locked
+from sampan.lock.document import PlatformManifest
 from sampan.oci import Digest, Reference
 
+AMD, ARM = Digest.of(b"amd"), Digest.of(b"arm")
 NOON = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 LATER = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 
@@ -23,7 +25,7 @@ def locked(name: str = "alpine:3", content: str = "a", **more: object) -> Locked
         Digest.of(content.encode()),
         "application/vnd.oci.image.index.v1+json",
         100,
-        {"linux/arm64/v8": Digest.of(b"arm"), "linux/amd64": Digest.of(b"amd")},
+        {"linux/arm64/v8": PlatformManifest(ARM, 500), "linux/amd64": PlatformManifest(AMD, 400)},
         ("one.example",),
         ("example",),
         NOON,
@@ -37,7 +39,8 @@ def test_a_lock_is_sorted_and_one_fact_stands_on_a_line() -> None:
     assert text.index('[image."docker.io/library/alpine:3"]') < text.index('[image."quay.io/a/b:1"]')
     assert text.index('"linux/amd64" = ') < text.index('"linux/arm64/v8" = ')
     assert 'resolved_at = "2026-11-23T12:00:00Z"\n' in text
-    assert tomllib.loads(text)["version"] == 1
+    assert f'"linux/amd64" = {{ digest = "{AMD}", size = 400 }}\n' in text
+    assert tomllib.loads(text)["version"] == 2
 
 
 def test_what_is_written_is_read_back() -> None:
@@ -45,9 +48,21 @@ def test_what_is_written_is_read_back() -> None:
     assert parse_lock(lock.text(), "sampan.lock") == lock
 
 
+def test_a_lock_without_sizes_is_read_and_gains_them_when_it_is_renewed() -> None:
+    new = Lock((locked(),))
+    old = new.text().replace("version = 2", "version = 1")
+    for digest, size in ((AMD, 400), (ARM, 500)):
+        old = old.replace(f'{{ digest = "{digest}", size = {size} }}', f'"{digest}"')
+    read = parse_lock(old, "sampan.lock")
+    assert read.digests == new.digests
+    assert {one.digest: one.size for one in read.images[0].platforms.values()} == {AMD: None, ARM: None}
+    assert parse_lock(read.text(), "sampan.lock") == read
+    assert read.renewed(new.images) == new
+
+
 @given(st.text(st.characters(codec="utf-8"), max_size=30), st.text(st.characters(codec="utf-8"), max_size=30))
 def test_no_name_of_a_host_breaks_the_file(host: str, platform: str) -> None:
-    lock = Lock((locked(hosts=(host,), platforms={platform: Digest.of(b"")}),))
+    lock = Lock((locked(hosts=(host,), platforms={platform: PlatformManifest(AMD, 0)}),))
     assert parse_lock(lock.text(), "sampan.lock") == lock
 
 

@@ -12,15 +12,16 @@ from sampan.config import Config
 from sampan.config.lockfile import parse_lock, read_lock, write_lock
 from sampan.errors import ConfigError, StoreError
 from sampan.lock import Lock, Locked
+from sampan.lock.document import PlatformManifest
 from sampan.oci import Digest, Reference
 
-A = Digest.of(b"a")
+A, B = Digest.of(b"a"), Digest.of(b"b")
 ALPINE = Locked(
     Reference.parse("alpine:3"),
     A,
     "application/vnd.oci.image.manifest.v1+json",
     100,
-    {},
+    {"linux/amd64": PlatformManifest(B, 40)},
     ("one.example",),
     ("example",),
     datetime(2026, 11, 23, tzinfo=UTC),
@@ -32,8 +33,8 @@ GOOD = LOCK.text()
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("version = 1", "version = 2", "sampan.lock:3: version: expected 1, got 2"),
-        ("version = 1\n", "", "version: expected 1, got 0"),
+        ("version = 2", "version = 3", "sampan.lock:3: version: expected 2, got 3"),
+        ("version = 2\n", "", "version: expected 2, got 0"),
         (f'"{A}"', '"sha256:12"', 'sampan.lock:6: image."docker.io/library/alpine:3".digest: '),
         ("size = 100", 'size = "100"', "size: expected a whole number, got a string"),
         ("size = 100", "size = -1", "sampan.lock:8: "),
@@ -44,17 +45,26 @@ GOOD = LOCK.text()
         ("alpine:3", "Alpine:3", "repository name must be lowercase"),
         ("[image.", "[image", "sampan.lock:5:"),
         ("[image", "[[image", "sampan.lock:5:"),
+        ("size = 40 }", 'size = "40" }', "size: expected a whole number, got a string"),
+        ("size = 40 }", "size = -1 }", 'platforms."linux/amd64".size: expected a size in bytes, got -1'),
+        (", size = 40 }", " }", "size"),
+        (
+            f'{{ digest = "{B}"',
+            '{ digest = "sha256:12"',
+            'sampan.lock:14: image."docker.io/library/alpine:3"',
+        ),
+        (f'{{ digest = "{B}", size = 40 }}', "40", 'platforms."linux/amd64": expected'),
     ],
 )
 def test_what_is_wrong_with_a_lock_is_told_with_its_line(old: str, new: str, message: str) -> None:
     assert old in GOOD
     with pytest.raises(ConfigError) as caught:
-        parse_lock(GOOD.replace(old, new, 1), "sampan.lock")
+        parse_lock(GOOD.replace(old, new), "sampan.lock")
     assert message in caught.value.message
 
 
 def test_one_image_under_two_names_is_refused() -> None:
-    twice = GOOD + GOOD.partition("version = 1\n")[2].replace("docker.io/library/", "")
+    twice = GOOD + GOOD.partition("version = 2\n")[2].replace("docker.io/library/", "")
     with pytest.raises(ConfigError) as caught:
         parse_lock(twice, "sampan.lock")
     assert "expected each image once, got docker.io/library/alpine:3 under two names" in caught.value.message

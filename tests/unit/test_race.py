@@ -290,3 +290,43 @@ async def test_an_answer_that_says_nothing_changes_nothing_that_is_remembered() 
     )
     await race.run(plan_route([A], QUESTION, scene.health))
     assert scene.health.states() == before
+
+
+async def test_an_answer_that_is_won_while_the_race_is_given_up_is_let_go() -> None:
+    """Those who lost take a moment to go; whoever asked is cancelled in that moment."""
+    dropped, going, may_go = list[str](), asyncio.Event(), asyncio.Event()
+
+    async def ask(host: Host, connected: Callable[[], None]) -> str:
+        connected()
+        if host == B:
+            return "won"
+        try:
+            await asyncio.Event().wait()
+        finally:
+            going.set()
+            await may_go.wait()
+        raise AssertionError
+
+    async def drop(answer: str) -> None:
+        dropped.append(answer)
+
+    health = Health(SystemClock())
+    race = Race(
+        QUESTION,
+        ask,
+        health=health,
+        clock=SystemClock(),
+        noted=lambda _: None,
+        drop=drop,
+        patience=QUICK,
+    )
+    running = asyncio.create_task(race.run(plan_route([A, B], QUESTION, health)))
+    await going.wait()
+    for _ in range(3):
+        running.cancel()
+        await asyncio.sleep(0)
+    assert not running.done(), "who lost is still there"
+    may_go.set()
+    await asyncio.wait([running])
+    assert running.cancelled()
+    assert dropped == ["won"]

@@ -13,11 +13,13 @@ from sampan.oci.reference import (
     canonical_registry,
     credential_keys,
     familiar,
+    is_local,
     normalise_repository,
     origin_url,
     parse_registry,
     parse_repository,
     parse_tag,
+    registry_behind,
 )
 
 HEX = "86e0e091d0da6bde2456dbb48306f3956bbeb2eae1b5b9a43045843f69fe4aaa"
@@ -396,3 +398,36 @@ def test_the_login_for_another_registry_lies_under_its_name_or_a_url_of_it() -> 
         "https://a.io:5000/v1/",
         "https://a.io:5000/v2/",
     )
+
+
+@pytest.mark.parametrize(
+    ("host", "registry"),
+    [
+        ("registry-1.docker.io", "docker.io"),
+        ("registry.hub.docker.com", "docker.io"),
+        ("quay.io", "quay.io"),
+        ("docker.io", "docker.io"),
+    ],
+)
+def test_a_host_of_docker_hub_has_docker_hubs_images(host: str, registry: str) -> None:
+    assert registry_behind(host) == registry
+
+
+@pytest.mark.parametrize(
+    ("registry", "local"),
+    [
+        ("localhost", True),
+        ("localhost:5000", True),
+        ("app.localhost", True),
+        ("127.0.0.1:5000", True),
+        ("10.1.2.3", True),
+        ("[::1]:5000", True),
+        ("[fd00::1]", True),
+        ("8.8.8.8", False),
+        ("[2606:4700::1]:443", False),
+        ("localhost.example", False),
+        ("quay.io:443", False),
+    ],
+)
+def test_this_machine_and_private_addresses_are_local(registry: str, local: bool) -> None:
+    assert is_local(registry) is local

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import tarfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler
+from contextlib import contextmanager
 from pathlib import Path
-from socketserver import ThreadingUnixStreamServer
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import pytest
 
+from disks import as_nobody
+from runtimes import Dockerd, program, wanted_of
 from sampan.errors import SinkError, SinkUnavailable, StoreError
-from sampan.oci import Digest, Platform, Reference, parse_manifest
-from sampan.oci.manifest import Index, Manifest
-from sampan.pull.closure import Wanted, closure
+from sampan.oci import Platform
 from sampan.pull.detect import CONTAINERD_SOCKETS, detect_sink
 from sampan.pull.sink import Content, parse_sink
 from sampan.pull.sinks import SinkSetting, open_sink
@@ -34,7 +30,6 @@ from sampan.store.disk import DiskStore
 from sampan.testing import Image, image, index, random_layer
 
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
-NOBODY = 65534
 
 
 @pytest.fixture
@@ -42,28 +37,6 @@ def store(tmp_path: Path) -> Iterator[DiskStore]:
     store = DiskStore(tmp_path / "store")
     yield store
     store.close()
-
-
-def wanted_of(store: DiskStore, made: Image, *platforms: Platform, name: str = "alpine:3") -> Wanted:
-    """What a pull of ``made`` would give a sink; its content is in ``store`` afterwards."""
-    for manifest in made.manifests:
-        store.put_manifest(parse_manifest(manifest.read()))
-    for blob in made.blobs:
-        store.put(Digest.parse(blob.digest), blob.read())
-    steps = closure(Reference.parse(name), manifest_of(store, made.digest), platforms or (AMD64,))
-    try:
-        asked = next(steps)
-        while True:
-            asked = steps.send([manifest_of(store, str(entry.digest)) for entry in asked])
-    except StopIteration as stop:
-        wanted: Wanted = stop.value
-        return wanted
-
-
-def manifest_of(store: DiskStore, digest: str) -> Manifest | Index:
-    found = store.get_manifest(Digest.parse(digest))
-    assert found is not None
-    return found
 
 
 def one_image() -> Image:
@@ -101,19 +74,6 @@ def test_a_socket_that_we_may_not_use_is_told(tmp_path: Path) -> None:
     assert "root" in str(caught.value.hint)
 
 
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    """Root may use every socket; anybody else is nobody enough."""
-    is_root = os.geteuid() == 0
-    if is_root:
-        os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        if is_root:
-            os.seteuid(0)
-
-
 def test_a_socket_whose_path_is_too_long_for_the_kernel_is_told(tmp_path: Path) -> None:
     with pytest.raises(SinkUnavailable, match="too long"):
         look(tmp_path / ("x" * 120))
@@ -144,14 +104,6 @@ def test_a_stream_leaves_out_what_the_runtime_has_and_names_at_its_end(
 
 
 # -- containerd -------------------------------------------------------------------------------------
-
-
-def program(directory: Path, name: str, script: str) -> dict[str, str]:
-    """A program of that name; the environment that finds it."""
-    directory.mkdir(exist_ok=True)
-    (directory / name).write_text(f"#!/bin/sh\n{script}\n")
-    (directory / name).chmod(0o755)
-    return {"PATH": f"{directory}:/usr/bin:/bin"}
 
 
 def test_ctr_may_be_a_part_of_k3s(tmp_path: Path) -> None:
@@ -251,76 +203,6 @@ def test_a_socket_that_was_named_is_the_only_one_looked_at(tmp_path: Path) -> No
 # -- Docker -----------------------------------------------------------------------------------------
 
 
-@dataclass
-class Dockerd(ThreadingUnixStreamServer):
-    """An engine as far as the sink asks; ``answer``: the body of a load."""
-
-    path: Path
-    version: str = "28.5.2"
-    driver: str = "overlay2"
-    answer: bytes = b'{"stream":"Loaded image: alpine:3\\n"}\r\n'
-    images: dict[str, str] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
-    loaded: bytes | None = None
-
-    daemon_threads = True
-
-    def __post_init__(self) -> None:
-        super().__init__(str(self.path), Handler)
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Dockerd
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        self.server.asked.append(f"GET {self.path}")
-        if self.path == "/info":
-            status = [["driver-type", "io.containerd.snapshotter.v1"]] if self.server.driver == "snap" else []
-            self.say(200, {"ServerVersion": self.server.version, "DriverStatus": status})
-            return
-        name = self.path.removeprefix("/images/").removesuffix("/json")
-        found = self.server.images.get(name)
-        self.say(200 if found else 404, {"Id": found, "message": "no such image"})
-
-    def do_DELETE(self) -> None:
-        self.server.asked.append(f"DELETE {self.path}")
-        self.say(200, [])
-
-    def do_POST(self) -> None:
-        self.server.asked.append(f"POST {self.path}")
-        if not self.path.startswith("/images/load"):
-            self.say(201, {})
-            return
-        body = b""
-        while size := int(self.rfile.readline() or b"0", 16):
-            body += self.rfile.read(size)
-            self.rfile.readline()
-        if self.rfile.readline() == b"\r\n":  # nothing follows the last chunk when the sender broke off
-            self.server.loaded = body
-            if b"Loaded" in self.server.answer:
-                self.server.images.setdefault("docker.io/library/alpine:3", "sha256:new")
-        self.say_bytes(200, self.server.answer)
-
-    def say(self, status: int, document: object) -> None:
-        self.say_bytes(status, json.dumps(document).encode())
-
-    def say_bytes(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Connection", "close")
-        self.close_connection = True
-        with suppress(BrokenPipeError):  # who broke off does not wait for the answer
-            self.end_headers()
-            self.wfile.write(body)
-
-    def address_string(self) -> str:
-        return "unix"
-
-    def log_message(self, *words: Any) -> None:
-        """Nothing."""
-
-
 @pytest.fixture
 def dockerd(tmp_path: Path) -> Iterator[Dockerd]:
     server = Dockerd(tmp_path / "d.sock")
@@ -332,8 +214,8 @@ def dockerd(tmp_path: Path) -> Iterator[Dockerd]:
     server.server_close()
 
 
-async def sink_of(dockerd: Dockerd) -> DockerSink:
-    sink = DockerSink(dockerd.path)
+async def sink_of(dockerd: Dockerd, environ: dict[str, str] | None = None) -> DockerSink:
+    sink = DockerSink(dockerd.path, environ or {"PATH": "/nowhere"})
     await sink.check()
     return sink
 
@@ -385,17 +267,6 @@ def test_a_body_that_breaks_off_is_not_ended_as_if_it_were_whole(dockerd: Docker
 
     with pytest.raises(StoreError, match="vanished"):
         Engine(dockerd.path).load(breaks_off, doing="x")
-    assert dockerd.loaded is None
-
-
-async def test_an_old_docker_is_not_given_zstd(dockerd: Dockerd, store: DiskStore) -> None:
-    dockerd.version = "20.10.24+dfsg1"
-    wanted = wanted_of(store, one_image())
-    config, layer = wanted.blobs
-    zstd = replace(layer, media_type="application/vnd.oci.image.layer.v1.tar+zstd")
-    wanted = replace(wanted, blobs=(config, zstd))
-    with pytest.raises(SinkUnavailable, match=r"Docker 20.10.24\+dfsg1 cannot read .* they are zstd"):
-        await (await sink_of(dockerd)).put(wanted, Content(store))
     assert dockerd.loaded is None
 
 

@@ -447,7 +447,7 @@ async def test_a_layout_tells_which_blobs_it_has_and_mends_the_wrong_ones(
     await put_all(sink_of(store, f"oci:{tmp_path}/lay"), store, wanted)
     good, bad = wanted.layers
     (tmp_path / "lay/blobs/sha256" / bad.digest.hex).write_bytes(bytes(5000))
-    assert await sink_of(store, f"oci:{tmp_path}/lay").present(wanted.layers) == {good.digest}
+    assert await sink_of(store, f"oci:{tmp_path}/lay").present(wanted, Content(store)) == {good.digest}
     await put_all(sink_of(store, f"oci:{tmp_path}/lay"), store, wanted)
     assert_blobs_are_right(tree(tmp_path / "lay"))
 

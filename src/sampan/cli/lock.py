@@ -241,7 +241,10 @@ def _locked_json(locked: Locked | None) -> dict[str, object] | None:
         "digest": str(locked.digest),
         "media_type": locked.media_type,
         "size": locked.size,
-        "platforms": {name: str(digest) for name, digest in locked.platforms.items()},
+        "platforms": {
+            name: {"digest": str(manifest.digest), "size": manifest.size}
+            for name, manifest in locked.platforms.items()
+        },
     }
 
 

@@ -7,13 +7,13 @@ error; and that the library which draws bars is imported only when there is a te
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import click
 
-from sampan.cli.tally import size_text
+from sampan.cli.tally import giver_text, size_text
 from sampan.errors import printable
 from sampan.oci.digest import Digest
 from sampan.pull.events import (
@@ -27,9 +27,6 @@ from sampan.pull.events import (
     Started,
     as_json,
 )
-
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
 
 DIGITS = 12  # of a digest: enough to tell the blobs of an image apart
 SILENCE_SECONDS = 15.0  # without a terminal: a word about a long blob so often, for logs and their time-outs
@@ -50,7 +47,11 @@ def display(*, as_events: bool, quiet: bool, terminal: bool) -> Display:
         return Events()
     if quiet:
         return Quiet()
-    return Bars() if terminal else Lines()
+    if not terminal:
+        return Lines()
+    from sampan.cli.bars import Bars  # it takes time to import what draws
+
+    return Bars()
 
 
 class Events:
@@ -83,90 +84,34 @@ class Lines:
 
     def __call__(self, event: Event) -> None:
         match event:
-            case Started():
-                _say(f"pulling into {event.sink}")
-            case Resolved():
-                _say(resolved_text(event))
             case BlobStarted():
                 self._spoken[event.digest] = self._now()
             case BlobProgress() if self._now() - self._spoken.get(event.digest, 0.0) >= SILENCE_SECONDS:
                 self._spoken[event.digest] = self._now()
-                _say(f"  {short(event.digest)} {progress_text(event)}")
-            case BlobDone():
-                _say(f"  {short(event.digest)} {done_text(event)}")
-            case ImageDone():
-                _say(f"{event.reference} is in {event.sink}")
-                click.echo(named_text(event))
-            case Failed():
-                _say(f"{event.reference} could not be pulled")
+                click.echo(f"  {short(event.digest)} {progress_text(event)}", err=True)
+        for line in said_of(event):
+            click.echo(line, err=True)
+        if isinstance(event, ImageDone):
+            click.echo(named_text(event))
 
     def shown(self) -> AbstractContextManager[object]:
         return nullcontext()
 
 
-class Bars:
-    """A bar for each blob under way; what is done moves up as a line."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
-
-        self._progress: Progress = Progress(
-            TextColumn("  {task.description}", markup=False),
-            BarColumn(bar_width=30),
-            DownloadColumn(binary_units=True),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[hosts]}", markup=False),
-            console=Console(stderr=True, highlight=False),
-            transient=True,
-            redirect_stdout=False,
-        )
-        self._tasks: dict[Digest, TaskID] = {}
-
-    def __call__(self, event: Event) -> None:
-        match event:
-            case Started():
-                self._say(f"pulling into {event.sink}")
-            case Resolved():
-                self._say(resolved_text(event))
-            case BlobStarted():
-                self._tasks[event.digest] = self._progress.add_task(
-                    short(event.digest), total=event.size, hosts=""
-                )
-            case BlobProgress() if event.digest in self._tasks:
-                self._progress.update(
-                    self._tasks[event.digest],
-                    completed=event.arrived_bytes,
-                    hosts=printable(", ".join(event.hosts)),
-                )
-            case BlobDone():
-                self._drop(event.digest)
-                self._say(f"  {short(event.digest)} {done_text(event)}")
-            case ImageDone():
-                self._say(f"{event.reference} is in {event.sink}")
-                click.echo(named_text(event))
-            case Failed():
-                for digest in list(self._tasks):
-                    self._drop(digest)
-                self._say(f"{event.reference} could not be pulled")
-
-    def shown(self) -> AbstractContextManager[object]:
-        return self._progress
-
-    def _drop(self, digest: Digest) -> None:
-        if (task := self._tasks.pop(digest, None)) is not None:
-            self._progress.remove_task(task)
-
-    def _say(self, line: str) -> None:
-        self._progress.console.print(line, markup=False, soft_wrap=True)
+def said_of(event: Event) -> tuple[str, ...]:
+    """The lines that are said of ``event``, wherever they are shown."""
+    match event:
+        case Started():
+            return (f"pulling into {event.sink}",)
+        case Resolved():
+            return (resolved_text(event),)
+        case BlobDone():
+            return (f"  {short(event.digest)} {done_text(event)}",)
+        case ImageDone():
+            return (f"{event.reference} is in {event.sink}",)
+        case Failed():
+            return (f"{event.reference} could not be pulled",)
+    return ()
 
 
 def short(digest: Digest) -> str:
@@ -186,7 +131,8 @@ def resolved_text(event: Resolved) -> str:
     stale = ", which nobody could confirm just now" if event.stale else ""
     blobs = f"{event.blobs} blob{'' if event.blobs == 1 else 's'}"
     made_for = f", {platforms}" if platforms else ""
-    said = f"{event.digest} by {event.source}{stale}"
+    source = "the store" if event.source == "store" else giver_text(event.source, event.behind)
+    said = f"{event.digest.algorithm}:{short(event.digest)}… by {source}{stale}"
     return f"{event.reference}: {said}: {blobs}, {size_text(event.size_bytes)}{made_for}"
 
 
@@ -201,17 +147,14 @@ def done_text(event: BlobDone) -> str:
     size = size_text(event.size)
     if event.already:
         return f"{size} already in the {event.already}"
-    parts = [_from(event.hosts, event.size)] if event.hosts else []
+    parts = [_from(event)] if event.hosts else []
     if event.resumed_bytes:
         parts.append(f"resumed at {size_text(event.resumed_bytes)}")
     return f"{size} {', '.join([*parts, f'{event.seconds:.1f} s'])}"
 
 
-def _from(hosts: Mapping[str, int], size_bytes: int) -> str:
-    if len(hosts) == 1 and sum(hosts.values()) == size_bytes:
-        return f"from {next(iter(hosts))}"
-    return "from " + ", ".join(f"{host} ({size_text(count)})" for host, count in hosts.items())
-
-
-def _say(line: str) -> None:
-    click.echo(line, err=True)
+def _from(event: BlobDone) -> str:
+    givers = {giver_text(host, event.behind.get(host, "")): count for host, count in event.hosts.items()}
+    if len(givers) == 1 and sum(givers.values()) == event.size:
+        return f"from {next(iter(givers))}"
+    return "from " + ", ".join(f"{giver} ({size_text(count)})" for giver, count in givers.items())

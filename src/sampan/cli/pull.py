@@ -18,6 +18,7 @@ from pathlib import Path
 
 import click
 
+from sampan.cli.advice import advice
 from sampan.cli.command import Command, Invocation
 from sampan.cli.machine import Machine
 from sampan.cli.progress import Display, Events, Quiet, display
@@ -25,13 +26,14 @@ from sampan.cli.report import INTERRUPTED, report
 from sampan.cli.tally import Tally
 from sampan.config import Config
 from sampan.config.build import Lasting, build, build_destination
-from sampan.errors import InvalidReference, UsageError, printable
+from sampan.errors import AllHostsFailed, InvalidReference, StoreError, UsageError, printable
 from sampan.oci import Platform, Reference
 from sampan.pull.detect import detect_sink, platform_of_machine
-from sampan.pull.events import Event
+from sampan.pull.events import Event, Failed
 from sampan.pull.service import Report, pull
 from sampan.pull.sink import SinkSpec, parse_sink
 from sampan.pull.sinks import MODULES, SinkSetting, forms, open_sink
+from sampan.upstream.behind import Behind
 
 STDIN = "-"
 REFERENCES_MAX = 10_000  # of one call: a list of everything, not a device that never ends
@@ -86,7 +88,9 @@ class _Asked:
     help="And what is attached to the images: signatures, attestations, bills of materials.",
 )
 @click.option("--lock", metavar="FILE", help="Take tags from this lock alone; stands above tags.lock.")
-@click.option("--store", metavar="DIR", help="Keep content here; stands above store.path.")
+@click.option("--via", metavar="URL", help="Pull through this running mirror; stands above pull.via.")
+@click.option("--direct", is_flag=True, help="Ask the hosts themselves, whatever pull.via says.")
+@click.option("--store", metavar="DIR", help="Keep content here; stands above store.path and pull.store.")
 @click.option("--json", "as_events", is_flag=True, help="Events on standard output, one a line.")
 @click.option("-q", "--quiet", is_flag=True, help="Only the digests on standard output.")
 @click.pass_obj
@@ -99,6 +103,8 @@ def command(
     containerd: str | None,
     extras: tuple[str, ...],
     lock: str | None,
+    via: str | None,
+    direct: bool,
     store: str | None,
     as_events: bool,
     quiet: bool,
@@ -107,7 +113,9 @@ def command(
     address = Path(containerd) if containerd else None
     asked = _Asked(_references(references, lists), _sink(sink), _platforms(platforms), address, bool(extras))
     _check_referrers(asked)
-    config = Config.load(invocation.config, store=store, locked=lock is None)
+    if via is not None and direct:
+        raise UsageError("--via and --direct contradict each other", hint="leave one of them out")
+    config = Config.load(invocation.config, store=store, locked=lock is None, pulls=not direct, via=via)
     if lock is not None:
         config = config.with_lock(lock)
     _warn_on_stderr()
@@ -131,9 +139,9 @@ async def _pull(asked: _Asked, config: Config, shown: Display) -> tuple[list[Rep
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    lasting, tally = Lasting.of(config), Tally()
+    lasting, tally, behind = _opened(config), Tally(), Behind()
     try:
-        mirror = build(config, lasting=lasting)
+        mirror = build(config, lasting=lasting, behind=behind)
         try:
             spec = asked.sink or detect_sink(Machine(), MODULES, containerd_address=asked.containerd)
             setting = SinkSetting(
@@ -148,6 +156,8 @@ async def _pull(asked: _Asked, config: Config, shown: Display) -> tuple[list[Rep
                 click.echo(f"pulling into {sink.name}", err=True)
 
             def listen(event: Event) -> None:
+                if isinstance(event, Failed) and isinstance(event.error, AllHostsFailed):
+                    event.error.hint = advice(event.error, config.via)
                 tally(event)
                 shown(event)
 
@@ -159,6 +169,7 @@ async def _pull(asked: _Asked, config: Config, shown: Display) -> tuple[list[Rep
                     platforms=asked.platforms,
                     listener=listen,
                     with_referrers=asked.with_referrers,
+                    behind=behind,
                 )
             await mirror.tidy()
         finally:
@@ -166,6 +177,17 @@ async def _pull(asked: _Asked, config: Config, shown: Display) -> tuple[list[Rep
     finally:
         lasting.close()
     return reports, tally
+
+
+def _opened(config: Config) -> Lasting:
+    """The store. Raises StoreError: where it is that of a mirror that runs, one can go through it."""
+    try:
+        return Lasting.of(config)
+    except StoreError as error:
+        if config.path is None or config.via is not None or not config.server.listen.port:
+            raise
+        through = f"--via {config.server.url} pulls through the sampan serve of this configuration instead"
+        raise type(error)(error.message, hint=f"{error.hint}\n{through}") from error
 
 
 def _outcome(asked: _Asked, reports: Sequence[Report], invocation: Invocation, kept: str) -> int:
@@ -254,9 +276,15 @@ def _is_terminal(config: Config) -> bool:
     return sys.stderr.isatty() and config.environ.get("TERM", "") not in ("", "dumb")
 
 
+class _Talk(logging.Handler):
+    """Standard error as it is at the moment: while bars are drawn, lines go above them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(f"{self.format(record)}\n")  # click would write past what draws
+
+
 def _warn_on_stderr() -> None:
     """What the parts below warn of (a damaged blob, a full store) is talk as well."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Talk(logging.WARNING)
     handler.setFormatter(logging.Formatter("warning: %(message)s"))
-    handler.setLevel(logging.WARNING)
     _log.handlers[:] = [handler]

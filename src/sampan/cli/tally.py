@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from sampan.errors import Attempt, printable
 from sampan.pull.events import BlobDone, Event, Failed, ImageDone, Resolved
 
-_UNITS = ("KiB", "MiB", "GiB", "TiB")
+UNIT_BYTES = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
 _ALREADY = {"store": "already in the store", "sink": "already where it goes"}
 
 
@@ -19,8 +19,8 @@ class Tally:
     """A listener that counts."""
 
     def __init__(self) -> None:
-        self.given: Counter[str] = Counter()  # bytes by host
-        self.blobs: Counter[str] = Counter()  # how many each host had a part in
+        self.given: Counter[str] = Counter()  # bytes by giver
+        self.blobs: Counter[str] = Counter()  # how many each giver had a part in
         self.already: Counter[str] = Counter()  # bytes, by where they were
         self.resumed_bytes = 0
         self.failures: dict[str, Counter[str]] = {}
@@ -45,15 +45,17 @@ class Tally:
         if blob.already:
             self.already[blob.already] += blob.size
             return
-        self.given.update(blob.hosts)
-        self.blobs.update(blob.hosts.keys())
+        for host, count in blob.hosts.items():
+            giver = giver_text(host, blob.behind.get(host, ""))
+            self.given[giver] += count
+            self.blobs[giver] += 1
         self.resumed_bytes += blob.resumed_bytes
 
     def lines(self) -> Iterator[str]:
         """The summary, for people: the largest giver first."""
-        for host, count in self.given.most_common():
-            blobs = self.blobs[host]
-            yield f"{host} gave {size_text(count)} of {blobs} blob{'s' if blobs > 1 else ''}"
+        for giver, count in self.given.most_common():
+            blobs = self.blobs[giver]
+            yield f"{giver} gave {size_text(count)} of {blobs} blob{'s' if blobs > 1 else ''}"
         if self.resumed_bytes:
             yield f"an earlier pull had left {size_text(self.resumed_bytes)} of unfinished blobs"
         for where, count in self.already.most_common():
@@ -63,12 +65,17 @@ class Tally:
             yield f"{printable(host)} failed: {words}"
 
 
+def giver_text(host: str, behind: str) -> str:
+    """Who gave something: ``host``, and where it had that from when it is a mirror that says so."""
+    if not behind:
+        return printable(host)
+    return f"the store of {printable(host)}" if behind == "store" else f"{behind} via {printable(host)}"
+
+
 def size_text(size_bytes: int) -> str:
     """As people read it: ``3.4 MiB``."""
     if size_bytes < 1024:
         return f"{size_bytes} B"
-    size, units = size_bytes / 1024, iter(_UNITS)
-    unit = next(units)
-    while size >= 1000 and (larger := next(units, None)):
-        size, unit = size / 1024, larger
-    return f"{size:.1f} {unit}"
+    fitting = [(unit, size) for unit, size in UNIT_BYTES.items() if size_bytes / size < 1000]
+    unit, size = fitting[0] if fitting else ("TiB", UNIT_BYTES["TiB"])
+    return f"{size_bytes / size:.1f} {unit}"

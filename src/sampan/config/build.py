@@ -17,12 +17,14 @@ from sampan.config.address import is_loopback
 from sampan.config.settings import Config
 from sampan.errors import StoreError
 from sampan.mirror.events import Observer
+from sampan.mirror.patience import Patience
 from sampan.mirror.room import Room
 from sampan.mirror.service import Mirror
 from sampan.mirror.tagged import TagPolicy
 from sampan.oci.reference import origin_url
 from sampan.store.disk import DiskStore
 from sampan.store.tags import TagStore
+from sampan.upstream.behind import Behind
 from sampan.upstream.client import RegistryClient
 from sampan.upstream.credentials import CredentialFiles
 from sampan.upstream.health import Health
@@ -33,6 +35,10 @@ from sampan.upstream.transport import Transport
 from sampan.upstream.url import parse_url
 
 _STORE_HINT = "store.path or --store must name a directory that this user may write, or may make"
+# A mirror asks its own hosts while we wait: it gives up on them after 40 s, and may verify a layer for 200 s
+# before the first byte leaves. To be less patient would be to leave it just before it answers.
+MIRROR_PATIENCE = Patience(budget_seconds=60.0, stale_seconds=45.0)
+MIRROR_TIMES = {"first_byte_seconds": 45.0, "read_seconds": 260.0, "small_seconds": 60.0}
 TAGS_DIRECTORY = "tags"  # beside the blobs: who carries the directory elsewhere carries both
 
 
@@ -66,7 +72,13 @@ class Lasting:
         self.store.close()
 
 
-def build(config: Config, *, lasting: Lasting | None = None, observer: Observer | None = None) -> Mirror:
+def build(
+    config: Config,
+    *,
+    lasting: Lasting | None = None,
+    observer: Observer | None = None,
+    behind: Behind | None = None,
+) -> Mirror:
     """The mirror that ``config`` describes, on ``lasting`` parts (its own when None).
 
     Raises :class:`StoreError` when the store cannot be used, :class:`ConfigError` when a certificate or
@@ -75,12 +87,13 @@ def build(config: Config, *, lasting: Lasting | None = None, observer: Observer 
     lasting = lasting or Lasting.of(config)
     lasting.room.max_size_bytes = config.store.max_size_bytes
     return Mirror(
+        patience=None if config.via is None else MIRROR_PATIENCE,
         hosts_for=config.hosts_for,
         registries=config.registries,
         store=lasting.store,
         tag_store=lasting.tag_store,
         room=lasting.room,
-        client=build_client(config, lasting.clock, instance=lasting.instance),
+        client=build_client(config, lasting.clock, instance=lasting.instance, behind=behind),
         health=lasting.health,
         tag_policy=_tag_policy(config),
         observer=observer,
@@ -88,15 +101,21 @@ def build(config: Config, *, lasting: Lasting | None = None, observer: Observer 
     )
 
 
-def build_client(config: Config, clock: Clock, *, instance: str | None = None) -> RegistryClient:
-    """Who asks the hosts of ``config``, for a mirror or for whoever needs no store.
+def build_client(
+    config: Config, clock: Clock, *, instance: str | None = None, behind: Behind | None = None
+) -> RegistryClient:
+    """Who asks the hosts of ``config``, for a mirror or for whoever needs no store. ``behind`` keeps what
+    they say of their own sources.
 
     Raises :class:`ConfigError` when a certificate or a proxy of a host cannot be used.
     """
+    times = {} if config.via is None else MIRROR_TIMES
     return RegistryClient(
         _transport(config, instance),
-        credentials=CredentialFiles.from_environment(config.environ, clock=clock),
+        credentials=_credentials(config, clock),
         clock=clock,
+        behind=behind,
+        **times,
     )
 
 
@@ -107,8 +126,7 @@ def build_destination(config: Config, registry: str, clock: Clock) -> Destinatio
     """
     host = destination_host(config, registry)
     transport = Transport((host,), proxies=ProxySettings.from_environment(config.environ))
-    credentials = CredentialFiles.from_environment(config.environ, clock=clock)
-    return Destination(PushClient(transport, credentials=credentials, clock=clock), host)
+    return Destination(PushClient(transport, credentials=_credentials(config, clock), clock=clock), host)
 
 
 def destination_host(config: Config, registry: str) -> Host:
@@ -125,9 +143,14 @@ def destination_host(config: Config, registry: str) -> Host:
     return Host.from_url(f"{scheme}://{url.netloc}", name=registry, role="origin", private=True)
 
 
+def _credentials(config: Config, clock: Clock) -> CredentialFiles:
+    return CredentialFiles.from_environment(config.environ, clock=clock, logins=config.logins)
+
+
 def _transport(config: Config, instance: str | None) -> Transport:
+    configured = [host for registry in config.registry.values() for host in registry.hosts]
     return Transport(
-        (host for registry in config.registry.values() for host in registry.hosts),
+        configured if config.via is None else [config.via],
         proxies=ProxySettings.from_environment(config.environ),
         instance_id=instance,
     )

@@ -13,15 +13,20 @@ from typing import Literal
 
 from sampan.config.problems import Problems
 from sampan.config.schema import MirrorTable
-from sampan.errors import ConfigError, printable
+from sampan.errors import ConfigError, SampanError, printable
+from sampan.oci.reference import canonical_registry, parse_registry
+from sampan.secret import Secret
+from sampan.upstream.auth import Credential
 
 CONFIG = "SAMPAN_CONFIG"
 PROFILE = "SAMPAN_PROFILE"
 MIRRORS = "SAMPAN_MIRRORS"
+LOGINS = "SAMPAN_LOGINS"
 LANGUAGE = "SAMPAN_LANG"
 FILE_NAME = "sampan.toml"
 SYSTEM_FILE = Path("/etc/sampan") / FILE_NAME
 SYSTEM_STORE = Path("/var/lib/sampan")
+SYSTEM_PULL_STORE = Path("/var/cache/sampan")
 
 Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
@@ -43,6 +48,13 @@ def default_store(environ: Mapping[str, str]) -> Path:
     if os.geteuid() == 0:
         return SYSTEM_STORE
     return _xdg(environ, "XDG_DATA_HOME", ".local/share") / "sampan"
+
+
+def pull_store(environ: Mapping[str, str]) -> Path:
+    """Where a pull through a mirror keeps what has come: not where root's mirror has its store."""
+    if os.geteuid() == 0:
+        return SYSTEM_PULL_STORE
+    return _xdg(environ, "XDG_CACHE_HOME", ".cache") / "sampan"
 
 
 def language(environ: Mapping[str, str]) -> Language:
@@ -71,6 +83,34 @@ def mirrors(environ: Mapping[str, str], problems: Problems) -> dict[str, list[st
                 raise ConfigError(f"expected each registry once, got {printable(registry)} twice")
             found[registry] = [url.strip() for url in urls.split(",") if url.strip()]
     return found
+
+
+def logins(environ: Mapping[str, str], problems: Problems) -> dict[str, Credential]:
+    """``SAMPAN_LOGINS`` as host -> login: ``docker.io=me:secret;harbor.lan:8443=robot:secret``. What is wrong
+    goes to ``problems``, without the text: it holds passwords."""
+    found: dict[str, Credential] = {}
+    for number, part in enumerate(filter(None, map(str.strip, environ.get(LOGINS, "").split(";"))), start=1):
+        with problems.at(f"${LOGINS}"):
+            host, _, pair = part.partition("=")
+            username, _, password = pair.partition(":")
+            name = _host_name(host)
+            if not (name and username and password and pair.isprintable()):
+                raise ConfigError(
+                    f"expected HOST=USER:PASSWORD;…, got something else as number {number}",
+                    hint=f'as in {LOGINS}="harbor.lan=robot:secret"; a password with ";" needs docker login',
+                )
+            if name in found:
+                raise ConfigError(f"expected each host once, got {name} twice")
+            found[name] = Credential(username, Secret(password))
+    return found
+
+
+def _host_name(text: str) -> str:
+    """As references name it; empty for what is no host: that may be a password in the wrong place."""
+    try:
+        return canonical_registry(parse_registry(text.strip().lower()))
+    except SampanError:
+        return ""
 
 
 def _xdg(environ: Mapping[str, str], variable: str, beneath_home: str) -> Path:

@@ -17,12 +17,19 @@ from sampan.config.document import read_table, read_text
 from sampan.config.problems import Problems
 from sampan.config.schema import Table
 from sampan.errors import ConfigError, SampanError, StoreError, printable
-from sampan.lock.document import VERSION, Lock, Locked
+from sampan.lock.document import READABLE, VERSION, Lock, Locked, PlatformManifest
 from sampan.oci import Digest, Reference
 
 FILE_NAME = "sampan.lock"
 FILE_BYTES_MAX = 8 * 1024 * 1024  # some five thousand images
 MODE = 0o644
+
+
+class PlatformTable(Table, frozen=True):
+    """One of ``platforms``; in the first version of the format it was the digest alone."""
+
+    digest: str
+    size: int
 
 
 class ImageTable(Table, frozen=True):
@@ -34,7 +41,7 @@ class ImageTable(Table, frozen=True):
     groups: list[str]
     hosts: list[str]
     resolved_at: str
-    platforms: dict[str, str] = msgspec.field(default_factory=dict)
+    platforms: dict[str, str | PlatformTable] = msgspec.field(default_factory=dict)
 
 
 class LockTable(Table, frozen=True):
@@ -53,7 +60,7 @@ def read_lock(path: Path) -> Lock:
 def parse_lock(text: str, name: str) -> Lock:
     """The lock that ``text`` is; ``name`` stands in errors. Raises :class:`ConfigError`."""
     table, problems = read_table(text, name, LockTable)
-    if table.version != VERSION:
+    if table.version not in READABLE:
         hint = "a newer sampan wrote it" if table.version > VERSION else None
         problems.add(("version",), f"expected {VERSION}, got {table.version}", hint)
         problems.raise_any()
@@ -108,17 +115,32 @@ def _locked(key: str, table: ImageTable, problems: Problems) -> Locked | None:
     place = ("image", key)
     digest = _digest(table.digest, (*place, "digest"), problems)
     moment = _moment(table.resolved_at, (*place, "resolved_at"), problems)
-    if table.size < 0:
-        problems.add((*place, "size"), f"expected a size in bytes, got {table.size}")
+    _check_size(table.size, place, problems)
     platforms = {
         name: found
-        for name, text in table.platforms.items()
-        if (found := _digest(text, (*place, "platforms", name), problems)) is not None
+        for name, entry in table.platforms.items()
+        if (found := _platform(entry, (*place, "platforms", name), problems)) is not None
     }
     if digest is None or moment is None:
         return None
     witnesses = tuple(sorted(table.hosts)), tuple(sorted(table.groups))
     return Locked(reference, digest, table.media_type, table.size, platforms, *witnesses, moment)
+
+
+def _platform(
+    entry: str | PlatformTable, place: tuple[str, ...], problems: Problems
+) -> PlatformManifest | None:
+    if isinstance(entry, str):
+        digest, size = _digest(entry, place, problems), None
+    else:
+        _check_size(entry.size, place, problems)
+        digest, size = _digest(entry.digest, (*place, "digest"), problems), entry.size
+    return None if digest is None else PlatformManifest(digest, size)
+
+
+def _check_size(size: int, place: tuple[str, ...], problems: Problems) -> None:
+    if size < 0:
+        problems.add((*place, "size"), f"expected a size in bytes, got {size}")
 
 
 def _digest(text: str, place: tuple[str, ...], problems: Problems) -> Digest | None:

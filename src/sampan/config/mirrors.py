@@ -52,18 +52,30 @@ def read_mirror(
         return None
     with problems.at(*path):
         host = parse_mirror(table.url, **options)
-        _refuse_clear_text(host)
+        refuse_clear_text(host, has_login=host.username is not None)
         return host
     return None
 
 
 def expand(host: Host, registry: str) -> Host:
     """``host`` with ``registry`` in the place of ``{registry}``."""
+    if host.namespace == TEMPLATE:
+        return replace(host, namespace=registry)
     if TEMPLATE not in host.prefix:
         return host
     return replace(
         host, name=host.name.replace(TEMPLATE, registry), prefix=host.prefix.replace(TEMPLATE, registry)
     )
+
+
+def refuse_clear_text(host: Host, *, has_login: bool) -> None:
+    """A password or a header of ours needs a connection that proves who is at the other end. Raises
+    :class:`ConfigError`."""
+    if host.base.scheme == "http" and not host.private and (has_login or host.headers):
+        raise ConfigError(
+            "expected https where a password or a header is sent, got http",
+            hint="private = true says that the mirror stands in your own network",
+        )
 
 
 def parse_mirror(url: str, **options: Any) -> Host:  # noqa: ANN401 - handed on to Host, which checks them
@@ -132,15 +144,6 @@ def _read_password(
     with problems.at(*path, given[0]):
         return Secret(around.secret(given[0], getattr(table, given[0])))
     return None
-
-
-def _refuse_clear_text(host: Host) -> None:
-    """A password or a header of ours needs a connection that proves who is at the other end."""
-    if host.base.scheme == "http" and not host.private and (host.username is not None or host.headers):
-        raise ConfigError(
-            "expected https where a password or a header is sent, got http",
-            hint="private = true says that the mirror stands in your own network",
-        )
 
 
 def _check_username(username: str) -> None:

@@ -9,48 +9,54 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sampan.config import environment
 from sampan.config.address import Address, parse_address
 from sampan.config.document import decode, read_document, read_text
 from sampan.config.lockfile import read_lock
-from sampan.config.mirrors import within
+from sampan.config.mirrors import refuse_clear_text, within
 from sampan.config.problems import Problems
 from sampan.config.profiles import choose_profile
 from sampan.config.quantity import parse_duration, parse_size
 from sampan.config.registries import RegistryConfig, read_registry
-from sampan.config.schema import File, RewriteTable, ServerTable, StoreTable, TagsTable
+from sampan.config.rewrite import read_rewrite
+from sampan.config.schema import File, ServerTable, StoreTable, TagsTable
 from sampan.config.settings import (
     BUILT_IN_NAME,
     Config,
-    RewriteConfig,
     ServerConfig,
     StoreConfig,
     TagsConfig,
 )
 from sampan.config.surroundings import Surroundings
 from sampan.config.tables import WILDCARD, choose_tables, registry_name
+from sampan.config.through import read_through
 from sampan.errors import ConfigError, printable
 from sampan.lock import Lock
 from sampan.oci.reference import DOCKER_HUB
+from sampan.upstream.auth import Credential
+from sampan.upstream.credentials import keys_of
 
 AGREE_MAX = 10
-EXCEPTIONS_MAX = 1000  # each is tried on every reference
 COMMAND_CHARACTERS_MAX = 1000
 
 
-def load(
-    path: str | os.PathLike[str] | None,
-    environ: Mapping[str, str],
-    *,
-    listen: str | None = None,
-    store: str | os.PathLike[str] | None = None,
-    locked: bool = True,
-) -> Config:
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says instead of the file: see :meth:`Config.load`."""
+
+    listen: str | None = None
+    store: str | None = None
+    via: str | None = None
+    locked: bool = True
+    pulls: bool = False
+
+
+def load(path: str | os.PathLike[str] | None, environ: Mapping[str, str], options: Options) -> Config:
     """See :meth:`Config.load`."""
     found = environment.find_file(path, environ)
-    options = _Options(listen, None if store is None else os.fspath(store), locked=locked)
     if found is None:
         return _read("", BUILT_IN_NAME, Path(), None, environ, options)
     return _read(read_text(found), str(found), found.parent, found, environ, options)
@@ -59,20 +65,11 @@ def load(
 def parse(text: str, *, name: str, environ: Mapping[str, str]) -> Config:
     """See :meth:`Config.parse`."""
     decode(text.encode("utf-8", "surrogatepass"), name)
-    return _read(text, name, Path(name).parent, None, environ, _Options())
-
-
-class _Options:
-    """What the command line says instead of the file."""
-
-    def __init__(self, listen: str | None = None, store: str | None = None, *, locked: bool = True) -> None:
-        self.listen = listen
-        self.store = store
-        self.locked = locked
+    return _read(text, name, Path(name).parent, None, environ, Options())
 
 
 def _read(
-    text: str, name: str, directory: Path, path: Path | None, environ: Mapping[str, str], options: _Options
+    text: str, name: str, directory: Path, path: Path | None, environ: Mapping[str, str], options: Options
 ) -> Config:
     file, problems = read_document(text, name)
     around = Surroundings(environ, directory)
@@ -82,10 +79,13 @@ def _read(
     server = _read_server(file.server, listen, registry, around, problems)
     store = _read_store(file.store, options, around, problems)
     tags = _read_tags(file.tags, options, around, problems)
-    rewrite = _read_rewrite(file.rewrite, problems)
+    rewrite = read_rewrite(file.rewrite, problems)
+    through = read_through(file.pull, options.via, replace(around, consulted=options.pulls), problems)
     _check_commands(file.node.commands, problems)
+    logins = environment.logins(environ, problems)
+    _check_logins(logins, registry, problems)
     problems.raise_any()
-    return Config(
+    config = Config(
         server=server,
         store=store,
         tags=tags,
@@ -96,10 +96,14 @@ def _read(
         profile=profile,
         path=path,
         environ=environ,
+        logins=logins,
     )
+    if through is None or not options.pulls:
+        return config
+    return through.applied(config, keeps_store=options.store is not None)
 
 
-def _read_listen(table: ServerTable, options: _Options, problems: Problems) -> Address:
+def _read_listen(table: ServerTable, options: Options, problems: Problems) -> Address:
     place = ("--listen",) if options.listen is not None else ("server", "listen")
     listen = Address("127.0.0.1", 0)  # stands in when the text is wrong: nothing below objects to it
     with problems.at(*place):
@@ -120,6 +124,16 @@ def _read_registries(
     for table in tables.idle:
         read_registry(table, None, idle, problems)
     return {name: read_registry(table, listen, around, problems) for name, table in tables.in_force.items()}
+
+
+def _check_logins(
+    logins: Mapping[str, Credential], registry: Mapping[str, RegistryConfig], problems: Problems
+) -> None:
+    """A password of the environment goes no more in the clear than one of the file."""
+    for host in (host for table in registry.values() for host in table.hosts):
+        if not logins.keys().isdisjoint(keys_of(host)):
+            with problems.at(f"${environment.LOGINS}"):
+                refuse_clear_text(host, has_login=True)
 
 
 def _read_server(
@@ -159,9 +173,7 @@ def _default_registry(text: str, registry: Mapping[str, RegistryConfig]) -> str:
     return name
 
 
-def _read_store(
-    table: StoreTable, options: _Options, around: Surroundings, problems: Problems
-) -> StoreConfig:
+def _read_store(table: StoreTable, options: Options, around: Surroundings, problems: Problems) -> StoreConfig:
     path = environment.default_store(around.environ)
     size_bytes: int | None = None
     with problems.at("store", "max_size"):
@@ -175,7 +187,7 @@ def _read_store(
     return StoreConfig(path, size_bytes)
 
 
-def _read_tags(table: TagsTable, options: _Options, around: Surroundings, problems: Problems) -> TagsConfig:
+def _read_tags(table: TagsTable, options: Options, around: Surroundings, problems: Problems) -> TagsConfig:
     seconds = {"fresh_for": 0.0, "stale_for": 0.0}
     for key in seconds:
         with problems.at("tags", key):
@@ -188,20 +200,6 @@ def _read_tags(table: TagsTable, options: _Options, around: Surroundings, proble
         path = None if table.lock is None else around.path(table.lock)
         lock = read_lock(path) if path is not None and options.locked else None
     return TagsConfig(seconds["fresh_for"], seconds["stale_for"], table.agree, lock, path)
-
-
-def _read_rewrite(table: RewriteTable, problems: Problems) -> RewriteConfig:
-    with problems.at("rewrite", "to"):
-        if table.to != "mirror" and "{repository}" not in table.to:
-            raise ConfigError(
-                f'expected "mirror" or a template with {{repository}}, got "{printable(table.to)}"',
-                hint='as in "sampan.lan:5050/{registry}/{repository}"',
-            )
-    if len(table.except_) > EXCEPTIONS_MAX:
-        problems.add(
-            ("rewrite", "except"), f"expected at most {EXCEPTIONS_MAX} patterns, got {len(table.except_)}"
-        )
-    return RewriteConfig(table.to, tuple(table.except_))
 
 
 def _check_commands(commands: Mapping[str, str], problems: Problems) -> None:

@@ -67,6 +67,13 @@ class RegistryTable(Table, frozen=True):
     origin_url: str | None = None
 
 
+class PullTable(Table, frozen=True):
+    """``[pull]``: how ``sampan pull`` gets what it pulls, when not from the hosts themselves."""
+
+    via: str | MirrorTable | None = None
+    store: str | None = None
+
+
 class TagsTable(Table, frozen=True):
     """``[tags]``: how long a tag's meaning is believed."""
 
@@ -93,10 +100,12 @@ class ProfileTable(Table, frozen=True):
 
 
 class RewriteTable(Table, frozen=True):
-    """``[rewrite]``: what ``sampan rewrite`` and the webhook turn references into."""
+    """``[rewrite]``: what ``sampan rewrite``, Airflow and the webhook turn references into."""
 
     to: str = "mirror"
     except_: list[str] = msgspec.field(default_factory=list, name="except")
+    pull_secrets: list[str] = []
+    fields: dict[str, list[str]] = {}
 
 
 class NodeTable(Table, frozen=True):
@@ -112,6 +121,7 @@ class File(Table, frozen=True):
     store: StoreTable = StoreTable()
     registry: dict[str, RegistryTable] = {}
     tags: TagsTable = TagsTable()
+    pull: PullTable = PullTable()
     profile: dict[str, ProfileTable] = {}
     rewrite: RewriteTable = RewriteTable()
     node: NodeTable = NodeTable()

@@ -14,10 +14,13 @@ from pathlib import Path
 
 from sampan.config import environment
 from sampan.config.address import Address
+from sampan.config.mirrors import expand
 from sampan.config.registries import RegistryConfig, Wildcard
 from sampan.config.tables import WILDCARD
 from sampan.lock import Lock
 from sampan.oci.distribution import Registries
+from sampan.rewrite.fields import Fields
+from sampan.upstream.auth import Credential
 from sampan.upstream.host import Host
 
 BUILT_IN_NAME = "built-in configuration"
@@ -33,6 +36,12 @@ class ServerConfig:
     tls_cert: Path | None
     tls_key: Path | None
     default_registry: str
+
+    @property
+    def url(self) -> str:
+        """How a client on this machine reaches it."""
+        address = replace(self.listen, host="127.0.0.1") if self.listen.is_everywhere else self.listen
+        return f"{'https' if self.tls_cert else 'http'}://{address}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +67,23 @@ class TagsConfig:
 
 @dataclass(frozen=True, slots=True)
 class RewriteConfig:
-    """``to`` is ``mirror`` or a template; ``exceptions`` are globs of what stays as it is."""
+    """``to`` is ``mirror`` or a template; ``exceptions`` are globs of what stays as it is; ``pull_secrets``
+    are the names of the secrets that a redirected pod needs beside its own; ``fields`` are those of custom
+    resources that name images, besides the built-in ones."""
 
     to: str
     exceptions: tuple[str, ...]
+    pull_secrets: tuple[str, ...] = ()
+    fields: Fields = field(default_factory=Fields)
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
     """All of it. ``registry`` holds the tables in force by canonical name, ``*`` among them;
     ``path`` is the file read (None: none was found), ``profile`` the one that holds, ``environ`` the
-    environment in which it was read, for proxies and Docker's credentials.
+    environment in which it was read, for proxies and Docker's credentials. ``logins``: those of the
+    environment, by host. ``via``: the mirror that is
+    the only host of every registry; its ``namespace`` is ``{registry}``.
     """
 
     server: ServerConfig
@@ -81,6 +96,8 @@ class Config:
     profile: str | None = None
     path: Path | None = None
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    logins: Mapping[str, Credential] = field(default_factory=dict, repr=False)
+    via: Host | None = None
     _wildcard: Wildcard | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
@@ -96,15 +113,19 @@ class Config:
         listen: str | None = None,
         store: str | os.PathLike[str] | None = None,
         locked: bool = True,
+        pulls: bool = False,
+        via: str | None = None,
     ) -> Config:
         """The configuration of this machine: the file at ``path``, else the first of the usual places.
 
         ``listen`` and ``store`` stand above the file (the command line's options). Without ``locked``
-        the file of ``tags.lock`` is not read, for it is about to be written. Raises :class:`ConfigError`.
+        the file of ``tags.lock`` is not read, for it is about to be written. ``pulls``: it is for a pull,
+        which goes through the mirror of ``pull.via``, or of ``via`` above it. Raises :class:`ConfigError`.
         """
-        from sampan.config.reading import load
+        from sampan.config.reading import Options, load
 
-        return load(path, environ, listen=listen, store=store, locked=locked)
+        named = None if store is None else os.fspath(store)
+        return load(path, environ, Options(listen, named, via, locked=locked, pulls=pulls))
 
     @classmethod
     def parse(
@@ -134,8 +155,10 @@ class Config:
     def hosts_for(self, registry: str) -> tuple[Host, ...] | None:
         """The hosts to ask for ``registry``, a canonical name, in the configured order.
 
-        None: it is not configured and must not be dialled.
+        None: it is not configured and must not be dialled. Through a mirror it is that one alone.
         """
+        if self.via is not None:
+            return (expand(self.via, registry),)
         if registry != WILDCARD and registry in self.registry:
             return self.registry[registry].hosts
         return self._wildcard.hosts_for(registry) if self._wildcard is not None else None

@@ -60,9 +60,13 @@ def choose_tables(file: File, profile: str | None, environ: Mapping[str, str], p
         name: _placed(table.registry, ("profile", name, "registry"), problems)
         for name, table in file.profile.items()
     }
-    in_force = (written or _built_in()) | (profiles[profile] if profile else {})
+    chosen = profiles[profile] if profile else {}
+    given = environment.mirrors(environ, problems)
+    # The built-in registries have no table that anybody wrote: where there is a ``*``, it means them too.
+    unwritten = {} if written or WILDCARD in (chosen | given) else _built_in()
+    in_force = unwritten | written | chosen
     everything = [*written.values(), *(table for tables in profiles.values() for table in tables.values())]
-    for registry, mirrors in environment.mirrors(environ, problems).items():
+    for registry, mirrors in given.items():
         place = (f"${environment.MIRRORS}", registry)
         with problems.at(*place):
             name = registry_name(registry)

@@ -14,7 +14,8 @@ from datetime import datetime
 
 from sampan.oci import Digest, Reference
 
-VERSION = 1  # of the format; a reader refuses those that it does not know
+VERSION = 2  # of the format that is written
+READABLE = (1, VERSION)  # the first had no sizes of platforms; a reader refuses what it does not know
 HEADER = (
     "# What each tag means, as the hosts named below agreed. Written by `sampan lock create`;\n"
     "# to be kept beside what uses the images. To forget an image, remove its tables.\n"
@@ -22,6 +23,14 @@ HEADER = (
 
 Name = tuple[str, str, str]
 """Registry, repository, tag."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformManifest:
+    """The image manifest for one platform; ``size`` in bytes, None in a lock that did not hold it yet."""
+
+    digest: Digest
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +43,7 @@ class Locked:
     digest: Digest
     media_type: str
     size: int
-    platforms: Mapping[str, Digest]
+    platforms: Mapping[str, PlatformManifest]
     hosts: tuple[str, ...]
     groups: tuple[str, ...]
     resolved_at: datetime
@@ -98,8 +107,13 @@ def _table(image: Locked) -> str:
     ]
     if image.platforms:
         lines += ["", f"[{name}.platforms]"]
-        lines += [f"{_quoted(key)} = {_quoted(str(of))}" for key, of in sorted(image.platforms.items())]
+        lines += [f"{_quoted(key)} = {_described(of)}" for key, of in sorted(image.platforms.items())]
     return "\n".join(lines) + "\n"
+
+
+def _described(manifest: PlatformManifest) -> str:
+    digest = _quoted(str(manifest.digest))
+    return digest if manifest.size is None else f"{{ digest = {digest}, size = {manifest.size} }}"
 
 
 def _listed(words: Iterable[str]) -> str:

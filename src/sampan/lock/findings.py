@@ -13,12 +13,13 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from sampan.errors import AllHostsFailed, NotFound, SampanError
-from sampan.lock.document import Lock, Locked
+from sampan.lock.document import Lock, Locked, PlatformManifest
 from sampan.lock.survey import AnyManifest, Survey
 from sampan.lock.verdict import Verdict
 from sampan.oci import Digest, Index, Platform, Reference
 
 Age = Literal["stale", "newer", "differs"]
+There = Sequence[tuple[Platform, PlatformManifest]]
 Standing = Literal["holds", "moved", "gone", "unconfirmed"]
 
 
@@ -119,28 +120,28 @@ def _disagreement(verdict: Verdict) -> SampanError:
     )
 
 
-async def _platforms(
-    survey: Survey, verdict: Verdict, manifest: AnyManifest
-) -> list[tuple[Platform, Digest]]:
+async def _platforms(survey: Survey, verdict: Verdict, manifest: AnyManifest) -> There:
     """What ``manifest`` holds for which platform. An artifact is for none."""
     if isinstance(manifest, Index):
-        return [
-            (d.platform, d.digest) for d in manifest.manifests if d.platform and d.platform.os != "unknown"
-        ]
+        listed = [d for d in manifest.manifests if d.platform and d.platform.os != "unknown"]
+        return [(d.platform, PlatformManifest(d.digest, d.size)) for d in listed if d.platform]
     if "image" not in manifest.config.media_type:
         return []
     config = await survey.config(verdict.reference, manifest.config, verdict.hosts(manifest.digest))
     words = [config.get(key) for key in ("os", "architecture", "variant", "os.version")]
     system, architecture, variant, version = (word if isinstance(word, str) else "" for word in words)
-    return [(Platform(system, architecture, variant, version), manifest.digest)] if system else []
+    if not system:
+        return []
+    itself = PlatformManifest(manifest.digest, manifest.size)
+    return [(Platform(system, architecture, variant, version), itself)]
 
 
 def _chosen(
-    reference: Reference, there: Sequence[tuple[Platform, Digest]], platforms: Sequence[Platform]
-) -> Mapping[str, Digest]:
+    reference: Reference, there: There, platforms: Sequence[Platform]
+) -> Mapping[str, PlatformManifest]:
     """By name, sorted; the first of equals, as runtimes choose. Raises NotFound for a platform that is
     not there."""
-    chosen: dict[str, Digest] = {}
+    chosen: dict[str, PlatformManifest] = {}
     for platform in platforms:
         suited = [
             (p, i) for i, (other, _) in enumerate(there) if (p := platform.preference(other)) is not None
@@ -149,8 +150,8 @@ def _chosen(
             known = ", ".join(_named(platform) for platform, _ in there) or "none"
             raise NotFound(f"{reference} for {platform}", (), hint=f"there is: {known}")
         chosen[_named(there[min(suited)[1]][0])] = there[min(suited)[1]][1]
-    for platform, digest in there if not platforms else ():
-        chosen.setdefault(_named(platform), digest)
+    for platform, manifest in there if not platforms else ():
+        chosen.setdefault(_named(platform), manifest)
     return dict(sorted(chosen.items()))
 
 

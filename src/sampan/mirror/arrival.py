@@ -13,16 +13,19 @@ from typing import BinaryIO
 
 from sampan.clock import Clock
 from sampan.errors import ContentMismatch, SampanError
+from sampan.mirror.ledger import Ledger
 from sampan.mirror.opening import opened
 from sampan.mirror.patience import Patience
 from sampan.mirror.pulse import Pulse
 from sampan.oci import Digest
 from sampan.store.content import Ingest
+from sampan.store.spans import Spans
 from sampan.upstream.host import Host
 
 MIB = 1024 * 1024
 VERIFIED_FIRST_BYTES = 8 * MIB  # up to this size nothing leaves before the digest is right
 HELD_BACK_BYTES = 64 * 1024  # of a larger blob, until then
+EVERYTHING = 2**63
 WINDOW_BYTES_MAX = 4 * MIB  # handed to one send, so that a reader notices a failure in between
 
 
@@ -35,17 +38,12 @@ class Window:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """From ``start`` on, the bytes came from ``host``; None: an earlier run's, its host unknown."""
-
-    start: int
-    host: Host | None
-
-
 class Arrival:
     """One blob arriving. ``declared_size``: in bytes, by a manifest; what a host says of the size may be
-    a lie like everything else it says. ``is_trusted`` tells whose bytes may leave unverified."""
+    a lie like everything else it says. ``is_trusted`` tells whose bytes may leave unverified.
+
+    ``written``: bytes on disk from the beginning on; ``arrived``: all bytes on disk; ``ledger``: who gave
+    them; ``host``: who began to give last."""
 
     def __init__(
         self,
@@ -59,17 +57,19 @@ class Arrival:
         self.digest = digest
         self.declared_size = declared_size
         self.size = declared_size
-        self.written = 0
-        self.segments: list[Segment] = []
+        self.written = self.arrived = 0
+        self.ledger = Ledger()
+        self.host: Host | None = None
         self.verified = False
         self.readers = 0
         self.left_at = clock.monotonic()
-        self._is_trusted = is_trusted
+        self.is_trusted = is_trusted
         self._patience = patience
         self._clock = clock
         self._pulse = Pulse()
         self._ingest: Ingest | None = None
-        self._generation = 0
+        self._is_disputed = False
+        self._changes: list[Spans] = []  # each time that bytes were replaced: which
         self._error: SampanError | None = None
 
     # -- what the download tells -------------------------------------------------------------------
@@ -77,40 +77,53 @@ class Arrival:
     def begins(self, ingest: Ingest, written: int) -> None:
         """The file, and what an earlier run left in it."""
         self._ingest = ingest
-        self.written = written
-        self.segments = [Segment(0, None)] if written else []
+        spans = ingest.spans
+        self.written, self.arrived = written, spans.total
+        for span in spans:
+            self.ledger.gave(None, *span)
 
     def comes_from(self, host: Host) -> None:
-        """The next bytes are those of ``host``."""
-        self.segments.append(Segment(self.written, host))
+        """Bytes of ``host`` come next."""
+        self.host = host
         self._pulse.beat()
 
-    def wrote(self, offset: int) -> None:
-        """All before ``offset`` is on disk."""
-        self.written = offset
+    def wrote(self, written: int, arrived: int) -> None:
+        """More is on disk."""
+        self.written, self.arrived = written, arrived
         self._pulse.beat()
 
     def is_verified(self) -> None:
         """The whole hashes to its digest."""
-        self.verified = True
+        assert self.size is not None
+        self.verified, self._is_disputed = True, False
+        self.written = self.arrived = self.size
         self._pulse.beat()
 
     def is_dropped(self) -> None:
         """What arrived is not the blob. To be told before the file is begun anew, and after: whoever
         has the old one open, or opened it in between, must open it again."""
-        self.written, self.segments, self.size = 0, [], self.declared_size
-        self._generation += 1
+        self.ledger, self.host, self.size = Ledger(), None, self.declared_size
+        self.written = self.arrived = 0
+        self._is_disputed = False
+        self._changes.append(Spans([(0, EVERYTHING)]))
+        self._pulse.beat()
+
+    def is_disputed(self, start: int, count: int) -> None:
+        """The whole is wrong, and who lied is not known. ``count`` bytes, the first of them at ``start``, are
+        about to be replaced, on suspicion: until all is verified no reader is given more."""
+        self._is_disputed = True
+        self.written = min(self.written, start)
+        self.arrived -= count
+
+    def is_settled(self, changed: Spans) -> None:
+        """The dispute has an end: these bytes are others now. Who has some of them is told."""
+        self._changes.append(changed)
         self._pulse.beat()
 
     def failed(self, error: SampanError) -> None:
         """Nothing more will come."""
         self._error = error
         self._pulse.beat()
-
-    @property
-    def givers(self) -> set[Host | None]:
-        """Whose bytes there are."""
-        return {segment.host for segment in self.segments}
 
     # -- readers -----------------------------------------------------------------------------------
 
@@ -134,16 +147,16 @@ class Arrival:
         out to be wrong."""
         self.readers += 1
         file: BinaryIO | None = None
-        generation, position, served_at = -1, start, self._clock.monotonic()
+        seen, position, served_at = 0, start, self._clock.monotonic()
         try:
             while position < stop:
                 limit = await self._released_beyond(position, served_at)
                 self._check_told(size)
-                if generation != self._generation or file is None:
-                    self._check_unchanged(nothing_left=position == start)
+                if file is None or seen != len(self._changes):
+                    self._check_sent(start, position, seen)
                     if file is not None:
                         file.close()
-                    generation, file = self._generation, await self._open_partial()
+                    seen, file = len(self._changes), await self._open_partial()
                     continue  # what was released before the file was open may have been dropped since
                 count = min(limit, stop, position + WINDOW_BYTES_MAX) - position
                 yield Window(file, position, count)
@@ -161,8 +174,10 @@ class Arrival:
                 f"{self.digest} has not the {size} bytes that a host told", hint="ask again"
             )
 
-    def _check_unchanged(self, *, nothing_left: bool) -> None:
-        if not nothing_left:
+    def _check_sent(self, start: int, stop: int, seen: int) -> None:
+        """Whether the bytes from ``start`` to ``stop``, which were sent, are still those of the blob, for
+        one who has ``seen`` so many changes."""
+        if any(changed.overlap(start, stop) for changed in self._changes[seen:]):
             raise ContentMismatch(
                 f"bytes of {self.digest} that were already sent turned out to be wrong",
                 hint="ask again: it is being fetched from another host",
@@ -186,17 +201,11 @@ class Arrival:
             return self.written
         if waited_seconds >= self._patience.first_byte_seconds:
             limit = self.written  # it would leave with nothing: better bytes that are held to account
-        elif self.size is None or self.size <= VERIFIED_FIRST_BYTES:
+        elif self.size is None or self.size <= VERIFIED_FIRST_BYTES or self._is_disputed:
             return 0
         else:
-            limit = self._trusted_prefix()
+            limit = min(self.written, self.ledger.prefix_of(self.is_trusted))
         return max(min(limit, (self.size or 0) - HELD_BACK_BYTES), 0)
-
-    def _trusted_prefix(self) -> int:
-        for segment in self.segments:
-            if segment.host is None or not self._is_trusted(segment.host):
-                return segment.start
-        return self.written
 
     def _raise_error(self) -> None:
         if self._error is not None:

@@ -19,12 +19,13 @@ from sampan.mirror.events import Observer
 from sampan.mirror.fetch import BlobSource
 from sampan.mirror.passing import PassingBlob
 from sampan.mirror.room import Room
+from sampan.mirror.spread import Spread
 from sampan.oci import Digest
 from sampan.store.content import OpenBlob, Store
 
 TOLD_SECONDS = 0.2  # between two words about a download: a display moves, a log does not drown
 
-Told = Callable[[int, str | None], None]
+Told = Callable[[int, tuple[str, ...]], None]
 
 log = logging.getLogger(__name__)
 
@@ -114,11 +115,12 @@ class Brought:
 class Downloads:
     """The downloads in flight, one a digest. Owns their tasks."""
 
-    def __init__(self, store: Store, room: Room, clock: Clock, observer: Observer) -> None:
+    def __init__(self, store: Store, room: Room, clock: Clock, observer: Observer, spread: Spread) -> None:
         self._store = store
         self._room = room
         self._clock = clock
         self._observer = observer
+        self._spread = spread
         self._running: dict[asyncio.Task[None], Download] = {}
 
     def __len__(self) -> int:
@@ -165,7 +167,7 @@ class Downloads:
         try:
             while not task.done():
                 await asyncio.wait([task], timeout=TOLD_SECONDS)
-                told(download.arrival.written, download.host)
+                told(download.arrival.arrived, download.hosts)
         finally:
             download.arrival.readers -= 1
         return Brought.by(download, await download.arrival.ready())
@@ -196,7 +198,13 @@ class Downloads:
 
     def _begin(self, size: int | None, source: BlobSource) -> Download:
         download = Download(
-            source, size, store=self._store, room=self._room, clock=self._clock, observer=self._observer
+            source,
+            size,
+            store=self._store,
+            room=self._room,
+            clock=self._clock,
+            observer=self._observer,
+            spread=self._spread,
         )
         task = asyncio.create_task(download.run(), name=f"download {source.digest}")
         self._running[task] = download

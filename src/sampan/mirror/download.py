@@ -1,7 +1,7 @@
 """One blob on its way into the store.
 
-The download owns the connection to the host: a host that dies, stalls, slows, lies or ends early is
-left, and the next goes on from the last byte that was written. Readers follow the
+The download owns the connections to the hosts: one that dies, stalls, slows, lies or ends early is left,
+and others go on from the last byte that was written (:mod:`sampan.mirror.gathering`). Readers follow the
 :class:`~sampan.mirror.arrival.Arrival`; a slow or vanished one changes nothing for the others. The one
 guarantee: it ends, with the blob committed or with an error that its readers are told.
 
@@ -15,38 +15,21 @@ import logging
 from contextlib import suppress
 
 from sampan.clock import Clock
-from sampan.errors import (
-    AllHostsFailed,
-    Attempt,
-    HostError,
-    NotARegistry,
-    NotFound,
-    SampanError,
-    StoreError,
-    StoreFull,
-    TimedOut,
-    WrongContent,
-)
-from sampan.mirror.arrival import VERIFIED_FIRST_BYTES, Arrival
+from sampan.errors import Attempt, SampanError, StoreError, StoreFull
+from sampan.mirror.arrival import Arrival
+from sampan.mirror.dispute import Dispute
 from sampan.mirror.events import Observer
-from sampan.mirror.fetch import BlobSource, OpenStream
+from sampan.mirror.fetch import BlobSource
+from sampan.mirror.gathering import BeginAnew, Gathering
 from sampan.mirror.opening import opened
-from sampan.mirror.pace import Pace
-from sampan.mirror.race import Won
 from sampan.mirror.room import Room
-from sampan.mirror.stride import StrideWriter
+from sampan.mirror.spread import Spread
+from sampan.mirror.tries import Tries
 from sampan.store.content import Ingest, Store
-from sampan.upstream.host import Host
 
 MIB = 1024 * 1024
-PROGRESS_BYTES = 64 * 1024  # less than this is no progress
-FAILURES_WITHOUT_PROGRESS_MAX = 2  # by one host, in one download
-ATTEMPTS_MAX = 200  # of one download: a host that cuts every few bytes must not go on for ever
-COME_BACKS_MAX = 3  # all hosts rest in mid-blob: how often they are waited for, in a row
 ABANDONED_SECONDS = 30.0  # nobody reads any more ...
 ABANDONED_BYTES = 256 * MIB  # ... and more than this is missing: stop, keep what there is
-
-UNTOLD_BYTES_MAX = 16 * 1024 * MIB  # of a blob whose size nobody tells: no layer is as large
 
 log = logging.getLogger(__name__)
 
@@ -69,26 +52,44 @@ class Download:
         room: Room,
         clock: Clock,
         observer: Observer,
+        spread: Spread,
     ) -> None:
         self.source = source
         self.arrival = Arrival(
             source.digest, size, is_trusted=source.is_trusted, patience=source.patience, clock=clock
         )
-        self.attempts: list[Attempt] = []
         self.ended = False
+        self._tries = Tries(source)
+        self._gathering = Gathering(
+            source,
+            self.arrival,
+            self._tries,
+            room=room,
+            clock=clock,
+            observer=observer,
+            spread=spread,
+            check=self._check_wanted,
+        )
+        self._dispute = Dispute(self.arrival, self._gathering)
         self._store = store
         self._room = room
         self._clock = clock
         self._observer = observer
-        self._alone = False
-        self._failures: dict[Host, int] = {}
-        self._seconds: dict[Host, float] = {}
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """Who failed, and at the end who gave how much."""
+        return self._tries.attempts
 
     @property
     def host(self) -> str | None:
-        """Who gives it now."""
-        last = self.arrival.segments[-1].host if self.arrival.segments else None
-        return last.name if last else None
+        """Who began to give last."""
+        return self.arrival.host.name if self.arrival.host else None
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Who gives now."""
+        return self._gathering.hosts
 
     async def run(self) -> None:
         """Bring the blob into the store. Never raises but when cancelled: readers are told."""
@@ -138,163 +139,39 @@ class Download:
             self.arrival.size = ingest.size = written
 
     async def _fill_and_verify(self, ingest: Ingest) -> bool:
-        while self.arrival.written != self.arrival.size:
-            await self._fetch_once(ingest)
-        if not await asyncio.to_thread(ingest.matches):
+        """False: what there is is of no use, and must be begun anew."""
+        try:
+            await self._gathering.fill(ingest)
+        except BeginAnew:
             return False
-        self._credit()
+        if not (await asyncio.to_thread(ingest.matches) or await self._dispute.mend(ingest)):
+            self._give_up_on_pieces()
+            return False
+        for liar in await self._dispute.liars(ingest):
+            self._tries.lied(liar)
+        self._tries.credit(self.arrival.ledger)
         self.arrival.is_verified()
         return True
 
-    async def _fetch_once(self, ingest: Ingest) -> None:
-        """One body from one host: as far as it gets."""
-        won = await self._open_next(ingest)
-        began, start = self._clock.monotonic(), self.arrival.written
-        try:
-            await self._agree_on_size(won, ingest)
-            if self.arrival.written == start:
-                await self._receive(won, ingest)
-        except HostError as error:
-            self._note_failure(won.host, error, self.arrival.written - start, self._clock.monotonic() - began)
-        except StoreFull:
-            missing = (
-                self.arrival.size or self.arrival.written + VERIFIED_FIRST_BYTES
-            ) - self.arrival.written
-            if not await self._room.make(missing):
-                raise
-        finally:
-            seconds = self._clock.monotonic() - began
-            self._seconds[won.host] = self._seconds.get(won.host, 0.0) + seconds
-            await won.answer.close()
-
-    async def _open_next(self, ingest: Ingest) -> Won[OpenStream]:
-        """The next host, from the last byte that was written; waits a little when all rest."""
-        waits = COME_BACKS_MAX
-        while True:
-            only = self.arrival.segments[-1].host if self._alone and self.arrival.segments else None
-            try:
-                won = await self.source.open(
-                    self.arrival.written, self.arrival.declared_size, avoid=self._exhausted(), only=only
-                )
-            except AllHostsFailed as error:
-                if isinstance(error, NotFound) and not self.arrival.written and not self.attempts:
-                    raise
-                self.attempts.extend(a for a in error.attempts if a not in self.attempts)
-                if only is not None or self._is_beyond_the_end(error):
-                    if only is not None:
-                        self._failures[only] = FAILURES_WITHOUT_PROGRESS_MAX
-                    await self._start_over(ingest)  # the next one gives the whole alone
-                    continue
-                pause = self._pause_seconds(error)
-                if pause is None or not waits or len(self.attempts) >= ATTEMPTS_MAX:
-                    raise self._failed(error) from error
-                waits = 0 if error.status == 429 else waits - 1
-                await asyncio.sleep(pause)
-            else:
-                self.attempts.extend(won.attempts)
-                return won
-
-    def _is_beyond_the_end(self, error: AllHostsFailed) -> bool:
-        """Nobody told the size, and what an earlier run left is longer than the blob."""
-        return bool(self.arrival.written) and any(attempt.status == 416 for attempt in error.attempts)
-
-    def _exhausted(self) -> list[Host]:
-        """Who has failed too often in this download."""
-        return [host for host, n in self._failures.items() if n >= FAILURES_WITHOUT_PROGRESS_MAX]
-
-    async def _agree_on_size(self, won: Won[OpenStream], ingest: Ingest) -> None:
-        """No manifest told the size, and hosts tell different ones: what came before is dropped, and
-        its giver believed less."""
-        told = won.answer.stream.size
-        if told is not None and self.arrival.written and self.arrival.size not in (None, told):
-            for host in filter(None, self.arrival.givers):
-                self._failures[host] = self._failures.get(host, 0) + 1
-            await self._start_over(ingest)
-        elif told is not None:
-            self.arrival.size = ingest.size = told
-
-    def _pause_seconds(self, error: AllHostsFailed) -> float | None:
-        """How long to wait before asking again; None: give up now."""
-        if not error.attempts or not (self.arrival.readers or self.arrival.written):
-            return None
-        limit = error.retry_after_seconds
-        if error.status == 429 and limit is not None and limit <= self.source.patience.rate_limit_seconds:
-            return limit
-        return self.source.patience.come_back_seconds if self.arrival.written else None
-
-    def _failed(self, error: AllHostsFailed) -> AllHostsFailed:
-        return AllHostsFailed(
-            str(self.source.question),
-            self.attempts or error.attempts,
-            retry_after_seconds=error.retry_after_seconds,
-            hint=error.hint,
-        )
-
-    async def _receive(self, won: Won[OpenStream], ingest: Ingest) -> None:
-        stream = won.answer.stream
-        self.arrival.comes_from(won.host)
-        writer = StrideWriter(ingest, self.arrival.wrote)
-        skip = self.arrival.written - stream.offset  # the host ignored the Range and began at zero
-        pace = Pace(self._clock)
-        try:
-            async for chunk in stream:
-                self._observer.received(won.host.name, len(chunk))
-                pace.received(len(chunk))
-                fresh = chunk[skip:] if skip else chunk
-                skip -= len(chunk) - len(fresh)
-                if fresh:
-                    await writer.put(fresh)
-                self._check_pace(pace, won.host)
-        except BaseException:
-            with suppress(StoreError):  # it must not take the place of what happened: a cancellation, say
-                await writer.drain()
-            raise
-        await writer.drain()
-        if self.arrival.size is None:
-            self.arrival.size = ingest.size = self.arrival.written
-
-    def _check_pace(self, pace: Pace, host: Host) -> None:
-        if pace.is_too_slow(lambda: self.source.alternative(host, self._exhausted())):
-            raise TimedOut(f"{host.name} sends too slowly", outcome="slow")
-        if self.arrival.size is None and self.arrival.written > UNTOLD_BYTES_MAX:
-            raise NotARegistry(f"{host.name} sends without an end", outcome="protocol")
-        missing = (self.arrival.size or 0) - self.arrival.written
-        unread_seconds = self._clock.monotonic() - self.arrival.left_at
-        if not self.arrival.readers and missing > ABANDONED_BYTES and unread_seconds > ABANDONED_SECONDS:
-            self.ended = True  # whoever comes now begins another
-            raise Abandoned(f"nobody waits for {self.source.digest} any more")
-
-    def _note_failure(self, host: Host, error: HostError, count_bytes: int, seconds: float) -> None:
-        if count_bytes >= PROGRESS_BYTES:
-            self._failures.pop(host, None)
-        self._failures[host] = self._failures.get(host, 0) + 1
-        self.attempts.append(self.source.failed(host, error, seconds=seconds, count_bytes=count_bytes))
+    def _give_up_on_pieces(self) -> None:
+        """One host gave them all: it lied. Several did, and it could not be told who lied: from now on
+        each must give the whole alone."""
+        givers = self.arrival.ledger.givers
+        self._gathering.is_alone = self._gathering.is_alone or len(givers) > 1
+        for liar in givers if len(givers) == 1 else ():
+            if liar is not None:
+                self._tries.lied(liar)
 
     async def _start_over(self, ingest: Ingest) -> None:
-        """The bytes are not the blob's. One host gave them all: it lied. Several did: from now on
-        each must give the whole alone, so that a liar is known."""
-        hosts = self.arrival.givers
-        liar = next(iter(hosts)) if len(hosts) == 1 and self.arrival.written == self.arrival.size else None
-        if liar is not None:
-            lie = WrongContent(
-                f"{liar.name} sent bytes that are not {self.source.digest}", outcome="wrong-content"
-            )
-            self._note_failure(liar, lie, 0, 0.0)
-            self._failures[liar] = FAILURES_WITHOUT_PROGRESS_MAX
-        self._alone = self._alone or len(hosts) > 1
         self.arrival.is_dropped()
         ingest.size = self.arrival.declared_size
         await asyncio.to_thread(ingest.rewind)
         self.arrival.is_dropped()
 
-    def _credit(self) -> None:
-        """Each host that gave a part is credited with it, once."""
-        segments = self.arrival.segments
-        ends = [*(segment.start for segment in segments[1:]), self.arrival.written]
-        given: dict[Host, int] = {}
-        for segment, end in zip(segments, ends, strict=bool(segments)):
-            if segment.host is not None and end > segment.start:
-                given[segment.host] = given.get(segment.host, 0) + end - segment.start
-        for host, count in given.items():
-            seconds = self._seconds[host]
-            self.attempts.append(self.source.delivered(host, seconds=seconds, count_bytes=count))
+    def _check_wanted(self) -> None:
+        """Raises Abandoned when nobody waits any more, and much is missing."""
+        missing = (self.arrival.size or 0) - self.arrival.arrived
+        unread_seconds = self._clock.monotonic() - self.arrival.left_at
+        if not self.arrival.readers and missing > ABANDONED_BYTES and unread_seconds > ABANDONED_SECONDS:
+            self.ended = True  # whoever comes now begins another
+            raise Abandoned(f"nobody waits for {self.source.digest} any more")

@@ -58,10 +58,16 @@ class BlobSource:
         self.patience = patience
 
     async def open(
-        self, offset: int, size: int | None, *, avoid: Collection[Host], only: Host | None = None
+        self,
+        offset: int,
+        size: int | None,
+        *,
+        stop: int | None = None,
+        avoid: Collection[Host],
+        only: Host | None = None,
     ) -> Won[OpenStream]:
-        """The first body that begins at ``offset`` or before it. ``avoid`` is not asked; ``only`` is
-        the one that may be.
+        """The first body that begins at ``offset`` or before it, and goes to ``stop`` or beyond. ``avoid``
+        is not asked; ``only`` is the one that may be.
 
         Raises AllHostsFailed or NotFound.
         """
@@ -75,6 +81,7 @@ class BlobSource:
                     self.question.repository,
                     self.digest,
                     offset=offset,
+                    stop=stop,
                     size=size,
                     on_connected=connected,
                 )
@@ -97,6 +104,25 @@ class BlobSource:
         """Whom :meth:`open` would ask first; empty when nobody may be asked."""
         route = plan_route(self._hosts, self.question, self._health)
         return route.hosts[0].name if route.hosts else ""
+
+    def another(
+        self, busy: Collection[Host], *, avoid: Collection[Host], at_worst: Standing = Standing.READY
+    ) -> Host | None:
+        """The next host for pieces, beside ``busy`` ones and not of ``avoid``: one that is well (or stands
+        ``at_worst`` so), on another machine than they, whose requests are not counted, and that has a
+        connection to spare."""
+        machines = {host.url for host in busy}
+        q = self.question
+        for host in plan_route(self._hosts, q, self._health).hosts:
+            if (
+                self._health.judge(host, q.repository, q.kind, str(q.object)).standing <= at_worst
+                and host.url not in machines
+                and host not in avoid
+                and host.requests_per_minute is None
+                and self._client.has_room(host)
+            ):
+                return host
+        return None
 
     def failed(self, host: Host, error: HostError, *, seconds: float, count_bytes: int) -> Attempt:
         """The body of ``host`` ended badly."""

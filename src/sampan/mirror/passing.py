@@ -14,8 +14,8 @@ from io import FileIO
 
 from sampan.errors import AllHostsFailed, Attempt, ContentMismatch, HostError, WrongContent
 from sampan.mirror.arrival import HELD_BACK_BYTES, VERIFIED_FIRST_BYTES, Window
-from sampan.mirror.download import FAILURES_WITHOUT_PROGRESS_MAX
 from sampan.mirror.fetch import BlobSource
+from sampan.mirror.tries import FAILURES_WITHOUT_PROGRESS_MAX
 from sampan.oci import Digest, new_hasher
 from sampan.upstream.host import Host
 

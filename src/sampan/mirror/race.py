@@ -204,13 +204,10 @@ class Race(Generic[Answer]):
         """Cancel whoever still runs. Who was asked well before the winner loses its place; when the
         budget is spent, those that still ran are why."""
         running, self._running = self._running, []
+        cancelled = await _ended([one.task for one in running])
         for one in running:
-            one.task.cancel()
-        for one in running:
-            await asyncio.wait([one.task])
             if not one.task.cancelled() and one.task.exception() is None:
-                if self._drop is not None:
-                    await self._drop(one.task.result())
+                await self._drop_answer(one.task.result())
             elif one.waits:
                 self._not_asked(one, expired=expired and winner is None)
             elif winner is None and expired:
@@ -219,6 +216,14 @@ class Race(Generic[Answer]):
                 self._beaten(one)
             else:
                 self._excuse(one)
+        if cancelled is not None:
+            if winner is not None:
+                await self._drop_answer(winner.answer)
+            raise cancelled
+
+    async def _drop_answer(self, answer: Answer) -> None:
+        if self._drop is not None:
+            await self._drop(answer)
 
     def _excuse(self, one: _Try[Answer]) -> None:
         self._health.excuse(one.host, self._question.repository, self._question.kind)
@@ -256,3 +261,17 @@ class Race(Generic[Answer]):
             if attempts
             else "name a mirror in sampan.toml that may be asked for it",
         )
+
+
+async def _ended(tasks: list[asyncio.Task[Answer]]) -> asyncio.CancelledError | None:
+    """Cancel ``tasks`` and wait until they have ended. That is not given up when we are cancelled ourselves:
+    what they opened is to be closed first; returned is what is to be raised then."""
+    cancelled = None
+    for task in tasks:
+        task.cancel()
+    while any(not task.done() for task in tasks):
+        try:
+            await asyncio.wait(tasks)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    return cancelled

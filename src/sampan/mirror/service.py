@@ -20,6 +20,7 @@ from sampan.mirror.manifests import AnyManifest, Manifests
 from sampan.mirror.patience import Patience
 from sampan.mirror.room import Room
 from sampan.mirror.route import Question, eligible
+from sampan.mirror.spread import Spread
 from sampan.mirror.tagged import TagPolicy, Tags
 from sampan.oci import Digest, Index, Registries
 from sampan.oci.manifest import OCI_INDEX
@@ -60,6 +61,7 @@ class Mirror:
         tag_policy: TagPolicy | None = None,
         observer: Observer | None = None,
         patience: Patience | None = None,
+        spread: Spread | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.registries = registries
@@ -75,7 +77,7 @@ class Mirror:
             tag_store, self._looking, self._manifests, client, self._asking, tag_policy or TagPolicy()
         )
         self._room = room
-        self._downloads = Downloads(store, room, self._clock, self._observer)
+        self._downloads = Downloads(store, room, self._clock, self._observer, spread or Spread())
 
     @property
     def downloads_in_flight(self) -> int:
@@ -111,7 +113,7 @@ class Mirror:
         return answer
 
     async def bring(
-        self, registry: str, repository: str, digest: Digest, *, told: Told = lambda _bytes, _host: None
+        self, registry: str, repository: str, digest: Digest, *, told: Told = lambda _bytes, _hosts: None
     ) -> Brought:
         """A blob into the store, for those who take it from there: unlike :meth:`blob` it returns when
         the blob is committed, and a disk that cannot hold it is an error.

@@ -16,10 +16,12 @@ from sampan.store.content import Ingest
 
 
 class StrideWriter:
-    """Feeds one ingest. ``wrote`` is called on the event loop with the new offset."""
+    """Feeds one ingest from ``start`` on. ``wrote`` is called on the event loop with the start and the
+    stop of what it was given and is on disk now."""
 
-    def __init__(self, ingest: Ingest, wrote: Callable[[int], None]) -> None:
+    def __init__(self, ingest: Ingest, start: int, wrote: Callable[[int, int], None]) -> None:
         self._ingest = ingest
+        self._position = start
         self._wrote = wrote
         self._writing: asyncio.Future[None] | None = None
         self._error: BaseException | None = None
@@ -27,8 +29,11 @@ class StrideWriter:
     async def put(self, stride: bytes) -> None:
         """Have ``stride`` written; returns when the next one may be read. Raises StoreError."""
         await self.drain()
-        self._writing = asyncio.get_running_loop().run_in_executor(None, self._ingest.write, stride)
-        self._writing.add_done_callback(self._ended)
+        start, stop = self._position, self._position + len(stride)
+        self._position = stop
+        loop = asyncio.get_running_loop()
+        self._writing = loop.run_in_executor(None, self._ingest.place, start, stride)
+        self._writing.add_done_callback(lambda future: self._ended(future, start, stop))
 
     async def drain(self) -> None:
         """Wait until everything taken is on its way to the disk and hashed. Raises StoreError."""
@@ -38,10 +43,14 @@ class StrideWriter:
             error, self._error = self._error, None
             raise error
 
-    def _ended(self, future: asyncio.Future[None]) -> None:
+    def _ended(self, future: asyncio.Future[None], start: int, stop: int) -> None:
         self._writing = None
         if future.cancelled():
             return
         self._error = future.exception()
-        if self._error is None or isinstance(self._error, StoreFull):
-            self._wrote(self._ingest.offset)  # of a full disk, what fitted is kept
+        if self._error is None:
+            self._wrote(start, stop)
+        elif isinstance(self._error, StoreFull):
+            for span_start, span_stop in self._ingest.spans:  # what fitted is kept
+                if span_start < stop and start < span_stop:
+                    self._wrote(max(span_start, start), min(span_stop, stop))

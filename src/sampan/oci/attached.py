@@ -24,6 +24,11 @@ def is_attached(tag: str) -> bool:
     return _ATTACHED.fullmatch(tag) is not None
 
 
+def is_list(tag: str) -> bool:
+    """Whether ``tag`` is one under which a list of referrers stands: ``sha256-<hex>`` alone."""
+    return is_attached(tag) and not tag.endswith(SUFFIXES)
+
+
 def attached_tags(digest: Digest) -> tuple[str, ...]:
     """The tags under which something may be attached to ``digest``; the fallback of referrers first."""
     stem = f"{digest.algorithm}-{digest.hex[:ENCODED_CHARACTERS_MAX]}"

@@ -22,6 +22,7 @@ DIGEST_CHARACTERS_MAX = 7 + 128  # "sha512:" and its digits: anything longer is 
 # The two algorithms that the image spec registers and that every registry accepts.
 _HEX = {"sha256": re.compile(r"[0-9a-f]{64}"), "sha512": re.compile(r"[0-9a-f]{128}")}
 ALGORITHMS = tuple(_HEX)
+DIGEST = "(?:" + "|".join(f"{name}:{digits.pattern}" for name, digits in _HEX.items()) + ")"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 DOCKER_CONTENT_DIGEST = "Docker-Content-Digest"
 DOCKER_API_VERSION = "Docker-Distribution-Api-Version"
 OCI_NAMESPACE = "OCI-Namespace"
+OCI_SUBJECT = "OCI-Subject"  # the registry has noted what a manifest refers to
 OCI_FILTERS_APPLIED = "OCI-Filters-Applied"
+MIRROR_SOURCE = "X-Sampan-Source"  # where a mirror of ours had it from: its store, or a host
 
 # A registry, a repository and a sha512 digest at their longest, every character percent-encoded.
 PATH_CHARACTERS_MAX = 3 * (261 + 255 + 135 + 16)

@@ -18,9 +18,10 @@ from sampan.oci.digest import Digest
 
 DOCKER_HUB = "docker.io"
 DEFAULT_TAG = "latest"
-_LIBRARY = "library/"
-_HUB_ALIASES = frozenset({"index.docker.io"})  # registry-1.docker.io is a host, not another name
+LIBRARY = "library/"
+HUB_ALIASES = frozenset({"index.docker.io"})  # registry-1.docker.io is a host, not another name
 _HUB_ORIGIN = "https://registry-1.docker.io"
+HUB_HOSTS = frozenset({"registry-1.docker.io", "registry.hub.docker.com"})
 _HUB_CREDENTIAL_KEYS = ("https://index.docker.io/v1/", "index.docker.io", "docker.io", "registry-1.docker.io")
 
 REPOSITORY_CHARACTERS_MAX = 255  # distribution/reference counts the path without the registry
@@ -29,14 +30,17 @@ TAG_CHARACTERS_MAX = 128  # distribution spec, "Pulling manifests"
 REFERENCE_CHARACTERS_MAX = 1024  # more than all parts at their longest
 
 # Each pattern has one way to match, so matching is linear; the length is checked before it all the same.
-_REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*)*")
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+# The public ones are also written into policies, for another engine (RE2): nothing but what both know.
+REPOSITORY = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*)*"
+TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
+IMAGE_ID = r"[0-9a-f]{64}"
+_REPOSITORY = re.compile(REPOSITORY)
+_TAG = re.compile(TAG)
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_REGISTRY = re.compile(
-    rf"(?:(?P<name>{_LABEL}(?:\.{_LABEL})*)|\[(?P<ipv6>[0-9A-Fa-f:]+)\])(?::(?P<port>[0-9]{{1,5}}))?"
-)
+HOST_NAME = rf"{_LABEL}(?:\.{_LABEL})*"
+_REGISTRY = re.compile(rf"(?:(?P<name>{HOST_NAME})|\[(?P<ipv6>[0-9A-Fa-f:]+)\])(?::(?P<port>[0-9]{{1,5}}))?")
 _NUMBER_LIKE = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
-_IMAGE_ID = re.compile(r"[0-9a-f]{64}")
+_IMAGE_ID = re.compile(IMAGE_ID)
 _USERINFO_LIKE = re.compile(r"\A.*@(?!sha)", re.DOTALL)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://")
 
@@ -98,7 +102,7 @@ def familiar(reference: Reference) -> str:
     """The shortest text that people write for ``reference`` and that parses to it: ``alpine:3``."""
     if reference.registry != DOCKER_HUB:
         return str(reference)
-    short = reference.repository.removeprefix(_LIBRARY)
+    short = reference.repository.removeprefix(LIBRARY)
     if "/" in short:
         short = reference.repository  # library/foo/bar is never foo/bar
         if _is_registry(short.partition("/")[0]):
@@ -162,18 +166,36 @@ def parse_tag(text: str) -> str:
 
 def canonical_registry(registry: str) -> str:
     """The one name of ``registry``: ``index.docker.io`` is ``docker.io``, others are themselves."""
-    return DOCKER_HUB if registry in _HUB_ALIASES else registry
+    return DOCKER_HUB if registry in HUB_ALIASES else registry
 
 
 def is_hub_itself(name: str) -> bool:
     """Whether ``name`` is one under which nobody looks for Docker Hub's images, though it leads there."""
-    return name in _HUB_ALIASES or f"https://{name}" == _HUB_ORIGIN
+    return name in HUB_ALIASES or f"https://{name}" == _HUB_ORIGIN
+
+
+def registry_behind(registry: str) -> str:
+    """The registry whose images are at ``registry``, when that is the name of a host instead: to Docker,
+    ``registry-1.docker.io/library/alpine`` is not on docker.io, and yet the bytes are."""
+    return DOCKER_HUB if registry in HUB_HOSTS else registry
+
+
+def is_local(registry: str) -> bool:
+    """Whether ``registry`` is this machine or a private address: elsewhere it would be another one."""
+    match = _REGISTRY.fullmatch(registry)
+    name, ipv6, _ = match.groups() if match else (registry, None, None)
+    if name == "localhost" or (name and name.endswith(".localhost")):
+        return True
+    try:
+        return not ipaddress.ip_address(ipv6 or name).is_global
+    except ValueError:
+        return False
 
 
 def normalise_repository(registry: str, repository: str) -> str:
     """``repository`` as the canonical ``registry`` keeps it: docker.io has ``library/alpine``."""
     one_part = repository and "/" not in repository
-    return _LIBRARY + repository if registry == DOCKER_HUB and one_part else repository
+    return LIBRARY + repository if registry == DOCKER_HUB and one_part else repository
 
 
 def origin_url(registry: str) -> str:

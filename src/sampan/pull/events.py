@@ -26,7 +26,8 @@ class Started:
 @dataclass(frozen=True, slots=True)
 class Resolved:
     """What a reference means, and how much of it there is. ``source``: ``store`` or a host's name;
-    ``stale``: nobody could confirm the tag. ``size_bytes``: manifests and blobs together."""
+    ``stale``: nobody could confirm the tag. ``size_bytes``: manifests and blobs together. ``behind``: where
+    ``source`` had it from, when that is a mirror which says so: ``store`` or a host's name."""
 
     reference: str
     digest: Digest
@@ -37,6 +38,7 @@ class Resolved:
     blobs: int
     size_bytes: int
     attempts: tuple[Attempt, ...] = ()
+    behind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ class BlobProgress:
 @dataclass(frozen=True, slots=True)
 class BlobDone:
     """A blob is there. ``already``: ``sink`` or ``store`` when nothing was fetched, else empty.
-    ``hosts``: bytes by host, of this run; ``resumed_bytes``: found from an earlier one."""
+    ``hosts``: bytes by host, of this run; ``resumed_bytes``: found from an earlier one. ``behind``: by host,
+    where those that are mirrors and say so had it from: ``store`` or a host's name."""
 
     reference: str
     digest: Digest
@@ -72,6 +75,16 @@ class BlobDone:
     resumed_bytes: int = 0
     seconds: float = 0.0
     attempts: tuple[Attempt, ...] = ()
+    behind: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Giving:
+    """All of it is here, and the sink is given it."""
+
+    reference: str
+    digest: Digest
+    sink: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +105,7 @@ class Failed:
     attempts: tuple[Attempt, ...] = ()
 
 
-Event = Started | Resolved | BlobStarted | BlobProgress | BlobDone | ImageDone | Failed
+Event = Started | Resolved | BlobStarted | BlobProgress | BlobDone | Giving | ImageDone | Failed
 Listener = Callable[[Event], None]
 
 _NAMES: Mapping[type, str] = {
@@ -101,6 +114,7 @@ _NAMES: Mapping[type, str] = {
     BlobStarted: "blob-started",
     BlobProgress: "blob-progress",
     BlobDone: "blob-done",
+    Giving: "giving",
     ImageDone: "image-done",
     Failed: "failed",
 }

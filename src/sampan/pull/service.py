@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from sampan.pull.events import Listener
 from sampan.pull.image import CONFIG_TYPES, platform_of_config
 from sampan.pull.referrers import attached
 from sampan.pull.sink import Content, Sink
+from sampan.upstream.behind import Behind
 
 BLOBS_AT_ONCE = 3  # as containerd and Docker do it: more only makes each of them slower to finish
 MANIFESTS_AT_ONCE = 4
@@ -49,9 +50,11 @@ async def pull(
     platforms: Sequence[Platform] | None,
     listener: Listener,
     with_referrers: bool = False,
+    behind: Behind | None = None,
 ) -> list[Report]:
     """Pull ``references``, one after the other, into ``sink``; ``platforms`` None: all there are;
-    ``with_referrers``: and what is attached to them, signatures for instance.
+    ``with_referrers``: and what is attached to them, signatures for instance. ``behind``: what the hosts
+    of ``mirror`` said of their own sources.
 
     The sink is closed at the end. Raises SinkError for what concerns the sink as a whole (it is checked
     before anything is fetched); an error of one reference is in its report.
@@ -59,7 +62,8 @@ async def pull(
     try:
         await sink.check()
         listener(events.Started(sink.name, len(references)))
-        work = [_One(mirror, r, sink, platforms, listener, with_referrers) for r in references]
+        behind = behind or Behind()
+        work = [_One(mirror, r, sink, platforms, listener, with_referrers, behind) for r in references]
         reports = [await _pull_one(one, sink, listener) for one in work]
         if all(report.error is None for report in reports):
             await sink.finish()
@@ -93,6 +97,7 @@ class _One:
         platforms: Sequence[Platform] | None,
         listener: Listener,
         with_referrers: bool,
+        behind: Behind,
     ) -> None:
         self.content = Content(mirror.store)
         self.reference = reference
@@ -101,6 +106,7 @@ class _One:
         self._sink = sink
         self._platforms = platforms
         self._listener = listener
+        self._behind = behind
         self._attempts: list[Attempt] = []  # that failed, at manifests
         self._blobs = asyncio.Semaphore(BLOBS_AT_ONCE)
         self._manifests = asyncio.Semaphore(MANIFESTS_AT_ONCE)
@@ -112,6 +118,7 @@ class _One:
         await self._bring_all(wanted.configs)
         await self._check_platform(wanted)
         await self._bring_layers(wanted)
+        self._listener(events.Giving(str(self.reference), wanted.root.digest, self._sink.name))
         await self._sink.put(wanted, self.content)
         for extra in await attached(self._mirror, wanted) if self._with_referrers else ():
             await self._hold(extra)
@@ -145,17 +152,19 @@ class _One:
         return answer
 
     def _tell_resolved(self, wanted: Wanted, root: ManifestAnswer) -> None:
+        told = self._behind.of(root.source, wanted.root.digest)
         self._listener(
             events.Resolved(
                 str(self.reference),
                 wanted.root.digest,
                 wanted.root.media_type,
                 root.source,
-                root.stale,
+                root.stale or (told is not None and told.stale),
                 wanted.platforms,
                 len(wanted.blobs),
                 wanted.size_bytes,
                 tuple(self._attempts),
+                told.source if told else "",
             )
         )
 
@@ -182,7 +191,7 @@ class _One:
             raise platform_missing(self.reference, missing, [made_for])
 
     async def _bring_layers(self, wanted: Wanted) -> None:
-        present = await self._sink.present(wanted.layers)
+        present = await self._sink.present(wanted, self.content)
         for layer in wanted.layers:
             if layer.digest in present:
                 self._tell_done(layer, already="sink")
@@ -193,15 +202,15 @@ class _One:
         await _together([self._bring(blob) for blob in blobs])
 
     async def _bring(self, blob: Descriptor) -> None:
-        name, began = str(self.reference), time.monotonic()
+        name = str(self.reference)
         if await asyncio.to_thread(self._is_stored, blob):
             self._tell_done(blob, already="store")
             return
         async with self._blobs:
+            began = time.monotonic()
             self._listener(events.BlobStarted(name, blob.digest, blob.size))
 
-            def told(arrived_bytes: int, host: str | None) -> None:
-                hosts = (host,) if host else ()
+            def told(arrived_bytes: int, hosts: tuple[str, ...]) -> None:
                 self._listener(events.BlobProgress(name, blob.digest, blob.size, arrived_bytes, hosts))
 
             with self._mirror.store.hold(blob.digest):
@@ -209,18 +218,25 @@ class _One:
                     self.reference.registry, self.reference.repository, blob.digest, told=told
                 )
                 self.content.hold(blob.digest)
+        given = _given(brought.attempts)
         self._listener(
             events.BlobDone(
                 name,
                 blob.digest,
                 blob.size,
                 "store" if brought.already else "",
-                _given(brought.attempts),
+                given,
                 brought.resumed_bytes,
                 time.monotonic() - began,
                 tuple(attempt for attempt in brought.attempts if attempt.outcome != "ok"),
+                self._sources(given, blob),
             )
         )
+
+    def _sources(self, hosts: Iterable[str], blob: Descriptor) -> dict[str, str]:
+        """By host, where it had the blob from; of those that are mirrors and say so."""
+        said = {host: self._behind.of(host, blob.digest) for host in hosts}
+        return {host: told.source for host, told in said.items() if told is not None}
 
     def _is_stored(self, blob: Descriptor) -> bool:
         """Held at once if so. A blob of another size than is told is hashed by the store, and kept if it

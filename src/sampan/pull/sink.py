@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import Protocol
 
 from sampan.errors import InvalidReference, StoreError, UsageError, printable
 from sampan.oci.digest import Digest
-from sampan.oci.manifest import Descriptor
 from sampan.oci.reference import Reference
 from sampan.pull.closure import Wanted
 from sampan.store.content import OpenBlob, Store
@@ -87,8 +85,9 @@ class Sink(Protocol):
     async def check(self) -> None:
         """What can be known before anything is fetched. Raises SinkExists, SinkUnavailable, SinkError."""
 
-    async def present(self, blobs: Sequence[Descriptor]) -> frozenset[Digest]:
-        """Which of these layers it has already: they are not fetched."""
+    async def present(self, wanted: Wanted, content: Content) -> frozenset[Digest]:
+        """Which layers of it the sink has already: they are not fetched. ``content`` has its configs.
+        Raises SinkUnavailable for an image that the sink cannot hold at all."""
 
     async def put(self, wanted: Wanted, content: Content) -> None:
         """Take the image, whole or not at all. Raises SinkError (the disk), SinkUnavailable, SinkExists."""

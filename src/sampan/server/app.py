@@ -1,4 +1,4 @@
-"""The HTTP server: the only module that knows aiohttp's.
+"""The HTTP server: the only module that knows aiohttp's. :class:`Listener` is all but what is answered.
 
 Guarantees that an answer whose blob fails half-way is cut short of its Content-Length, never completed; that
 one client's leaving touches only its own request; and that what is not HTTP as the RFCs have it is refused
@@ -16,7 +16,7 @@ import time
 from dataclasses import replace
 from email.utils import formatdate
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, Generic
 
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
@@ -25,6 +25,8 @@ from sampan.clock import Clock, SystemClock
 from sampan.errors import ConfigError, SampanError, StoreError
 from sampan.server.access import load_htpasswd
 from sampan.server.answer import problem
+from sampan.server.answering import ExchangeT, FrontApi
+from sampan.server.certificate import load_chain, tls_of
 from sampan.server.contract import MirrorApi
 from sampan.server.front import Exchange, Front
 from sampan.server.metrics import Metrics
@@ -39,7 +41,10 @@ HEADERS_MAX = 100
 BACKLOG = 1024  # a cluster that starts all at once
 BODY_BYTES_MAX = 1024 * 1024  # of a request that should have none, read so that its sender sees the answer
 BODY_SECONDS = 1.0
+SMALL_BODY_BYTES = 128 * 1024  # read for each connection at once, when bodies are read; a pod has 10 KiB
+LARGE_BODIES_MAX = 8  # so many of the larger ones are in memory at a time
 TLS_HANDSHAKE_SECONDS = 10.0
+TLS_SHUTDOWN_SECONDS = 1.0  # for a client's last word; one that keeps a connection and does not read has none
 TICK_SECONDS = 1.0
 ABORT_SECONDS = 5.0  # for handlers to notice that their connection is gone
 GRACE_SECONDS = 30.0  # as long as Kubernetes waits, after SIGTERM, by default
@@ -51,34 +56,26 @@ _no_access_log = logging.getLogger("sampan.http.access")  # switched off: ours i
 _no_access_log.disabled = True
 
 
-class Server:
-    """A mirror on a port. One event loop, the standard one: it has the kernel's sendfile."""
+class Listener(Generic[ExchangeT]):
+    """What a front answers, on a port. One event loop, the standard one: it has the kernel's sendfile."""
 
     def __init__(
         self,
-        mirror: MirrorApi,
+        front: FrontApi[ExchangeT],
         settings: ServerSettings,
         *,
-        metrics: Metrics | None = None,
-        clock: Clock | None = None,
+        tls: ssl.SSLContext | None,
+        clock: Clock,
     ) -> None:
-        """Raises :class:`ConfigError` for a bad htpasswd file or certificate."""
-        self._clock = clock or SystemClock()
+        self._clock = clock
         self._settings = settings
-        self._tls = _load_tls(settings)
-        self.metrics = metrics or Metrics(self._clock)
-        self.stalls = StallWatch(self._clock, limit_seconds=settings.stall_seconds)
-        self.front = Front(
-            mirror,
-            instance=settings.instance,
-            metrics=self.metrics,
-            clock=self._clock,
-            access=load_htpasswd(settings.htpasswd, self._clock) if settings.htpasswd else None,
-        )
+        self._tls = tls
+        self._answering = front
+        self.stalls = StallWatch(clock, limit_seconds=settings.stall_seconds)
         self._web: web.Server | None = None
         self._listener: asyncio.Server | None = None
         self._ticking: asyncio.TimerHandle | None = None
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._large_bodies = asyncio.Semaphore(LARGE_BODIES_MAX)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -107,6 +104,7 @@ class Server:
                 backlog=BACKLOG,
                 ssl=self._tls,
                 ssl_handshake_timeout=TLS_HANDSHAKE_SECONDS if self._tls else None,
+                ssl_shutdown_timeout=TLS_SHUTDOWN_SECONDS if self._tls else None,
             )
         except OSError as error:
             raise ConfigError(
@@ -116,8 +114,8 @@ class Server:
         self._ticking = loop.call_later(TICK_SECONDS, self._tick)
 
     async def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
-        """Take no more connections, let answers under way end within ``grace_seconds``, close the mirror."""
-        self.front.stopping = True
+        """Take no more connections, let answers under way end within ``grace_seconds``, close the front."""
+        self._answering.stopping = True
         if self._ticking is not None:
             self._ticking.cancel()
         if self._listener is not None:
@@ -132,9 +130,7 @@ class Server:
                 if connection.transport is not None:
                     connection.transport.abort()
             await self._gone(self._web, ABORT_SECONDS)
-        if self._retiring:
-            await asyncio.wait(self._retiring)
-        await self.front.close()
+        await self._answering.close()
 
     async def _gone(self, server: web.Server, seconds: float) -> None:
         """Wait until no connection is left, ``seconds`` at most."""
@@ -143,32 +139,14 @@ class Server:
         while server.connections and time.monotonic() < deadline:  # noqa: ASYNC110  (see above)
             await asyncio.sleep(0.01)
 
-    def replace_mirror(self, mirror: MirrorApi, settings: ServerSettings | None = None) -> None:
-        """Answer with ``mirror`` from now on; requests under way end with the old one, which is then closed.
-
-        From ``settings`` the htpasswd file and the certificate are read again; where it listens stays as it
-        is. Raises :class:`ConfigError`, and then nothing has changed.
-        """
-        if settings is not None:
-            # Checked with the address that is really open, not with the one that the new file names.
-            settings = replace(settings, host=self._settings.host)
-            access = load_htpasswd(settings.htpasswd, self._clock) if settings.htpasswd else None
-            if self._tls and settings.tls_cert and settings.tls_key:
-                _load_chain(self._tls, settings.tls_cert, settings.tls_key)
-            self.front.access = access
-        task = asyncio.get_running_loop().create_task(self.front.replace_mirror(mirror))
-        self._retiring.add(task)
-        task.add_done_callback(self._retiring.discard)
-
     def _tick(self) -> None:
-        self.front.log.sweep()
-        self.metrics.clients_stalled(self.stalls.sweep())
+        self._answering.tick(self.stalls.sweep())
         self._ticking = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
 
     def _connect(self, server: web.Server) -> asyncio.Protocol:
-        self.front.connections = len(server.connections)
-        if self.front.connections >= self._settings.connections_max:
-            self.metrics.connection_refused()
+        self._answering.connections = len(server.connections)
+        if self._answering.connections >= self._settings.connections_max:
+            self._answering.connection_refused()
             return _Busy()
         return _Connection(
             self,
@@ -185,26 +163,91 @@ class Server:
         )
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        client = request.remote or ""
+        front, client = self._answering, request.remote or ""
         hosts = request.headers.getall("Host", ())
         if len(hosts) != 1 and (hosts or request.version >= HTTP_1_1):
-            return self.reply(self.front.refuse(client, 400, "expected one Host header"), stay=False)
-        asked = Request(request.method, _origin_form(request.raw_path), request.headers)
+            return self.refuse(client, 400, "expected one Host header")
         if isinstance(request.protocol, _Connection):
             request.protocol.is_answering = True
-        exchange = await self.front.begin(asked, client)
-        stay = request.keep_alive and not request.body_exists and request.method in ("GET", "HEAD")
-        return self.reply(exchange, stay=stay and not self.front.stopping)
+        body, may_stay = b"", not request.body_exists and request.method in ("GET", "HEAD")
+        if front.body_bytes_max and request.method == "POST":
+            read = await self._read_body(request, front.body_bytes_max)
+            if isinstance(read, int):
+                return self.refuse(client, read, "the request's body is too large, too slow or broken")
+            body, may_stay = read, True
+        asked = Request(request.method, _origin_form(request.raw_path), request.headers, body)
+        exchange = await front.begin(asked, client)
+        return self.reply(exchange, stay=may_stay and request.keep_alive and not front.stopping)
 
-    def reply(self, exchange: Exchange, *, stay: bool) -> web.StreamResponse:
+    async def _read_body(self, request: web.BaseRequest, bytes_max: int) -> bytes | int:
+        if (request.content_length or bytes_max) <= SMALL_BODY_BYTES:
+            return await _read_body(request, bytes_max)
+        async with self._large_bodies:
+            return await _read_body(request, bytes_max)
+
+    def reply(self, exchange: ExchangeT, *, stay: bool) -> web.StreamResponse:
         """How aiohttp is told; ``stay``: the connection is kept for the next request."""
-        return _Reply(self.front, self.stalls, exchange, stay)
+        return _Reply(self._answering, self.stalls, exchange, stay)
+
+    def refuse(self, client: str, status: int, message: str) -> web.StreamResponse:
+        """The answer to what is no request."""
+        return self.reply(self._answering.refuse(client, status, message), stay=False)
 
 
-class _Reply(web.StreamResponse):
+class Server(Listener[Exchange]):
+    """A mirror on a port."""
+
+    def __init__(
+        self,
+        mirror: MirrorApi,
+        settings: ServerSettings,
+        *,
+        metrics: Metrics | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Raises :class:`ConfigError` for a bad htpasswd file or certificate."""
+        clock = clock or SystemClock()
+        self.metrics = metrics or Metrics(clock)
+        self.front = Front(
+            mirror,
+            instance=settings.instance,
+            metrics=self.metrics,
+            clock=clock,
+            access=load_htpasswd(settings.htpasswd, clock) if settings.htpasswd else None,
+        )
+        super().__init__(self.front, settings, tls=tls_of(settings), clock=clock)
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    def replace_mirror(self, mirror: MirrorApi, settings: ServerSettings | None = None) -> None:
+        """Answer with ``mirror`` from now on; requests under way end with the old one, which is then closed.
+
+        From ``settings`` the htpasswd file and the certificate are read again; where it listens stays as it
+        is. Raises :class:`ConfigError`, and then nothing has changed.
+        """
+        if settings is not None:
+            # Checked with the address that is really open, not with the one that the new file names.
+            settings = replace(settings, host=self._settings.host)
+            access = load_htpasswd(settings.htpasswd, self._clock) if settings.htpasswd else None
+            if self._tls and settings.tls_cert and settings.tls_key:
+                load_chain(self._tls, settings.tls_cert, settings.tls_key)
+            self.front.access = access
+        task = asyncio.get_running_loop().create_task(self.front.replace_mirror(mirror))
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    async def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
+        """As :meth:`Listener.stop`, when the mirrors that were replaced have ended their requests too."""
+        await super().stop(grace_seconds)
+        if self._retiring:
+            await asyncio.wait(self._retiring)
+
+
+class _Reply(web.StreamResponse, Generic[ExchangeT]):
     """Sends an answer itself: its head is ready, its body is a few bytes or a file."""
 
-    def __init__(self, front: Front, stalls: StallWatch, exchange: Exchange, stay: bool) -> None:
+    def __init__(
+        self, front: FrontApi[ExchangeT], stalls: StallWatch, exchange: ExchangeT, stay: bool
+    ) -> None:
         super().__init__(status=exchange.answer.status)
         self._front = front
         self._stalls = stalls
@@ -253,7 +296,7 @@ class _Reply(web.StreamResponse):
             if request.protocol.writing_paused:
                 with self._stalls.sending(wire.transport):
                     await wire.drain()
-        if request.body_exists:
+        if request.body_exists and not self._stay:
             await _discard_body(request, wire.transport)
 
     def _last_fields(self, request: web.BaseRequest) -> bytes:
@@ -265,6 +308,25 @@ class _Reply(web.StreamResponse):
 
     async def write_eof(self, data: bytes = b"") -> None:
         """All was sent by :meth:`prepare`."""
+
+
+async def _read_body(request: web.BaseRequest, bytes_max: int) -> bytes | int:
+    """The body, or the status that refuses it."""
+    if (request.content_length or 0) > bytes_max:
+        return 413
+    pieces, taken = [], 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while piece := await request.content.readany():
+                taken += len(piece)
+                if taken > bytes_max:
+                    return 413
+                pieces.append(piece)
+    except TimeoutError:
+        return 408
+    except web.RequestPayloadError:
+        return 400
+    return b"".join(pieces)
 
 
 async def _discard_body(request: web.BaseRequest, transport: asyncio.Transport) -> None:
@@ -282,7 +344,7 @@ async def _discard_body(request: web.BaseRequest, transport: asyncio.Transport) 
 class _Connection(web.RequestHandler):
     """aiohttp's protocol, with our words for what is not HTTP."""
 
-    def __init__(self, owner: Server, server: web.Server, **options: Any) -> None:  # noqa: ANN401  (aiohttp's own)
+    def __init__(self, owner: Listener[Any], server: web.Server, **options: Any) -> None:  # noqa: ANN401  (aiohttp's own)
         super().__init__(server, **options)
         self._owner = owner
         self.is_answering = False
@@ -302,8 +364,7 @@ class _Connection(web.RequestHandler):
         else:
             _http_log.error("cannot answer a request", exc_info=exc)
             message = "unexpected error: the mirror's log has more"
-        exchange = self._owner.front.refuse(request.remote or "", status, message)
-        return self._owner.reply(exchange, stay=False)
+        return self._owner.refuse(request.remote or "", status, message)
 
 
 class _Busy(asyncio.Protocol):
@@ -328,22 +389,3 @@ def _origin_form(raw_target: str) -> str:
         return raw_target
     slash = raw_target.find("/", raw_target.index("://") + 3)
     return raw_target[slash:] if slash >= 0 else "/"
-
-
-def _load_tls(settings: ServerSettings) -> ssl.SSLContext | None:
-    if not (settings.tls_cert and settings.tls_key):
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    _load_chain(context, settings.tls_cert, settings.tls_key)
-    return context
-
-
-def _load_chain(context: ssl.SSLContext, certificate: str, key: str) -> None:
-    try:
-        context.load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(
-            f"cannot load the certificate {certificate} with the key {key}: {error}",
-            hint="server.tls_cert and server.tls_key are PEM files that belong together",
-        ) from error

@@ -63,6 +63,7 @@ class Front:
         self.access = access
         self.connections = 0
         self.stopping = False
+        self.body_bytes_max = 0
         self._instance = instance
         self._clock = clock
         self._serving = self._serve(mirror)
@@ -99,6 +100,15 @@ class Front:
                 is_head=request.method == "HEAD",
             )
         return exchange
+
+    def tick(self, stalled: int) -> None:
+        """Each second: pulls that are over are written, ``stalled`` clients were dropped."""
+        self.log.sweep()
+        self.metrics.clients_stalled(stalled)
+
+    def connection_refused(self) -> None:
+        """One came beyond the limit."""
+        self.metrics.connection_refused()
 
     def refuse(self, client: str, status: int, message: str) -> Exchange:
         """The answer to bytes that are no request."""

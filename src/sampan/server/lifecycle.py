@@ -12,9 +12,11 @@ import logging
 import resource
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 from sampan.errors import SampanError
-from sampan.server.app import GRACE_SECONDS, Server
+from sampan.server.answering import ExchangeT
+from sampan.server.app import GRACE_SECONDS, Listener, Server
 from sampan.server.contract import MirrorApi
 from sampan.server.notify import Supervisor
 from sampan.server.settings import ServerSettings
@@ -37,33 +39,59 @@ async def serve(
 
     ``reload`` reads the configuration anew at SIGHUP and raises :class:`SampanError` for a bad one.
     """
+
+    async def load() -> None:
+        if reload is not None:
+            await load_again(partial(_reload, server, reload), server.metrics.reloaded)
+
+    tell = None if started is None else partial(started, server)
+    await run(server, hangup=load, started=tell, supervisor=supervisor, grace_seconds=grace_seconds)
+
+
+async def run(
+    listener: Listener[ExchangeT],
+    *,
+    hangup: Callable[[], Awaitable[None]],
+    started: Callable[[], None] | None = None,
+    supervisor: Supervisor = _NOBODY,
+    grace_seconds: float = GRACE_SECONDS,
+) -> None:
+    """:func:`serve` for whatever listens; ``hangup`` is called at SIGHUP and raises nothing."""
     _allow_all_descriptors()
     stop = asyncio.Event()
-    hangup = asyncio.Event()
+    hung_up = asyncio.Event()
     loop = asyncio.get_running_loop()
-    signals = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: hangup}
+    signals = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: hung_up}
     for number, event in signals.items():
         loop.add_signal_handler(number, event.set)
     try:
-        await server.start()
+        await listener.start()
         if started is not None:
-            started(server)
-        supervisor.ready(server.url)
-        async with _reloading(hangup, server, reload, supervisor):
+            started()
+        supervisor.ready(listener.url)
+        async with _hanging_up(hung_up, hangup, supervisor, listener.url):
             await stop.wait()
         supervisor.stopping()
         _log.info("stopping")
     finally:
-        await server.stop(grace_seconds)
+        await listener.stop(grace_seconds)
         for number in signals:
             loop.remove_signal_handler(number)
 
 
 @contextlib.asynccontextmanager
-async def _reloading(
-    hangup: asyncio.Event, server: Server, reload: Reload | None, supervisor: Supervisor
+async def _hanging_up(
+    hung_up: asyncio.Event, hangup: Callable[[], Awaitable[None]], supervisor: Supervisor, url: str
 ) -> AsyncIterator[None]:
-    task = asyncio.create_task(_reload_at(hangup, server, reload, supervisor))
+    async def wait() -> None:
+        while True:
+            await hung_up.wait()
+            hung_up.clear()
+            supervisor.reloading()
+            await hangup()
+            supervisor.ready(url)
+
+    task = asyncio.create_task(wait())
     try:
         yield
     finally:
@@ -72,28 +100,21 @@ async def _reloading(
             await task
 
 
-async def _reload_at(
-    hangup: asyncio.Event, server: Server, reload: Reload | None, supervisor: Supervisor
-) -> None:
-    while True:
-        await hangup.wait()
-        hangup.clear()
-        supervisor.reloading()
-        if reload is not None:
-            await _reload(server, reload)
-        supervisor.ready(server.url)
-
-
-async def _reload(server: Server, reload: Reload) -> None:
+async def load_again(load: Callable[[], Awaitable[None]], reloaded: Callable[..., None]) -> None:
+    """Load a configuration while running: a bad one is told, and ``load`` has then changed nothing."""
     try:
-        await _replace(server, *await reload())
+        await load()
     except SampanError as error:
-        server.metrics.reloaded(well=False)
+        reloaded(well=False)
         hint = f" (hint: {error.hint})" if error.hint else ""
         _log.error("the new configuration is bad, the old one is kept: %s%s", error.message, hint)
     else:
-        server.metrics.reloaded(well=True)
+        reloaded(well=True)
         _log.info("configuration loaded")
+
+
+async def _reload(server: Server, reload: Reload) -> None:
+    await _replace(server, *await reload())
 
 
 async def _replace(server: Server, mirror: MirrorApi, settings: ServerSettings) -> None:

@@ -16,6 +16,7 @@ from sampan.errors import InvalidRequest, NotFound, SampanError, Unsupported, pr
 from sampan.oci.digest import Digest
 from sampan.oci.distribution import (
     DOCKER_CONTENT_DIGEST,
+    MIRROR_SOURCE,
     OCI_FILTERS_APPLIED,
     OCI_NAMESPACE,
     ByteRange,
@@ -30,7 +31,6 @@ from sampan.server.contract import BlobReply, ManifestReply, MirrorApi
 from sampan.server.listing import filter_referrers, page_of_tags, tags_document
 
 LOOP_HEADER = "X-Sampan-Loop"
-SOURCE_HEADER = "X-Sampan-Source"
 IMMUTABLE = ("Cache-Control", "max-age=31536000, immutable")  # a digest's content; a year is HTTP's forever
 REVALIDATE = ("Cache-Control", "no-cache")
 QUERY_FIELDS_MAX = 16  # the API has five
@@ -49,6 +49,7 @@ class Request:
     method: str
     raw_target: str
     headers: Mapping[str, str]
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +239,7 @@ def _content_fields(target: Target, source: str, digest: Digest) -> list[tuple[s
         (DOCKER_CONTENT_DIGEST, str(digest)),
         ("ETag", f'"{digest}"'),
         (OCI_NAMESPACE, target.registry),
-        (SOURCE_HEADER, source),
+        (MIRROR_SOURCE, source),
         API_VERSION_FIELD,
         IMMUTABLE if isinstance(target.object, Digest) else REVALIDATE,
     ]

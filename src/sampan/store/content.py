@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from sampan.oci.digest import Digest
     from sampan.oci.manifest import Index, Manifest
+    from sampan.store.spans import Spans
 
 Buffer = bytes | bytearray | memoryview
 
@@ -84,7 +85,12 @@ class Ingest(Protocol):
 
     @property
     def offset(self) -> int:
-        """Bytes on disk, and hashed once :meth:`rehash` ran; grows while ``write`` runs elsewhere."""
+        """Bytes on disk from the beginning on, and hashed once :meth:`rehash` ran; grows while ``write``
+        runs elsewhere."""
+
+    @property
+    def spans(self) -> Spans:
+        """All bytes on disk: a copy. Never waits for a writer."""
 
     def rehash(self) -> int:
         """Rebuild the running hash of bytes from an earlier life; returns ``offset``. No work if none."""
@@ -96,6 +102,16 @@ class Ingest(Protocol):
         when there is room), ``StoreError``, or ``ContentMismatch`` when ``size`` would be exceeded
         (nothing is then written).
         """
+
+    def place(self, start: int, data: Buffer | Iterable[Buffer]) -> None:
+        """As :meth:`write`, at ``start``: bytes may come in any order, each of them once, from any thread.
+        What is beyond a gap is hashed when the gap is filled. Raises ValueError before ``offset``."""
+
+    def forget(self, start: int, stop: int) -> None:
+        """These bytes are not to be believed: they are missing again, and may be placed anew."""
+
+    def read(self, start: int, stop: int) -> bytes:
+        """What is on disk from ``start`` to ``stop``: a few MiB at most."""
 
     def rewind(self, offset: int = 0) -> None:
         """Forget all bytes from ``offset`` on. 0 begins a fresh file: earlier readers keep the old one."""

@@ -3,6 +3,7 @@
     oci-layout, index.json   what makes it a layout; the index is left as it is found
     blobs/ALGORITHM/HEX      verified content
     ingest/                  content on its way in, or on its way out
+    pieces/                  notes: which bytes of a file in ingest/ are there, when it has holes
     manifests/, pins/        notes: which blobs are manifests, which must stay
     quarantine/              what did not hash to its name
 
@@ -23,12 +24,14 @@ from typing import TYPE_CHECKING
 
 from sampan.clock import SystemClock
 from sampan.errors import ContentMismatch, InvalidDigest, InvalidManifest, StoreError, StoreFull
-from sampan.oci.digest import ALGORITHMS, Digest, new_hasher
+from sampan.oci.digest import ALGORITHMS, Digest
 from sampan.oci.manifest import MANIFEST_BYTES_MAX, OCI_INDEX, parse_manifest
 from sampan.store.content import BlobInfo, OpenBlob
 from sampan.store.directory import Directory, NotAFile, read_all, same_file, store_error
-from sampan.store.ingest import READ_BYTES, FileIngest
+from sampan.store.hashing import digest_of_file
+from sampan.store.ingest import FileIngest
 from sampan.store.manifests import ManifestShelf, note_name
+from sampan.store.pieces import drop_stray_pieces
 from sampan.store.pins import Pins
 from sampan.store.uses import Uses
 
@@ -61,6 +64,7 @@ class DiskStore:
         self._blobs = {algorithm: blobs.child(algorithm) for algorithm in ALGORITHMS}
         blobs.close()
         self.ingests = self.top.child("ingest")
+        self._pieces = self.top.child("pieces")
         self.quarantine = self.top.child("quarantine")
         self._pins = Pins(self.top.child("pins"))
         self._notes = self.top.child("manifests")
@@ -89,7 +93,8 @@ class DiskStore:
 
     def close(self) -> None:
         pins = self._pins.directory
-        for directory in (*self._blobs.values(), self.ingests, self.quarantine, pins, self._notes, self.top):
+        own = (self.ingests, self._pieces, self.quarantine, pins, self._notes, self.top)
+        for directory in (*self._blobs.values(), *own):
             directory.close()
 
     # -- out ---------------------------------------------------------------------------------------
@@ -163,7 +168,7 @@ class DiskStore:
             return None
         with file:
             found = os.fstat(file.fileno())
-            right = _hash(file, digest.algorithm) == digest
+            right = digest_of_file(file, digest.algorithm) == digest
         if right:
             self._sizes[digest] = found.st_size
         else:
@@ -189,14 +194,18 @@ class DiskStore:
     # -- in ----------------------------------------------------------------------------------------
 
     def ingest(self, digest: Digest, size: int | None = None) -> FileIngest:
-        return FileIngest(self.ingests, self, digest, size)
+        try:
+            return FileIngest(self.ingests, self, digest, size, notes=self._pieces)
+        except NotAFile as error:
+            log.warning("%s", error.message)
+            return FileIngest(self.ingests, self, digest, size)
 
     def put(self, digest: Digest, data: bytes) -> None:
         if Digest.of(data, digest.algorithm) != digest:
             raise ContentMismatch(f"{len(data)} bytes that are not {digest}")
         if self.read(digest, size_max=len(data)) is not None:
             return
-        ingest = FileIngest(self.ingests, self, digest, len(data), private=True)
+        ingest = FileIngest(self.ingests, self, digest, len(data))
         try:
             ingest.write(data)
             ingest.commit()
@@ -264,7 +273,8 @@ class DiskStore:
         return self._manifests.digests()
 
     def drop_stray_notes(self, before: float) -> None:
-        """Remove notes of manifests that are gone, and what a killed process left before that time."""
+        """Remove notes of what is gone, and what a killed process left before that time."""
+        drop_stray_pieces(self._pieces, self.ingests)
         for digest in self.manifest_digests():
             with self._lock:
                 if self.stat(digest) is None:
@@ -384,16 +394,3 @@ class DiskStore:
             raise store_error(f"write to {self.ingests.path}", error) from error
         finally:
             self.ingests.unlink(name)
-
-
-def _hash(file: FileIO, algorithm: str) -> Digest | None:
-    """The digest of all that is in ``file``; None when the disk does not give it."""
-    hasher = new_hasher(algorithm)
-    buffer = memoryview(bytearray(READ_BYTES))
-    try:
-        while count := file.readinto(buffer):
-            hasher.update(buffer[:count])
-    except OSError as error:
-        log.warning("cannot read a blob: %s", error)
-        return None
-    return Digest.from_hasher(hasher)

@@ -2,7 +2,8 @@
 
 Guarantees that a file reaches ``blobs/`` only after its bytes were hashed, found right and confirmed by
 the disk, in the order verify, fsync, rename, fsync of the directory; a crash at any instant leaves either
-a partial file here, to be gone on with, or a whole blob there. It does not fetch anything.
+a partial file here, to be gone on with, or a whole blob there. Bytes may come in any order: the running
+hash follows those that are there from the beginning on. It does not fetch anything.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from typing import TYPE_CHECKING, Protocol
 from sampan.errors import ContentMismatch, StoreError, StoreFull
 from sampan.oci.digest import Digest, new_hasher
 from sampan.store.directory import NotAFile, same_file, store_error, try_lock
+from sampan.store.hashing import READ_BYTES, hash_range
+from sampan.store.pieces import PieceNote
+from sampan.store.spans import Spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,7 +31,6 @@ if TYPE_CHECKING:
     from sampan.store.content import Buffer
     from sampan.store.directory import Directory
 
-READ_BYTES = 4 * 1024 * 1024  # at a time when re-hashing: long enough to hash without the interpreter
 TAKE_UP_TRIES = 8  # the file may be committed or swept away between opening and locking it
 
 log = logging.getLogger(__name__)
@@ -51,19 +54,39 @@ class FileIngest:
     """
 
     def __init__(
-        self, directory: Directory, shelf: Shelf, digest: Digest, size: int | None, *, private: bool = False
+        self,
+        directory: Directory,
+        shelf: Shelf,
+        digest: Digest,
+        size: int | None,
+        *,
+        notes: Directory | None = None,
     ) -> None:
+        """``notes``: where to remember the pieces of a partial; None for a private file."""
         self.digest = digest
         self.size = size
         self._directory = directory
         self._shelf = shelf
         self._lock = threading.RLock()
-        take_up = _create_private if private else _take_up
+        take_up = _create_private if notes is None else _take_up
         self._file, self._name, self.resumable = take_up(directory, digest, size)
         self._identity = os.fstat(self._file.fileno())
-        self.resumed_bytes = self._offset = self._identity.st_size
+        self._note = PieceNote(notes, self._name) if notes is not None and self.resumable else None
+        self._spans = self._found()
+        self.resumed_bytes, self._offset = self._spans.total, self._spans.prefix
         self._hasher: Hasher | None = None if self._offset else new_hasher(digest.algorithm)
         self._trusted = True
+
+    def _found(self) -> Spans:
+        """What an earlier life left."""
+        if self._note is None:
+            return Spans()
+        try:
+            return self._note.read(self._identity.st_size)
+        except BaseException:
+            self._note.close()
+            self._file.close()
+            raise
 
     @property
     def path(self) -> Path:
@@ -72,6 +95,10 @@ class FileIngest:
     @property
     def offset(self) -> int:
         return self._offset
+
+    @property
+    def spans(self) -> Spans:
+        return Spans(self._spans)  # not locked: the event loop asks, and a writer may hold the lock for long
 
     def rehash(self) -> int:
         with self._lock:
@@ -82,44 +109,83 @@ class FileIngest:
     def _hash_file(self, stop: int) -> Hasher:
         """The running hash of the first ``stop`` bytes on disk."""
         hasher = new_hasher(self.digest.algorithm)
-        buffer = memoryview(bytearray(min(READ_BYTES, stop)))
-        position = 0
-        while position < stop:
-            try:
-                count = os.preadv(self._fd(), [buffer[: stop - position]], position)
-            except OSError as error:
-                raise self._distrusted("read", error) from error
-            if not count:
-                self._trusted = False
-                raise StoreError(f"{self.path} became shorter", hint="only sampan may write there: ask again")
-            hasher.update(buffer[:count])
-            position += count
+        self._hash_on(hasher, 0, stop)
         return hasher
 
+    def _hash_on(self, hasher: Hasher, start: int, stop: int) -> None:
+        try:
+            reached = hash_range(hasher, self._fd(), start, stop)
+        except OSError as error:
+            raise self._distrusted("read", error) from error
+        if reached < stop:
+            self._trusted = False
+            raise StoreError(f"{self.path} became shorter", hint="only sampan may write there: ask again")
+
     def write(self, data: Buffer | Iterable[Buffer]) -> None:
+        with self._lock:
+            self.place(self._spans.prefix, data)
+
+    def place(self, start: int, data: Buffer | Iterable[Buffer]) -> None:
         # Joined, because a hash gives up the interpreter and must then wait for it again: with a busy
         # event loop, 64 updates of 64 KiB ran at a tenth of the speed of a single one of 4 MiB.
         view = memoryview(data if isinstance(data, bytes | bytearray | memoryview) else b"".join(data))
         with self._lock:
             self.rehash()
-            if self.size is not None and self._offset + len(view) > self.size:
+            if self.size is not None and start + len(view) > self.size:
                 raise ContentMismatch(f"more than the {self.size} bytes that {self.digest} has")
+            if start < self._offset:
+                raise ValueError(f"the bytes from {start} to {self._offset} are there already")
+            if start > self._spans.prefix and self._note is not None and not self._note.begun:
+                self._note.write(self._spans)
             while view:
-                view = view[self._write_some(view) :]
+                count = self._write_some(view, start)
+                view, start = view[count:], start + count
+            self._catch_up(READ_BYTES)
 
-    def _write_some(self, view: memoryview) -> int:
-        """One write, hashed: ``offset`` counts exactly the bytes that are both on disk and hashed."""
+    def _write_some(self, view: memoryview, start: int) -> int:
+        """One write: ``offset`` counts exactly the bytes that are both on disk and hashed."""
         assert self._hasher is not None
         try:
-            count = os.pwrite(self._fd(), view, self._offset)
+            count = os.pwrite(self._fd(), view, start)
         except OSError as error:
             full = store_error(f"write {self.path}", error)
             if isinstance(full, StoreFull):
                 raise full from error
             raise self._distrusted("write", error) from error
-        self._hasher.update(view[:count])
-        self._offset += count
+        if start == self._offset:
+            self._hasher.update(view[:count])
+            self._offset += count
+        self._spans.add(start, start + count)
+        if self._note is not None and self._note.begun:
+            self._note.write(self._spans)
         return count
+
+    def _catch_up(self, count_max: int | None = None) -> None:
+        """Hash what is there behind the hash without a gap; ``count_max`` bytes of it at the most, for
+        those who wait to write meanwhile."""
+        assert self._hasher is not None
+        stop = self._spans.prefix
+        if count_max is not None:
+            stop = min(stop, self._offset + count_max)
+        if stop > self._offset:
+            self._hash_on(self._hasher, self._offset, stop)
+            self._offset = stop
+
+    def forget(self, start: int, stop: int) -> None:
+        with self._lock:
+            self._spans.cut(start, stop)
+            if self._note is not None:
+                self._note.write(self._spans)
+            if start < self._offset:
+                self._offset, self._hasher = self._spans.prefix, None
+            self.resumed_bytes = min(self.resumed_bytes, self._spans.total)
+
+    def read(self, start: int, stop: int) -> bytes:
+        with self._lock:
+            try:
+                return os.pread(self._fd(), stop - start, start)
+            except OSError as error:
+                raise self._distrusted("read", error) from error
 
     def rewind(self, offset: int = 0) -> None:
         with self._lock:
@@ -128,11 +194,14 @@ class FileIngest:
             if offset == 0:
                 self._begin_afresh()
                 return
+            self._spans.end_at(offset)
+            self._offset, self._hasher = offset, None
+            if self._note is not None and self._note.begun:
+                self._note.write(self._spans)  # first: it must not know more than the file has
             try:
                 os.ftruncate(self._fd(), offset)
             except OSError as error:
                 raise self._distrusted("truncate", error) from error
-            self._offset, self._hasher = offset, None
             self.resumed_bytes = min(self.resumed_bytes, offset)
             self.rehash()
 
@@ -150,6 +219,9 @@ class FileIngest:
             raise
         self._file.close()
         self._file, self._identity = file, os.fstat(file.fileno())
+        if self._note is not None:
+            self._note.remove()
+        self._spans = Spans()
         self.resumed_bytes = self._offset = 0
         self._hasher, self._trusted = new_hasher(self.digest.algorithm), True
 
@@ -172,7 +244,8 @@ class FileIngest:
         with self._lock:
             self.rehash()
             assert self._hasher is not None
-            if self.size is not None and self.size != self._offset:
+            self._catch_up()
+            if not self._spans.is_prefix or self.size not in (None, self._offset):
                 return False
             return Digest.from_hasher(self._hasher) == self.digest
 
@@ -182,6 +255,8 @@ class FileIngest:
                 if not self.matches():
                     raise ContentMismatch(f"{self._offset} bytes that are not {self.digest}")
                 self._settle()
+                if self._note is not None:
+                    self._note.remove()  # first: as soon as the name is free, another may begin under it
                 self._shelf.publish(self._directory, self._name, self.digest, self._offset)
             except BaseException:
                 with suppress(StoreError):  # the first error is the one to tell
@@ -204,8 +279,10 @@ class FileIngest:
 
     def suspend(self) -> None:
         with self._lock:
-            if not self.resumable or not self._trusted or not self._offset:
+            if not self.resumable or not self._trusted or not self._spans:
                 self.discard()
+            if self._note is not None:
+                self._note.close()
             self._file.close()
 
     def discard(self) -> None:
@@ -215,6 +292,8 @@ class FileIngest:
             try:
                 if same_file(self._directory.stat(self._name), self._identity):
                     self._directory.unlink(self._name)
+                    if self._note is not None:
+                        self._note.remove()
             finally:
                 self._file.close()
 

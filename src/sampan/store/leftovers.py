@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from sampan.store.directory import Directory
 
 ABANDONED_SECONDS = 7 * 24 * 3600.0  # a week: whoever waited for it has given up
+BLOCK_BYTES = 512  # of st_blocks, whatever the file system's own are
 QUARANTINE_SECONDS = 30 * 24 * 3600.0  # long enough for someone to look into it
 
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """A file under ``ingest/`` or ``quarantine/``; ``resumable`` is a partial under its digest's name."""
+    """A file under ``ingest/`` or ``quarantine/``; ``resumable`` is a partial under its digest's name.
+    ``size``: bytes that it takes, for a partial may have holes."""
 
     name: str
     size: int
@@ -33,9 +35,13 @@ class Leftover:
 def leftovers(directory: Directory) -> list[Leftover]:
     """All files of ``directory``, those in flight included."""
     return [
-        Leftover(name, found.st_size, found.st_mtime, noted_digest(name) is not None)
+        Leftover(name, _taken_bytes(found), found.st_mtime, noted_digest(name) is not None)
         for name, found in directory.stats()
     ]
+
+
+def _taken_bytes(found: os.stat_result) -> int:
+    return min(found.st_size, found.st_blocks * BLOCK_BYTES)
 
 
 def is_abandoned(leftover: Leftover, now: float) -> bool:

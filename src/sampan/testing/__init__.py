@@ -27,6 +27,7 @@ from sampan.testing.match import Match
 from sampan.testing.proxy import FakeProxy
 from sampan.testing.registry import FakeRegistry
 from sampan.testing.table import FAULT_TABLE
+from sampan.testing.tap import Tap
 from sampan.testing.thread import ServerThread
 from sampan.testing.tokens import BasicAuth, TokenServer
 from sampan.testing.wire import Delivery, Ending, Reply, Request
@@ -53,6 +54,7 @@ __all__ = [
     "Request",
     "ServerThread",
     "Silence",
+    "Tap",
     "TokenServer",
     "artifact",
     "faults",

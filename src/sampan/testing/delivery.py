@@ -20,6 +20,8 @@ from sampan.testing.wire import BEFORE_HEAD, Delivery, Ending, Reply, Request
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sampan.testing.tap import Tap
+
 WRITE_BYTES = 256 * 1024
 SENDFILE_BYTES = 8 * 1024 * 1024  # between two counts of what was sent
 PACES_PER_SECOND = 20  # how often a limited answer gets its next piece
@@ -72,11 +74,24 @@ async def _hold(how: Delivery) -> None:
 
 
 async def _send(body: Body, reply: Reply, request: Request, writer: asyncio.StreamWriter) -> None:
+    if reply.delivery.tap is not None:
+        await _send_from(reply.delivery.tap, body, request, writer)
+        return
     for part in body.parts:
         if isinstance(part, FilePart) and not reply.chunked and reply.delivery.bytes_per_second is None:
             await _send_file(part, request, writer)
         else:
             await _send_pieces(Body((part,)), reply, request, writer)
+
+
+async def _send_from(tap: Tap, body: Body, request: Request, writer: asyncio.StreamWriter) -> None:
+    position = 0
+    while position < body.size:
+        await writer.drain()
+        count = await tap.draw(min(body.size - position, WRITE_BYTES))
+        writer.write(body.slice(position, position + count).read())
+        position += count
+        request.bytes_sent += count
 
 
 async def _send_file(part: FilePart, request: Request, writer: asyncio.StreamWriter) -> None:

@@ -7,7 +7,7 @@ Which requests meet it is its ``on``, which a script may narrow. The faults them
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sampan.testing.match import Match
 from sampan.testing.wire import Reply, Request
@@ -23,3 +23,11 @@ class Fault:
     name: str
     change: Change
     on: Match = field(default_factory=Match)
+
+    def joined(self, other: Fault) -> Fault:
+        """Both: first this one, then ``other``, for the requests that this one means."""
+
+        def change(request: Request, reply: Reply) -> Reply:
+            return other.change(request, self.change(request, reply))
+
+        return replace(self, name=f"{self.name}, {other.name}", change=change)

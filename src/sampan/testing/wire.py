@@ -19,6 +19,8 @@ from sampan.testing.body import Body
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sampan.testing.tap import Tap
+
 REQUEST_BODY_BYTES_MAX = 1024 * 1024  # token requests are the only ones with a body
 BEFORE_HEAD = -1  # a place in an answer: before its status line
 
@@ -84,7 +86,7 @@ class Delivery:
     """How the bytes of a reply arrive. Places count bytes of the body; :data:`BEFORE_HEAD` is -1.
 
     ``stop_at``: nothing is sent beyond this place, then comes ``ending``. ``hold_at``: there the
-    answer waits until ``gate`` is set.
+    answer waits until ``gate`` is set. ``tap``: the body leaves as that lets it.
     """
 
     delay_seconds: float = 0.0
@@ -93,6 +95,7 @@ class Delivery:
     ending: Ending = Ending.KEEP
     hold_at: int | None = None
     gate: asyncio.Event | None = None
+    tap: Tap | None = None
 
 
 @dataclass(frozen=True, slots=True)

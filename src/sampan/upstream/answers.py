@@ -26,6 +26,7 @@ from sampan.errors import (
     RateLimited,
     ServerFault,
     WrongContent,
+    printable,
 )
 from sampan.oci.digest import Digest
 from sampan.oci.manifest import MANIFEST_BYTES_MAX, Index, Manifest, parse_manifest
@@ -37,12 +38,13 @@ if TYPE_CHECKING:
 DENIED_STATUSES = frozenset({401, 402, 403, 451})
 MISSING_STATUSES = frozenset({404, 410})
 PASSING_STATUSES = frozenset({408, 425})
+ATTEMPTS_SHOWN_MAX = 10  # of a mirror's, in one line
 _WBITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
 
 def error_of(status: int, body: bytes, *, who: str, retry_after_seconds: float | None = None) -> HostError:
     """The error that ``status`` is, said by ``who``, with the words of ``body``."""
-    said = said_in(body)
+    said = _behind_in(body) or said_in(body)
     message = f"{who}: {status}{': ' + said if said else ''}"
     if status in DENIED_STATUSES:
         return Denied(message, outcome="denied", status=status)
@@ -57,6 +59,20 @@ def error_of(status: int, body: bytes, *, who: str, retry_after_seconds: float |
             message, outcome="server-error", status=status, retry_after_seconds=retry_after_seconds
         )
     return NotARegistry(message, outcome="protocol", status=status)
+
+
+def _behind_in(body: bytes) -> str:
+    """What became of the hosts behind a mirror of ours (``detail.attempts``), in words; else empty."""
+    try:
+        attempts = json.loads(body)["errors"][0]["detail"]["attempts"]
+        return printable("; ".join(map(_attempt_in_words, attempts[:ATTEMPTS_SHOWN_MAX])))
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return ""
+
+
+def _attempt_in_words(attempt: dict[str, object]) -> str:
+    status = f" ({attempt['status']})" if attempt["status"] else ""
+    return f"{attempt['host']}: {attempt['outcome']}{status}"
 
 
 def media_type_of(content_type: str | None) -> str:

@@ -10,16 +10,19 @@ registry; the host's own name for it is found here.
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from sampan.errors import HostError, Missing, NotARegistry, TimedOut, WrongContent
 from sampan.oci.digest import Digest
-from sampan.oci.distribution import DOCKER_CONTENT_DIGEST, blob_path, manifest_path
+from sampan.oci.distribution import DOCKER_CONTENT_DIGEST, OCI_NAMESPACE, blob_path, manifest_path
 from sampan.oci.headers import parse_content_range, parse_retry_after
 from sampan.oci.manifest import ACCEPT, MANIFEST_BYTES_MAX, MANIFEST_TYPES, Descriptor, Index, Manifest
 from sampan.upstream import lists
 from sampan.upstream.answers import declared_digest, error_of, is_page, manifest_of, media_type_of
+from sampan.upstream.behind import Behind
 from sampan.upstream.limits import Limits
 from sampan.upstream.login import Login
 from sampan.upstream.stream import BlobStream, open_stream
@@ -39,10 +42,13 @@ __all__ = ["BlobStream", "RegistryClient"]
 ERROR_BYTES_MAX = 64 * 1024  # of an error's body; what is shown of it is far less
 HOSTS_REMEMBERED_MAX = 10_000  # strangers may choose the hosts
 SMALL_SECONDS = 15.0  # a manifest, a list or a size, with login, redirects and all
+_HAS_NAMESPACE = re.compile(r"[?&]ns=")
 
 
 class RegistryClient:
-    """Asks hosts. Raises the kinds of :class:`~sampan.errors.HostError`; lives on one event loop."""
+    """Asks hosts. Raises the kinds of :class:`~sampan.errors.HostError`; lives on one event loop.
+    ``behind`` keeps what hosts say of their own sources.
+    """
 
     def __init__(
         self,
@@ -53,7 +59,9 @@ class RegistryClient:
         first_byte_seconds: float = FIRST_BYTE_SECONDS,
         read_seconds: float = READ_SECONDS,
         small_seconds: float = SMALL_SECONDS,
+        behind: Behind | None = None,
     ) -> None:
+        self.behind = behind or Behind()
         self._transport = transport
         self._login = Login(transport, credentials, clock)
         self._limits = Limits(clock)
@@ -88,7 +96,7 @@ class RegistryClient:
         wanted = object if isinstance(object, Digest) else None
         async with self._small(host, name, "GET", path, {"Accept": ACCEPT}, on_connected) as response:
             await self._expect(response, host, 200)
-            return manifest_of(
+            manifest = manifest_of(
                 await response.read(MANIFEST_BYTES_MAX + 1),
                 who=response.served_by,
                 wanted=wanted,
@@ -96,6 +104,8 @@ class RegistryClient:
                 content_type=response.header("Content-Type"),
                 content_encoding=response.header("Content-Encoding"),
             )
+            self.behind.note(host, manifest.digest, response)
+            return manifest
 
     async def head_manifest(
         self,
@@ -122,12 +132,18 @@ class RegistryClient:
                 return None
             await self._expect(response, host, 200)
             found = _described(response)
+            if found is not None:
+                self.behind.note(host, found.digest, response)
         self._note_head(host, useful=found is not None or self._answers_head.get(host.name, False))
         if found is not None and isinstance(object, Digest) and found.digest != object:
             raise WrongContent(
                 f"{response.served_by}: says that {object} is another", outcome="wrong-content"
             )
         return found
+
+    def has_room(self, host: Host) -> bool:
+        """Whether a request to ``host`` would not have to wait for one of our own connections to it."""
+        return not self._limits.slots(host).locked()
 
     def _note_head(self, host: Host, *, useful: bool) -> None:
         if len(self._answers_head) >= HOSTS_REMEMBERED_MAX:
@@ -144,18 +160,22 @@ class RegistryClient:
         digest: Digest,
         *,
         offset: int = 0,
+        stop: int | None = None,
         size: int | None,
         on_connected: Callable[[], None] | None = None,
     ) -> AsyncIterator[BlobStream]:
-        """The bytes of a blob from ``offset`` on, as they come; ``size`` is that of the whole, if known.
+        """The bytes of a blob from ``offset`` on, as they come, to ``stop`` or to its end; ``size`` is
+        that of the whole, if known. A host that ignores Range gives the whole: see the stream.
 
         The bytes are not verified. Leaving early closes the connection.
         """
         name = _name_at(host, repository)
-        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        last = "" if stop is None else stop - 1
+        headers = {"Range": f"bytes={offset}-{last}"} if offset or stop is not None else {}
         async with self._open(host, name, "GET", blob_path(name, digest), headers, on_connected) as response:
             await self._expect(response, host, 200, 206)
-            yield open_stream(response, asked_offset=offset, size=size)
+            self.behind.note(host, digest, response)
+            yield open_stream(response, asked_offset=offset, asked_stop=stop, size=size)
 
     async def stat_blob(self, host: Host, repository: str, digest: Digest) -> int:
         """The size of a blob in bytes, as ``host`` says. Asks for one byte where HEAD is no use."""
@@ -216,6 +236,7 @@ class RegistryClient:
         limit = asyncio.timeout(None)  # runs from when it is this request's turn
         try:
             async with limit, self._open(host, name, method, path, headers, on_connected, limit) as response:
+                _check_namespace(response, host)
                 yield response
         except TimeoutError as error:
             if not limit.expired():
@@ -244,7 +265,7 @@ class RegistryClient:
                 read_seconds=self._read_seconds,
                 connected=on_connected,
             )
-            return await self._transport.request(host, host.base.at(path), call)
+            return await self._transport.request(host, host.base.at(_asked_of(host, path)), call)
 
         async with self._limits.turn(host):
             if limit is not None:
@@ -278,6 +299,24 @@ def _name_at(host: Host, repository: str) -> str:
             f"{host.name}: not asked for {repository}, its settings leave it out", outcome="missing"
         )
     return name
+
+
+def _asked_of(host: Host, path: str) -> str:
+    """``path``, with the registry that is meant where the host has to be told."""
+    if host.namespace is None or _HAS_NAMESPACE.search(path):  # a link to the next page has it
+        return path
+    return f"{path}{'&' if '?' in path else '?'}ns={quote(host.namespace, safe='')}"
+
+
+def _check_namespace(response: Response, host: Host) -> None:
+    """A host that takes no notice of ``ns`` would answer for another registry's repository of that name."""
+    if host.namespace is None or response.status != 200 or response.behind is not None:
+        return
+    if response.header(OCI_NAMESPACE) != host.namespace:
+        raise NotARegistry(
+            f"{host.name}: does not say that it answers for {host.namespace}: no mirror that knows ns",
+            outcome="protocol",
+        )
 
 
 def _described(response: Response) -> Descriptor | None:

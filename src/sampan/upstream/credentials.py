@@ -4,7 +4,8 @@ Guarantee: a login belongs to the host it was stored under, and is found for no 
 Hub never for its mirrors); nothing here raises because such a file or a credential program is
 broken: that is logged once, and the host is asked anonymously. Secrets are never logged.
 
-Looked at in this order: the mirror's own ``username`` and ``password``; ``REGISTRY_AUTH_FILE``;
+Looked at in this order: the mirror's own ``username`` and ``password``; the ``logins`` that were passed in,
+by host; ``REGISTRY_AUTH_FILE``;
 Docker's ``config.json`` (``credHelpers``, then ``auths``, then ``credsStore``); Podman's
 ``containers/auth.json``. The environment is passed in.
 """
@@ -23,6 +24,7 @@ import signal
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sampan.oci.reference import DOCKER_HUB, credential_keys, origin_url
@@ -55,9 +57,18 @@ class _File:
 
 
 class CredentialFiles:
-    """``paths`` in the order in which they are believed; ``environment`` is what helpers run with."""
+    """``paths`` in the order in which they are believed; ``environment`` is what helpers run with;
+    ``logins`` by the host's name, ``docker.io`` for Docker Hub."""
 
-    def __init__(self, paths: tuple[Path, ...], *, environment: Mapping[str, str], clock: Clock) -> None:
+    def __init__(
+        self,
+        paths: tuple[Path, ...],
+        *,
+        environment: Mapping[str, str],
+        clock: Clock,
+        logins: Mapping[str, Credential] = MappingProxyType({}),
+    ) -> None:
+        self._logins = logins
         self._files = [_File(path) for path in paths]
         self._environment = dict(environment)
         self._clock = clock
@@ -67,7 +78,13 @@ class CredentialFiles:
         self._warned: set[str] = set()
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str], *, clock: Clock) -> CredentialFiles:
+    def from_environment(
+        cls,
+        environment: Mapping[str, str],
+        *,
+        clock: Clock,
+        logins: Mapping[str, Credential] = MappingProxyType({}),
+    ) -> CredentialFiles:
         """The usual places, by ``REGISTRY_AUTH_FILE``, ``DOCKER_CONFIG``, ``HOME``, ``XDG_RUNTIME_DIR``."""
         paths = []
         if named := environment.get("REGISTRY_AUTH_FILE"):
@@ -78,13 +95,15 @@ class CredentialFiles:
             paths.append(Path(home) / ".docker" / "config.json")
         if runtime := environment.get("XDG_RUNTIME_DIR"):
             paths.append(Path(runtime) / "containers" / "auth.json")
-        return cls(tuple(paths), environment=environment, clock=clock)
+        return cls(tuple(paths), environment=environment, clock=clock, logins=logins)
 
     async def lookup(self, host: Host, repository: str) -> Credential | None:
         """The login for ``repository`` (as the host calls it) at ``host``; None: go as anybody."""
         if host.username is not None:
             return Credential(host.username, host.password)
         keys = keys_of(host)
+        if (named := next((key for key in keys if key in self._logins), None)) is not None:
+            return self._logins[named]
         for file in self._files:
             credential = await self._in_file(self._read(file), keys, repository)
             if credential is not None:

@@ -20,11 +20,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from sampan.errors import ConfigError
+from sampan.oci.pattern import matches
 from sampan.secret import Secret
 from sampan.upstream.addresses import is_metadata, is_private, may_dial
 from sampan.upstream.url import Url, parse_url, registrable_domain
@@ -39,7 +39,6 @@ Verify = Literal["before", "stream"]
 
 _PREFIX = re.compile(r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*", re.ASCII)
 _GLOB = re.compile(r"[a-z0-9._*-]+(?:/[a-z0-9._*-]+)*", re.ASCII)
-_GLOB_MEANING = {"*": "[^/]*", "**": ".+"}
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 # Headers that frame or route the message: set by a configuration they could only break it.
@@ -61,6 +60,7 @@ class Host:
     ``name`` is unique among the hosts of a registry; ``url`` is ``scheme://host[:port]``; ``prefix``
     is put before every repository. ``allow`` and ``repositories`` bound what the host is asked for.
     ``private``: its addresses, redirects and realms may be private ones. Paths are of readable files.
+    ``namespace``: it serves many registries, and is asked for this one (the ``ns`` query).
     """
 
     name: str
@@ -83,6 +83,7 @@ class Host:
     requests_per_minute: int | None = None
     max_connections: int | None = None
     private: bool = False
+    namespace: str | None = None
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Host:  # noqa: ANN401 - the fields' own types, checked below
@@ -121,19 +122,12 @@ class Host:
 
     def repository_for(self, repository: str) -> str | None:
         """What the host calls the canonical ``repository``; None when it is never asked for it."""
-        if self.allow and not any(_compiled(glob).fullmatch(repository) for glob in self.allow):
+        if self.allow and not any(matches(glob, repository) for glob in self.allow):
             return None
         name = self.repositories.get(repository) if self.repositories else repository
         if name is None:
             return None
         return f"{self.prefix}/{name}" if self.prefix else name
-
-
-@lru_cache(maxsize=4096)
-def _compiled(glob: str) -> re.Pattern[str]:
-    """``*`` stands for text within one part of the path, ``**`` for any number of parts."""
-    pieces = (piece for piece in re.split(r"(\*+)", glob) if piece)
-    return re.compile("".join(_GLOB_MEANING.get(piece[:2]) or re.escape(piece) for piece in pieces))
 
 
 def _parse(url: str) -> Url:

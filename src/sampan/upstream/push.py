@@ -30,8 +30,9 @@ from sampan.errors import (
     Unreachable,
     WrongContent,
 )
-from sampan.oci.distribution import DOCKER_CONTENT_DIGEST, blob_path, manifest_path
+from sampan.oci.distribution import DOCKER_CONTENT_DIGEST, OCI_SUBJECT, blob_path, manifest_path
 from sampan.oci.headers import parse_retry_after
+from sampan.oci.manifest import ACCEPT, MANIFEST_BYTES_MAX
 from sampan.upstream.answers import declared_digest, error_of
 from sampan.upstream.limits import Limits
 from sampan.upstream.login import Login
@@ -117,11 +118,7 @@ class PushClient:
     async def check(self, host: Host, repository: str) -> None:
         """Whether this user may push there: an upload is begun and taken back."""
         upload = await self._patiently(lambda: self._begin(host, repository))
-        try:
-            async with self._open(host, repository, "DELETE", upload.url, {}):
-                pass
-        except HostError:
-            pass  # it ends by itself: not every registry lets uploads be taken back
+        await self._take_back(host, repository, upload.url)
 
     async def has_blob(self, host: Host, repository: str, digest: Digest) -> bool:
         """Whether the repository has the blob."""
@@ -136,6 +133,25 @@ class PushClient:
 
         return await self._patiently(ask)
 
+    async def mount(self, host: Host, repository: str, digest: Digest, source: str) -> bool:
+        """Have the blob taken over from ``source``, another repository there; whether that was done. A
+        registry that does not do it, or not for this user, begins an upload, which is taken back."""
+
+        async def ask() -> Url | None:
+            query = urlencode({"mount": str(digest), "from": source})
+            url = host.base.at(f"/v2/{repository}/blobs/uploads/?{query}")
+            async with self._open(host, repository, "POST", url, {"Content-Length": "0"}) as response:
+                if response.status == 201:
+                    _check_digest(response, host, digest)
+                    return None
+                await self._expect(response, host, 202)
+                return _next(response)
+
+        upload = await self._patiently(ask)
+        if upload is not None:
+            await self._take_back(host, repository, upload)
+        return upload is None
+
     async def blob(self, host: Host, repository: str, digest: Digest, file: FileIO, size: int) -> None:
         """Upload ``size`` bytes of ``file``, from its beginning, as ``digest``."""
         if size > self._chunk_bytes and host.name not in self._whole_only:
@@ -149,17 +165,32 @@ class PushClient:
 
     async def manifest(
         self, host: Host, repository: str, name: str | Digest, raw: bytes, digest: Digest, media_type: str
-    ) -> None:
-        """Put a manifest under ``name``, a tag or its digest; all that it names must be there."""
+    ) -> bool:
+        """Put a manifest under ``name``, a tag or its digest; all that it names must be there. Whether the
+        registry says that it lists it for its subject."""
 
-        async def put() -> None:
+        async def put() -> bool:
             url = host.base.at(manifest_path(repository, name))
             headers = {"Content-Type": media_type}
             async with self._open(host, repository, "PUT", url, headers, body=raw) as response:
                 await self._expect(response, host, 201)
                 _check_digest(response, host, digest)
+                return response.header(OCI_SUBJECT) is not None
 
-        await self._patiently(put)
+        return await self._patiently(put)
+
+    async def index_at(self, host: Host, repository: str, tag: str) -> bytes | None:
+        """What stands under ``tag``, as it is; None: nothing. It is for lists that are to be added to."""
+
+        async def ask() -> bytes | None:
+            url = host.base.at(manifest_path(repository, tag))
+            async with self._open(host, repository, "GET", url, {"Accept": ACCEPT}) as response:
+                if response.status == 404:
+                    return None
+                await self._expect(response, host, 200)
+                return await response.read(MANIFEST_BYTES_MAX + 1)
+
+        return await self._patiently(ask)
 
     # -- one upload --------------------------------------------------------------------------------
 
@@ -170,6 +201,14 @@ class PushClient:
             least = response.header("OCI-Chunk-Min-Length") or ""
             asked = int(least) if least.isascii() and least.isdigit() and len(least) < 12 else 0
             return _Upload(_next(response), 0, max(self._chunk_bytes, min(asked, CHUNK_BYTES_MAX)))
+
+    async def _take_back(self, host: Host, repository: str, upload: Url) -> None:
+        """Best effort: it ends by itself, and not every registry lets uploads be taken back."""
+        try:
+            async with self._open(host, repository, "DELETE", upload, {}):
+                pass
+        except HostError:
+            return
 
     async def _whole(self, host: Host, repository: str, digest: Digest, file: FileIO, size: int) -> None:
         upload = await self._begin(host, repository)

@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
 class BlobStream:
     """``offset``: where in the blob the body begins, 0 although more was asked for when the host
-    ignores Range. ``size``: of the whole blob, None while nobody said. ``served_by``: the machine
-    that sends it, after redirects.
+    ignores Range; ``stop``: where it ends, None while nobody said. ``size``: of the whole blob, likewise.
+    ``served_by``: the machine that sends it, after redirects.
     """
 
-    def __init__(self, response: Response, *, offset: int, size: int | None) -> None:
+    def __init__(self, response: Response, *, offset: int, stop: int | None, size: int | None) -> None:
         self._response = response
         self.offset = offset
+        self.stop = stop
         self.size = size
         self.served_by = response.served_by
         self._position = offset
@@ -41,7 +42,7 @@ class BlobStream:
             raise
 
     async def _next(self) -> bytes:
-        left = None if self.size is None else self.size - self._position
+        left = None if self.stop is None else self.stop - self._position
         if left == 0:
             # The end of the message is still to be seen, or the connection cannot serve again.
             await self._response.discard()
@@ -57,39 +58,46 @@ class BlobStream:
         return data
 
 
-def open_stream(response: Response, *, asked_offset: int, size: int | None) -> BlobStream:
+def open_stream(
+    response: Response, *, asked_offset: int, asked_stop: int | None = None, size: int | None
+) -> BlobStream:
     """The stream in ``response``, a 200 or 206. Raises NotARegistry when it cannot be what was asked for."""
     who = response.served_by
     length = response.content_length
     if response.status == 206:
-        total = _check_range(response, asked_offset, size)
-        return BlobStream(response, offset=asked_offset, size=size if size is not None else total)
+        stop, total = _check_range(response, asked_offset, asked_stop, size)
+        return BlobStream(response, offset=asked_offset, stop=stop, size=size if size is not None else total)
     page = is_page(response.header("Content-Type"))
     if size is not None and length != size and (page or length is not None):
         what = "a web page" if page else f"{length} bytes"
         raise NotARegistry(f"{who}: {what} in place of a blob of {size} bytes", outcome="not-a-registry")
-    return BlobStream(response, offset=0, size=size if size is not None else length)
+    whole = size if size is not None else length
+    return BlobStream(response, offset=0, stop=whole, size=whole)
 
 
-def _check_range(response: Response, asked_offset: int, size: int | None) -> int | None:
-    """The total that a 206 gives. Raises NotARegistry unless it is the range that was asked for."""
+def _check_range(
+    response: Response, asked_offset: int, asked_stop: int | None, size: int | None
+) -> tuple[int, int | None]:
+    """Where a 206 ends, and the total that it gives. Raises NotARegistry unless it is the range that was
+    asked for."""
     who = response.served_by
-    if asked_offset == 0:
+    if asked_offset == 0 and asked_stop is None:
         raise NotARegistry(f"{who}: 206 without being asked for a range", outcome="protocol", status=206)
     given = parse_content_range(response.header("Content-Range"))
     if given is None:
         raise NotARegistry(f"{who}: 206 without a usable Content-Range", outcome="protocol", status=206)
     start, stop, total = given
-    length = response.content_length
+    whole = total if size is None else size
+    due = whole if asked_stop is None else asked_stop
     if (
         start != asked_offset
-        or (total is not None and stop != total)
-        or (size is not None and stop != size)
-        or (length is not None and length != stop - start)
+        or due not in (None, stop)
+        or total not in (None, whole)
+        or response.content_length not in (None, stop - start)
     ):
         raise NotARegistry(
-            f"{who}: the range {start}-{stop}/{total} in place of {asked_offset}-{size}",
+            f"{who}: the range {start}-{stop}/{total} in place of {asked_offset}-{due}/{whole}",
             outcome="protocol",
             status=206,
         )
-    return stop
+    return stop, total

@@ -14,13 +14,11 @@ import fcntl
 import json
 import os
 import tarfile
-from collections.abc import Sequence
 from pathlib import Path
 from threading import Event
 
 from sampan.errors import SinkError, SinkExists, UsageError
 from sampan.oci.digest import Digest
-from sampan.oci.manifest import Descriptor
 from sampan.pull.closure import Wanted
 from sampan.pull.sink import Content, SinkSpec
 from sampan.pull.sinks import SinkSetting
@@ -48,7 +46,7 @@ class ArchiveSink:
     async def check(self) -> None:
         await in_thread(lambda _: self._begin())
 
-    async def present(self, blobs: Sequence[Descriptor]) -> frozenset[Digest]:  # noqa: ARG002 - the protocol's
+    async def present(self, wanted: Wanted, content: Content) -> frozenset[Digest]:  # noqa: ARG002 - the protocol's
         """None, for nothing is added to an archive that exists."""
         return frozenset()
 

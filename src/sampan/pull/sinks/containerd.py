@@ -75,11 +75,10 @@ class ContainerdSink:
         listed = await self._run("plugins", "ls", "id==cri", doing="cannot list containerd's plugins")
         return any(line.split()[1:2] == ["cri"] and line.split()[-1] == "ok" for line in listed.splitlines())
 
-    async def present(self, blobs: Sequence[Descriptor]) -> frozenset[Digest]:
+    async def present(self, wanted: Wanted, content: Content) -> frozenset[Digest]:  # noqa: ARG002
         """What its content store holds, in this namespace."""
-        listed = await self._run("content", "ls", "-q", doing="cannot list containerd's content")
-        held = frozenset(filter(None, map(_digest, listed.split())))
-        return held & {blob.digest for blob in blobs}
+        held = await content_of(self._command, self._environ)
+        return held & {layer.digest for layer in wanted.layers}
 
     async def put(self, wanted: Wanted, content: Content) -> None:
         """Raises SinkError, SinkUnavailable; what was named on the way is then without its name again."""
@@ -105,7 +104,7 @@ class ContainerdSink:
         """Nothing is held."""
 
     async def _import(self, part: _Part, content: Content) -> None:
-        held = await self.present(part.wanted.layers)
+        held = await self.present(part.wanted, content)
         feed = feed_of(part.wanted, content, names=[_by_digest(part.wanted)], without=held)
         what = f"containerd did not take {part.wanted.reference}"
         await self._run("images", "import", *part.flags, "-", doing=what, feed=feed)
@@ -164,6 +163,14 @@ class ContainerdSink:
         if ended.code:
             raise refused(doing, ended.words)
         return ended.output
+
+
+async def content_of(command: Sequence[str], environ: Mapping[str, str]) -> frozenset[Digest]:
+    """The blobs of a containerd; ``command``: its ``ctr``, with address and namespace. Raises SinkError."""
+    ended = await run_program([*command, "content", "ls", "-q"], environ=environ)
+    if ended.code:
+        raise refused("cannot list containerd's content", ended.words)
+    return frozenset(filter(None, map(_digest, ended.output.split())))
 
 
 def find_ctr(environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sampan.oci.digest import Digest
-from sampan.oci.manifest import OCI_INDEX, Descriptor
+from sampan.oci.manifest import OCI_INDEX, Descriptor, Manifest
 from sampan.oci.reference import Reference
 from sampan.pull.closure import Wanted, is_attestation
 from sampan.pull.image import CONFIG_TYPES
@@ -39,11 +39,11 @@ class Described:
 def describe(wanted: Wanted) -> Described:
     """``wanted`` for an index.json and a manifest.json, under its canonical name."""
     manifests = {manifest.digest: manifest.raw for manifest in wanted.manifests}
-    top = _descriptor(wanted.root.descriptor)
+    top = descriptor_json(wanted.root.descriptor)
     if not wanted.is_complete:
         manifests = {image.digest: image.raw for image in wanted.images}
         if len(wanted.chosen) == 1:
-            top = _descriptor(wanted.chosen[0])
+            top = descriptor_json(wanted.chosen[0])
         else:
             raw = _index_of(wanted.chosen)
             digest = Digest.of(raw)
@@ -60,6 +60,14 @@ def image_name(reference: Reference) -> str:
     return f"{reference.name}:{reference.tag}" if reference.tag else f"{reference.name}@{reference.digest}"
 
 
+def loaded_by_docker(wanted: Wanted) -> Manifest | None:
+    """The one image that Docker's list names, for a name has one there: the first platform that was asked
+    for. None when there is none that could run."""
+    notes = {entry.digest for entry in wanted.chosen if is_attestation(entry)}
+    runs = [image for image in wanted.images if image.config.media_type in CONFIG_TYPES]
+    return next((image for image in runs if image.digest not in notes), None)
+
+
 def blob_path(digest: Digest) -> str:
     """Where a layout keeps it, below its top."""
     return f"blobs/{digest.algorithm}/{digest.hex}"
@@ -72,10 +80,10 @@ def index_json(entries: Sequence[Mapping[str, object]]) -> bytes:
 
 def _index_of(chosen: Sequence[Descriptor]) -> bytes:
     """The same bytes each time: the order is the one that was asked for."""
-    return index_json([_descriptor(entry) for entry in chosen])
+    return index_json([descriptor_json(entry) for entry in chosen])
 
 
-def _descriptor(descriptor: Descriptor) -> Json:
+def descriptor_json(descriptor: Descriptor) -> Json:
     """As the image spec writes it, without the fields that are empty."""
     platform = descriptor.platform
     described: Json = {
@@ -100,17 +108,11 @@ def _descriptor(descriptor: Descriptor) -> Json:
 
 
 def _docker(wanted: Wanted, name: str) -> Json | None:
-    """The first platform that was asked for: a name in Docker's list has one image."""
-    notes = {entry.digest for entry in wanted.chosen if is_attestation(entry)}
-    images = [
-        image
-        for image in wanted.images
-        if image.digest not in notes and image.config.media_type in CONFIG_TYPES
-    ]
-    if not images:
+    image = loaded_by_docker(wanted)
+    if image is None:
         return None
     return {
-        "Config": blob_path(images[0].config.digest),
+        "Config": blob_path(image.config.digest),
         "RepoTags": [name] if wanted.reference.tag else [],
-        "Layers": [blob_path(layer.digest) for layer in images[0].layers],
+        "Layers": [blob_path(layer.digest) for layer in image.layers],
     }

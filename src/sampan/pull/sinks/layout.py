@@ -11,7 +11,7 @@ import asyncio
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
@@ -19,7 +19,7 @@ from threading import Event
 
 from sampan.errors import SinkError, SinkExists
 from sampan.oci.digest import Digest, new_hasher
-from sampan.oci.manifest import OCI_INDEX, Descriptor
+from sampan.oci.manifest import OCI_INDEX
 from sampan.pull.closure import Wanted
 from sampan.pull.sink import Content, SinkSpec
 from sampan.pull.sinks import SinkSetting
@@ -40,10 +40,10 @@ class LayoutSink:
     async def check(self) -> None:
         await in_thread(lambda _: self._lay_out())
 
-    async def present(self, blobs: Sequence[Descriptor]) -> frozenset[Digest]:
+    async def present(self, wanted: Wanted, content: Content) -> frozenset[Digest]:  # noqa: ARG002
         """Those whose bytes are right: other programs may have left halves."""
         return await asyncio.to_thread(
-            lambda: frozenset(blob.digest for blob in blobs if self._has(blob.digest))
+            lambda: frozenset(layer.digest for layer in wanted.layers if self._has(layer.digest))
         )
 
     async def put(self, wanted: Wanted, content: Content) -> None:

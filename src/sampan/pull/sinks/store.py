@@ -5,11 +5,9 @@ There is nothing left to do when it is put: the mirror has kept the manifests, t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from sampan.oci.digest import Digest
-from sampan.oci.manifest import Descriptor
 from sampan.pull.closure import Wanted
 from sampan.pull.sink import Content, SinkSpec
 from sampan.pull.sinks import SinkSetting
@@ -24,7 +22,7 @@ class StoreSink:
     async def check(self) -> None:
         """The store was opened, so it is there."""
 
-    async def present(self, blobs: Sequence[Descriptor]) -> frozenset[Digest]:  # noqa: ARG002 - the protocol's
+    async def present(self, wanted: Wanted, content: Content) -> frozenset[Digest]:  # noqa: ARG002 - the protocol's
         """None: the pull itself looks into the store, and tells it so."""
         return frozenset()
 

@@ -1,4 +1,4 @@
-"""``sampan serve`` as a process, whose log is read."""
+"""``sampan serve`` as a process on a free port of loopback, its log read line by line."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ class Served:
             if words in line:
                 return line
         raise AssertionError(f"{words!r} is not in the log: {''.join(self.log)}")
+
+    def url(self) -> str:
+        """Where it serves, once it does."""
+        return self.wait_for("serving at").partition("serving at ")[2].split()[0]
 
     def status(self, url: str, path: str) -> int:
         connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)
