@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 
 from sampan.clock import Clock
-from sampan.errors import HostError, NotARegistry, StoreError, TimedOut
+from sampan.errors import HostError, Interrupted, NotARegistry, StoreError, TimedOut
 from sampan.mirror.arrival import Arrival
 from sampan.mirror.board import Board, Claim
 from sampan.mirror.events import Observer
@@ -95,34 +95,37 @@ class Intake:
         writer = StrideWriter(self._ingest, claim.position, partial(self._wrote, won.host))
         self._arrival.comes_from(won.host)
         try:
-            is_at_its_end = await self._read(won, claim, writer)
+            end = await self._read(won, claim, writer)
         except BaseException:
             with suppress(StoreError):  # it must not take the place of what happened: a cancellation, say
                 await writer.drain()
             raise
         await writer.drain()
-        if is_at_its_end and self._board.size is None:
-            self._size_is(claim.position)
+        if end is not None and self._board.size is None:
+            self._size_is(end)
+        elif end is not None and claim.missing:
+            raise Interrupted(
+                f"{won.host.name}: the body ended {claim.missing} bytes early", outcome="truncated"
+            )
 
-    async def _read(self, won: Won[OpenStream], claim: Claim, writer: StrideWriter) -> bool:
-        """Until the end of the body, or of what is wanted of it: whether the former."""
+    async def _read(self, won: Won[OpenStream], claim: Claim, writer: StrideWriter) -> int | None:
+        """As far as it is wanted. Where the body ended; None when the rest of it was not looked at."""
         stream, host = won.answer.stream, won.host
-        skip = claim.position - stream.offset  # the host ignored the Range and began at zero
-        pace = Pace(self._clock)
+        position, pace = stream.offset, Pace(self._clock)
         if self._is_somebody_elses(claim, stream.stop):
-            return False
+            return None
         async for chunk in stream:
             self._observer.received(host.name, len(chunk))
             pace.received(len(chunk))
             claim.rate.count(len(chunk))
-            fresh = claim.take(chunk[skip:] if skip else chunk)
-            skip = max(skip - len(chunk), 0)
-            if fresh:
+            skip = max(claim.position - position, 0)  # the host ignored the Range and began at zero
+            position += len(chunk)
+            if fresh := claim.take(chunk[skip:] if skip else chunk):
                 await writer.put(fresh)
             self._check_pace(pace, host)
             if self._is_somebody_elses(claim, stream.stop):
-                return False
-        return True
+                return None
+        return position
 
     def _is_somebody_elses(self, claim: Claim, stop: int | None) -> bool:
         """Whether the rest of a body that ends at ``stop`` is. Where nothing is left of it, its end is still
