@@ -189,6 +189,20 @@ def test_in_a_list_that_is_read_the_file_of_all_registries_hides_the_directories
     }
 
 
+def test_certificates_count_where_no_hosts_toml_is_and_are_told_where_one_hides_them(tmp_path: Path) -> None:
+    files = {
+        CONFIG: f'version = 2\n[plugins."{OLD}".registry]\nconfig_path = "/certs"\n',
+        "certs/_default/hosts.toml": '[host."https://all"]\n',
+        "certs/a.example/ca.crt": "a certificate",
+        "certs/b.example/hosts.toml": 'ca = "named.crt"\n[host."https://b"]\n',
+        "certs/b.example/named.crt": "a certificate",
+        "certs/b.example/other.crt": "a certificate",
+    }
+    found = status(tmp_path, files, V17)
+    assert "/certs/a.example/ca.crt" in {source.path for source in found.sources}
+    assert places(found) == {("CERTIFICATE_UNREAD", "other.crt", None)}
+
+
 def test_the_word_of_the_daemon_counts_where_its_files_do_not_say_why(tmp_path: Path) -> None:
     plugins = "TYPE ID PLATFORMS STATUS\nio.containerd.grpc.v1 cri linux/amd64 error\n"
     found = status(tmp_path, {CONFIG: "version = 2\n"}, V17, plugins=plugins)
