@@ -374,3 +374,18 @@ def test_a_running_one_is_restarted_and_its_containers_go_on(tmp_path: Path) -> 
     (step,) = Containerd().plan(Tree(tmp_path), RUNNING, WANTED).steps
     assert step.command == ("systemctl", "restart", "containerd.service")
     assert "running containers go on" in step.effect
+
+
+def test_a_login_in_a_header_that_is_copied_stays_with_root_alone(tmp_path: Path) -> None:
+    header = '[host."https://m.example"]\n[host."https://m.example".header]\nAuthorization = "Basic eA=="\n'
+    files = {
+        CONFIG: f'version = 3\n[plugins."{NEW}".registry]\nconfig_path = "/a:/b"\n',
+        "b/docker.io/hosts.toml": header,
+        "b/quay.io/hosts.toml": header,
+    }
+    status(tmp_path, files, V21)
+    changes = Containerd().plan(Tree(tmp_path), Installed(V21), WANTED).changes
+    found = {change.path: change for change in changes}
+    for path in ("/a/docker.io/hosts.toml", "/a/quay.io/hosts.toml"):
+        assert (found[path].before, found[path].mode, found[path].secret) == (None, 0o600, True)
+    assert b"127.0.0.1:5050" in (found["/a/docker.io/hosts.toml"].after or b"")
