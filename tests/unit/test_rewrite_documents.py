@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+import rewrite_table
 from sampan.rewrite import Rules, Target
 from sampan.rewrite.ci import gitlab_alias
 from sampan.rewrite.documents import Kind, find_images, rewrite_text
@@ -88,6 +90,27 @@ def test_a_kind_that_is_named_holds_but_for_resources(text: str, kind: Kind, exp
 )
 def test_a_name_says_what_a_file_is(path: str, kind: Kind | None) -> None:
     assert kind_of(Path(path)) is kind
+
+
+# In each kind of file, with the image in the place of @, as JSON and so as YAML writes it.
+IN_FILES = {
+    Kind.KUBERNETES: "apiVersion: v1\nkind: Pod\nspec: {containers: [{image: @}]}\n",
+    Kind.COMPOSE: "services:\n  a:\n    image: @\n",
+    Kind.GITHUB: "jobs:\n  a:\n    runs-on: x\n    services: {b: {image: @}}\n",
+    Kind.GITLAB: "a:\n  image: @\n  script: x\n",
+    Kind.KUSTOMIZATION: "images:\n- newName: @\n",
+}
+
+
+@pytest.mark.parametrize("row", rewrite_table.rows(), ids=str)
+def test_the_table_of_rules_holds_in_each_kind_of_file(row: rewrite_table.Row) -> None:
+    rules = rewrite_table.rules(row.group)
+    for kind, text in IN_FILES.items():
+        before, after = (text.replace("@", json.dumps(image)) for image in (row.reference, row.result))
+        assert rewrite_text(before, rules, kind).text == (after if row.changes else before)
+    if row.reference.split() == [row.reference]:
+        before, after = (f'FROM "{image}" AS stage\n' for image in (row.reference, row.result))
+        assert rewrite_text(before, rules, Kind.DOCKERFILE).text == (after if row.changes else before)
 
 
 @pytest.mark.parametrize("key", ["containers", "initContainers", "ephemeralContainers"])

@@ -145,6 +145,13 @@ def test_text_that_is_not_yaml_is_refused_with_its_line(text: str, line: int, pr
     assert caught.value.line == line
 
 
+def test_a_template_that_is_not_rendered_is_told_to_be_one() -> None:
+    with pytest.raises(InvalidDocument) as caught:
+        find_images("a: b\n{{- if .Values.x }}\nc: d\n{{- end }}\n")
+    assert caught.value.line == 2
+    assert "after it is rendered" in (caught.value.hint or "")
+
+
 def test_a_definition_of_a_resource_is_not_read_and_its_neighbours_are() -> None:
     text = f"{POD}image: a\n---\nkind: CustomResourceDefinition\nx: [\n---\n{POD}image: b\n"
     assert [place.image for place in find_images(text)] == ["a", "b"]

@@ -33,6 +33,7 @@ from sampan.rewrite.place import line_at
 TEXT_CHARACTERS_MAX = 32 * 1024 * 1024  # a cluster's whole backup; the parser reads about 0.3 MB a second
 
 _SEPARATOR = re.compile(r"^(?=---(?:[ \t\r\n]|\Z))", re.MULTILINE)  # allowed in no scalar: YAML 1.2, 9.1.2
+_ENDLESS = re.compile("end of stream|stream end|could not find expected ':'")
 _INNER_TAB = re.compile(r"(?<=[^\s])[ \t]*\t[ \t]*")
 _DEFINITION = re.compile(r"^kind:[ ]+CustomResourceDefinition[ \t]*\r?$", re.MULTILINE)
 
@@ -85,7 +86,7 @@ def _read(text: str, start: int, end: int) -> Iterator[Node]:
     except MarkedYAMLError as error:
         last = len(text[start:end].rstrip()) - 1  # what is missing at the end is missing behind that
         line = line_at(text, start + max(min(_index_of(error), last), 0))
-        raise _invalid(str(error.problem or error.context), line) from error
+        raise _invalid(str(error.problem or error.context), line, _hint(text, start, end)) from error
     except ReaderError as error:
         character = text[start + error.position]
         line = line_at(text, start + error.position)
@@ -168,10 +169,16 @@ class _Builder:
 def _index_of(error: MarkedYAMLError) -> int:
     """Where to look: what does not end is wrong where it begins. Not by the mark's line: to the library a
     carriage return alone ends one."""
-    endless = re.search("end of stream|stream end", str(error.problem)) is not None
+    endless = _ENDLESS.search(str(error.problem)) is not None
     mark = (error.context_mark if endless else None) or error.problem_mark or error.context_mark
     return int(mark.index) if mark is not None else 0
 
 
-def _invalid(problem: str, line: int) -> InvalidDocument:
-    return InvalidDocument(f"not YAML: {printable(problem)}", line=line)
+def _hint(text: str, start: int, end: int) -> str | None:
+    if text.find("{{", start, end) < 0:
+        return None
+    return "it has {{ … }}: a template is rewritten after it is rendered, as in helm template"
+
+
+def _invalid(problem: str, line: int, hint: str | None = None) -> InvalidDocument:
+    return InvalidDocument(f"not YAML: {printable(problem)}", line=line, hint=hint)
