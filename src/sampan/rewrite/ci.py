@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from sampan.errors import InvalidReference
 from sampan.oci.reference import Reference
@@ -31,6 +32,7 @@ _NO_JOBS = frozenset(
     {"variables", "workflow", "include", "stages", "cache", "spec", "before_script", "after_script"}
 )
 _PORT = re.compile(r":[0-9]+(?=/)")
+_LIST_ITEM = re.compile(r" *(?:- +)*")
 
 
 def is_github(root: Node) -> bool:
@@ -115,13 +117,13 @@ def _name_place(text: str, node: Node) -> Place | None:
     if place is None or alias is None or not isinstance(node, Scalar) or node.style in BLOCKS:
         return place
     quotes = len(node.style)
-    return Place(
-        place.image,
-        place.start - quotes,
-        place.end + quotes,
-        place.line,
-        '{name: "',
-        f'", alias: "{alias}"}}',
+    return replace(
+        place,
+        start=place.start - quotes,
+        end=place.end + quotes,
+        before='{name: "',
+        after=f'", alias: "{alias}"}}',
+        plain=False,
     )
 
 
@@ -133,26 +135,36 @@ def _entry_place(text: str, node: Entries) -> Place | None:
             continue
         place = place_of(text, scalar)
         alias = gitlab_alias(place.image) if place is not None else None
-        if place is None or alias is None or scalar.style in BLOCKS or scalar is not item:
+        separator = _separator(text, node, key)
+        if (
+            place is None
+            or alias is None
+            or separator is None
+            or scalar.style in BLOCKS
+            or scalar is not item
+        ):
             return place
         quote = scalar.style
-        start, end = place.start - len(quote), place.end + len(quote)
-        return Place(
-            place.image,
-            start,
-            end,
-            place.line,
-            quote,
-            f'{quote}{_separator(text, node, key)}alias: "{alias}"',
+        return replace(
+            place,
+            start=place.start - len(quote),
+            end=place.end + len(quote),
+            before=quote,
+            after=f'{quote}{separator}alias: "{alias}"',
         )
     return None
 
 
-def _separator(text: str, node: Entries, key: Node) -> str:
-    """What stands between two entries of ``node``: a comma, or a line break and the space before ``key``."""
+def _separator(text: str, node: Entries, key: Node) -> str | None:
+    """What stands between two entries of ``node``: a comma, or a line break and the space before ``key``.
+
+    None where another entry cannot simply be put into the next line.
+    """
     if text.startswith("{", node.start):
         return ", "
     line = text.rfind("\n", 0, key.start) + 1
+    if _LIST_ITEM.fullmatch(text, line, key.start) is None:
+        return None
     return ("\r\n" if "\r\n" in text else "\n") + " " * (key.start - line)
 
 

@@ -135,10 +135,11 @@ class _Stages:
 
     def _mounted(self, instruction: Instruction) -> Iterator[Word]:
         for flag in instruction.flags():
-            match = _MOUNT_FROM.search(flag.text, len("--mount="))
-            if flag.text.startswith("--mount=") and match is not None:
-                start = flag.start + match.start("image")
-                yield from self._unless_a_stage(Word(match["image"], start, start + len(match["image"])))
+            if flag.text.startswith("--mount="):
+                mount = flag.tail(len("--mount="))
+                for match in _MOUNT_FROM.finditer(mount.text):
+                    start = mount.start + match.start("image")
+                    yield from self._unless_a_stage(Word(match["image"], start, start + len(match["image"])))
 
     def _unless_a_stage(self, word: Word) -> Iterator[Word]:
         if not word.text.isdigit() and word.text.lower() not in self._all:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 DEPTH_MAX = 200  # Kubernetes refuses documents nested this deep
+MERGES_MAX = 100  # that one mapping gathers, of each other too
 QUOTES, BLOCKS = frozenset({"'", '"'}), frozenset({"|", ">"})
 
 _NO_TEXT = frozenset({"", "~", "null", "Null", "NULL", "true", "false", "True", "False"})
@@ -63,7 +64,7 @@ def resolve(node: Node | None) -> Scalar | Sequence | Mapping | None:
 def mapping(node: Node | None) -> dict[str, Node]:
     """The entries of ``node`` by key, with those that merge keys (``<<``) bring; empty for another node."""
     found: dict[str, Node] = {}
-    _gather(resolve(node), found, depth=0)
+    _gather(resolve(node), found, set())
     return found
 
 
@@ -81,10 +82,11 @@ def value(node: Node | None) -> str | None:
     return node.value
 
 
-def _gather(node: Scalar | Sequence | Mapping | None, found: dict[str, Node], *, depth: int) -> None:
+def _gather(node: Scalar | Sequence | Mapping | None, found: dict[str, Node], seen: set[int]) -> None:
     """Add the entries of ``node`` that are not there yet: its own first, then those of its merge keys."""
-    if not isinstance(node, Mapping) or depth > DEPTH_MAX:
+    if not isinstance(node, Mapping) or id(node) in seen or len(seen) > MERGES_MAX:
         return
+    seen.add(id(node))
     merged: list[Node] = []
     for key, item in node.pairs:
         name = resolve(key)
@@ -95,4 +97,4 @@ def _gather(node: Scalar | Sequence | Mapping | None, found: dict[str, Node], *,
         else:
             found.setdefault(name.value, item)
     for each in merged:
-        _gather(resolve(each), found, depth=depth + 1)
+        _gather(resolve(each), found, seen)

@@ -6,8 +6,11 @@ a document of some kind, and how it is written there, the modules of the kinds k
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sampan.rewrite.rules import Rewriting, Rules
 
@@ -57,7 +60,12 @@ def edit(text: str, places: Iterable[Place], rules: Rules) -> Edited:
 
 def line_at(text: str, index: int) -> int:
     """The number of the line that ``index`` is in, from 1."""
-    return text.count("\n", 0, index) + 1
+    return bisect_right(_line_starts(text), index)
+
+
+@lru_cache(maxsize=1)  # one text is asked about many times, then the next
+def _line_starts(text: str) -> list[int]:
+    return [0, *(match.end() for match in re.finditer("\n", text))]
 
 
 def _replaced(text: str, images: Sequence[tuple[Place, Rewriting]]) -> str:

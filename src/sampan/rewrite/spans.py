@@ -24,11 +24,12 @@ def places(text: str, root: Node, images: Iterable[Node]) -> Iterator[Place]:
             aliases[node.start] = node
         elif isinstance(node, Scalar):
             scalars[node.start] = node
+    inert = _inert(root) if aliases else []
     for start, alias in aliases.items():
         target = alias.target
         if target.start in scalars or not isinstance(target, Scalar):
             continue
-        if _is_inert(root, target):
+        if any(first <= target.start < last for first, last in inert):
             scalars[target.start] = target
         elif value(target):
             yield Place(target.value, start, alias.end, line_at(text, start), '"', '"')
@@ -85,9 +86,10 @@ def _span(text: str, scalar: Scalar, image: str) -> tuple[int, int]:
     return (start, start + len(image)) if start >= 0 else (-1, -1)
 
 
-def _is_inert(root: Node, node: Scalar) -> bool:
-    """Whether ``node`` lies in an entry of ``root`` that is only there to be referred to."""
-    return any(
-        name.startswith(("x-", ".")) and not isinstance(item, Alias) and item.start <= node.start < item.end
+def _inert(root: Node) -> list[tuple[int, int]]:
+    """Where the entries of ``root`` stand that are only there to be referred to."""
+    return [
+        (item.start, item.end)
         for name, item in mapping(root).items()
-    )
+        if name.startswith(("x-", ".")) and not isinstance(item, Alias)
+    ]

@@ -33,7 +33,7 @@ from sampan.rewrite.place import line_at
 TEXT_CHARACTERS_MAX = 32 * 1024 * 1024  # a cluster's whole backup; the parser reads about 0.3 MB a second
 
 _SEPARATOR = re.compile(r"^(?=---(?:[ \t\r\n]|\Z))", re.MULTILINE)  # allowed in no scalar: YAML 1.2, 9.1.2
-_DIRECTIVES = re.compile(r"^%[^\n]*\n(?:[ \t]*(?:#[^\n]*)?\r?\n|%[^\n]*\n)*\Z", re.MULTILINE)  # at the end
+_ENDLESS = re.compile("end of stream|stream end|could not find expected ':'")
 _INNER_TAB = re.compile(r"(?<=[^\s])[ \t]*\t[ \t]*")
 _DEFINITION = re.compile(r"^kind:[ ]+CustomResourceDefinition[ \t]*\r?$", re.MULTILINE)
 
@@ -56,9 +56,22 @@ def _segments(text: str) -> Iterator[tuple[int, int]]:
     starts = [match.start() for match in _SEPARATOR.finditer(text)]
     begin = 0
     for start in [*(start for start in starts if start), len(text)]:
-        if start == len(text) or not _DIRECTIVES.search(text, begin, start):
+        if start == len(text) or not _ends_in_directives(text, begin, start):
             yield begin, start
             begin = start
+
+
+def _ends_in_directives(text: str, begin: int, end: int) -> bool:
+    """Whether the last lines, comments aside, are directives: they belong to the document that follows."""
+    while end > begin:
+        start = max(text.rfind("\n", begin, end - 1) + 1, begin)
+        line = text[start:end].lstrip("\ufeff")
+        if line.startswith("%"):
+            return True
+        if line.strip() and not line.lstrip().startswith("#"):
+            return False
+        end = start
+    return False
 
 
 def _is_definition(text: str, start: int, end: int) -> bool:
@@ -71,7 +84,9 @@ def _read(text: str, start: int, end: int) -> Iterator[Node]:
         for event in YAML(typ="safe", pure=True).parse(io.StringIO(_parseable(text[start:end]))):
             builder.take(event)
     except MarkedYAMLError as error:
-        raise _invalid(str(error.problem or error.context), _line_of(error) + line_at(text, start)) from error
+        last = len(text[start:end].rstrip()) - 1  # what is missing at the end is missing behind that
+        line = line_at(text, start + max(min(_index_of(error), last), 0))
+        raise _invalid(str(error.problem or error.context), line, _hint(text, start, end)) from error
     except ReaderError as error:
         character = text[start + error.position]
         line = line_at(text, start + error.position)
@@ -151,12 +166,19 @@ class _Builder:
             self._keys[-1] = None
 
 
-def _line_of(error: MarkedYAMLError) -> int:
-    """Where to look, from 0: what does not end is wrong where it begins."""
-    endless = re.search("end of stream|stream end", str(error.problem)) is not None
+def _index_of(error: MarkedYAMLError) -> int:
+    """Where to look: what does not end is wrong where it begins. Not by the mark's line: to the library a
+    carriage return alone ends one."""
+    endless = _ENDLESS.search(str(error.problem)) is not None
     mark = (error.context_mark if endless else None) or error.problem_mark or error.context_mark
-    return int(mark.line) if mark is not None else 0
+    return int(mark.index) if mark is not None else 0
 
 
-def _invalid(problem: str, line: int) -> InvalidDocument:
-    return InvalidDocument(f"not YAML: {printable(problem)}", line=line)
+def _hint(text: str, start: int, end: int) -> str | None:
+    if text.find("{{", start, end) < 0:
+        return None
+    return "it has {{ … }}: a template is rewritten after it is rendered, as in helm template"
+
+
+def _invalid(problem: str, line: int, hint: str | None = None) -> InvalidDocument:
+    return InvalidDocument(f"not YAML: {printable(problem)}", line=line, hint=hint)
