@@ -200,11 +200,17 @@ def test_what_a_job_template_brings_is_redirected_by_the_mixin_alone(seen: Seen)
     assert (mixed_in["base"], mixed_in["helper"]) == (base, f"{MIRROR}/docker.io/library/busybox:1.36")
 
 
+def test_the_pod_of_a_decorated_function_is_redirected(seen: Seen) -> None:
+    assert seen.images("nothing", "decorated")["base"] == "python:3.12"
+    assert seen.images("one variable", "decorated")["base"] == f"{MIRROR}/docker.io/library/python:3.12"
+
+
 def test_the_image_of_a_docker_task_is_redirected_unless_it_is_a_template(seen: Seen) -> None:
     redirected = f"{MIRROR}/docker.io/library/python:3.12"
     assert seen.document["one variable"]["docker"] == {
         "docker": redirected,
         "docker-template": "python:{{ params.version }}",
         "docker-mapped": redirected,
+        "docker_decorated": redirected,
     }
     assert set(seen.document["nothing"]["docker"].values()) == {"python:3.12", "python:{{ params.version }}"}
