@@ -6,12 +6,14 @@ could be run: it is measured against what is asked of it, as quotients of the tw
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
+import socket
 import ssl
-import sys
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import trustme
@@ -47,15 +49,14 @@ def measure(stage: Stage) -> list[Row]:
     write_certificate(directory, authority)
     (directory / "sampan.toml").write_text(RULES)
     seen = _Seen()
-    with serve(directory) as served:
-        _pin(served.process.pid)
+    with serve(directory) as served, _apart_from(served.process.pid):
         trust = ssl.create_default_context()
         authority.configure_trust(trust)
         for _ in range(stage.rounds):
             before = cpu_seconds(served.process.pid)
-            answered = asyncio.run(_as_many_as_possible(served.port, trust))
+            answered = _as_many_as_possible(served.port, trust)
             seen.rates.append(answered / (cpu_seconds(served.process.pid) - before))
-            seen.late_ms.append(asyncio.run(_paced(served.port, trust)))
+            seen.late_ms.append(_paced(served.port, trust))
     wanted_rate, wanted_ms = [REVIEWS_PER_SECOND] * stage.rounds, [P99_MILLISECONDS] * stage.rounds
     return [
         Row(
@@ -70,11 +71,18 @@ def measure(stage: Stage) -> list[Row]:
     ]
 
 
-def _pin(pid: int) -> None:
-    """The last core for the webhook, the others for us."""
-    cores = sorted(os.sched_getaffinity(0))
+@contextmanager
+def _apart_from(pid: int) -> Iterator[None]:
+    """The last core for the webhook, the others for us; one of one core is shared."""
+    cores = os.sched_getaffinity(0)
     if len(cores) > 1:
-        os.sched_setaffinity(pid, {cores[-1]})
+        last = max(cores)
+        os.sched_setaffinity(pid, {last})
+        os.sched_setaffinity(0, cores - {last})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def _request() -> bytes:
@@ -84,64 +92,68 @@ def _request() -> bytes:
 
 
 class _Client:
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
+    """A kept connection. Blocking and as plain as can be: it must cost less than what it measures."""
+
+    def __init__(self, port: int, trust: ssl.SSLContext) -> None:
+        plain = socket.create_connection((NAME, port), timeout=30)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = trust.wrap_socket(plain, server_hostname=NAME)
         self._request = _request()
 
-    @classmethod
-    async def connect(cls, port: int, trust: ssl.SSLContext) -> _Client:
-        return cls(*await asyncio.open_connection(NAME, port, ssl=trust))
-
-    async def ask(self) -> float:
-        """Seconds until the whole answer was there."""
-        began = time.perf_counter()
-        self._writer.write(self._request)
-        head = await self._reader.readuntil(b"\r\n\r\n")
+    def ask(self) -> None:
+        """Returns when the whole answer is there."""
+        self._socket.sendall(self._request)
+        answer = self._socket.recv(65536)
+        head, _, body = answer.partition(b"\r\n\r\n")
         size = int(head.partition(b"Content-Length: ")[2].partition(b"\r\n")[0])
-        body = await self._reader.readexactly(size)
+        while len(body) < size:
+            body += self._socket.recv(65536)
         if not head.startswith(b"HTTP/1.1 200") or b'"patch"' not in body:
-            sys.exit(f"bench: the webhook answered {head!r}")
-        return time.perf_counter() - began
+            raise RuntimeError(f"the webhook answered {head!r}")
 
-    async def close(self) -> None:
-        self._writer.close()
-        await self._writer.wait_closed()
+    def close(self) -> None:
+        self._socket.close()
 
 
-async def _as_many_as_possible(port: int, trust: ssl.SSLContext) -> int:
-    clients = [await _Client.connect(port, trust) for _ in range(CONNECTIONS)]
+def _with_clients(
+    port: int, trust: ssl.SSLContext, run: Callable[[_Client, int], list[float]]
+) -> list[float]:
+    """What ``run`` returned for each of the connections, in threads, together."""
+    clients = [_Client(port, trust) for _ in range(CONNECTIONS)]
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        found = list(pool.map(run, clients, range(CONNECTIONS)))
+    for client in clients:
+        client.close()
+    return [value for each in found for value in each]
+
+
+def _as_many_as_possible(port: int, trust: ssl.SSLContext) -> int:
     deadline = time.perf_counter() + LOAD_SECONDS
 
-    async def run(client: _Client) -> int:
+    def run(client: _Client, _: int) -> list[float]:
         count = 0
         while time.perf_counter() < deadline:
-            await client.ask()
+            client.ask()
             count += 1
-        return count
+        return [count]
 
-    counts = await asyncio.gather(*(run(client) for client in clients))
-    for client in clients:
-        await client.close()
-    return sum(counts)
+    return int(sum(_with_clients(port, trust, run)))
 
 
-async def _paced(port: int, trust: ssl.SSLContext) -> float:
+def _paced(port: int, trust: ssl.SSLContext) -> float:
     """The 99th percentile in milliseconds of reviews that come at a steady 2,000 a second, each counted from
     when it should have been sent: waiting for the one before it is waiting too."""
-    clients = [await _Client.connect(port, trust) for _ in range(CONNECTIONS)]
-    late: list[float] = []
-    began = time.perf_counter()
+    began = time.perf_counter() + TICK_SECONDS * 10
 
-    async def run(client: _Client, offset: float) -> None:
-        for number in range(int(PACED_SECONDS / TICK_SECONDS)):
-            due = began + offset + number * TICK_SECONDS
+    def run(client: _Client, number: int) -> list[float]:
+        late = []
+        for turn in range(int(PACED_SECONDS / TICK_SECONDS)):
+            due = began + (turn + number / CONNECTIONS) * TICK_SECONDS
             if (wait := due - time.perf_counter()) > 0:
-                await asyncio.sleep(wait)
-            await client.ask()
+                time.sleep(wait)
+            client.ask()
             late.append(time.perf_counter() - due)
+        return late
 
-    await asyncio.gather(*(run(c, n * TICK_SECONDS / CONNECTIONS) for n, c in enumerate(clients)))
-    for client in clients:
-        await client.close()
-    late.sort()
+    late = sorted(_with_clients(port, trust, run))
     return late[int(len(late) * 0.99)] * 1000
