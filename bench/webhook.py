@@ -13,7 +13,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import trustme
@@ -56,7 +56,8 @@ def measure(stage: Stage) -> list[Row]:
             before = cpu_seconds(served.process.pid)
             answered = _as_many_as_possible(served.port, trust)
             seen.rates.append(answered / (cpu_seconds(served.process.pid) - before))
-            seen.late_ms.append(_paced(served.port, trust))
+            with _before_others(served.process.pid):
+                seen.late_ms.append(_paced(served.port, trust))
     wanted_rate, wanted_ms = [REVIEWS_PER_SECOND] * stage.rounds, [P99_MILLISECONDS] * stage.rounds
     return [
         Row(
@@ -83,6 +84,20 @@ def _apart_from(pid: int) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, cores)
+
+
+@contextmanager
+def _before_others(pid: int) -> Iterator[None]:
+    """Both sides go before whatever else the machine does, where that is allowed: what is measured is the
+    webhook, not the queue for a core. Together they need less than one."""
+    with suppress(PermissionError):
+        for each in (pid, 0):
+            os.sched_setscheduler(each, os.SCHED_FIFO, os.sched_param(1))
+    try:
+        yield
+    finally:
+        for each in (pid, 0):
+            os.sched_setscheduler(each, os.SCHED_OTHER, os.sched_param(0))
 
 
 def _request() -> bytes:

@@ -93,9 +93,7 @@ class Webhook:
         if path == PATH:
             if request.method != "POST":
                 raise Unsupported("an AdmissionReview is sent by POST")
-            exchange.verdict = decide(
-                _parse(request.body), self._judge, own_namespace=self._own_namespace
-            )
+            exchange.verdict = decide(_parse(request.body), self._judge, own_namespace=self._own_namespace)
             return document(200, msgspec.json.encode(exchange.verdict.review))
         if request.method not in ("GET", "HEAD"):
             raise Unsupported(f"only {PATH} takes anything but GET and HEAD")
