@@ -12,7 +12,7 @@ from sampan.cli.webhook import LISTEN, command
 from sampan.cli.webhook_manifests import SKIPPED
 from sampan.rewrite.admission import IMAGES_MAX, Outcome
 from sampan.rewrite.manifests import OPT_OUT, TLS_SECRET
-from sampan.rewrite.pods import ORIGINAL, ORIGINAL_OF_VOLUME
+from sampan.rewrite.originals import ORIGINAL, ORIGINAL_OF_VOLUME
 from sampan.rewrite.policy import POLICY_API
 from sampan.server.webhook import BODY_BYTES_MAX, CONNECTIONS_MAX, PATH
 from sampan.server.webhook_metrics import WebhookMetrics
