@@ -21,6 +21,7 @@ COMMANDS = {
     "lock": "Write down what tags mean, as several hosts agree, and check that it still holds.",
     "pull": "Pull whole images from whichever hosts have them, and never from zero again.",
     "node": "Tell the container runtimes of this machine about mirrors: status, plan, apply, revert.",
+    "rewrite": "Redirect image names to mirrors: references, manifests, compose files, Dockerfiles, CI.",
     "demo": "Show on loopback, in seconds, what the mirror does.",
 }
 
