@@ -21,6 +21,17 @@ SIZE = 200 * MIB
 SPREAD = Spread()
 
 
+class Even(Rate):
+    """One that has been measured, and stays what it is."""
+
+    def __init__(self, clock: ManualClock, per_second: float) -> None:
+        super().__init__(clock)
+        self._even = per_second
+
+    def per_second(self) -> float:
+        return self._even
+
+
 @dataclass
 class Ground:
     """A board, and rates that are what a test says."""
@@ -34,13 +45,7 @@ class Ground:
         self.board = Board(self.clock, self.size, Spans(self.there), self.spread)
 
     def rate(self, per_second: float) -> Rate:
-        """One that has been measured."""
-        rate = Rate(self.clock)
-        self.clock.advance(1.0)
-        rate.count(int(per_second))
-        assert rate.per_second() == pytest.approx(per_second)
-        rate.rest()  # it stays what it is
-        return rate
+        return Even(self.clock, per_second)
 
     def next(self, per_second: float) -> Claim | None:
         return self.board.next(self.rate(per_second))
@@ -212,6 +217,18 @@ def test_all_is_taken_over_of_a_host_that_gives_nothing() -> None:
 def test_what_is_done_before_a_request_is_answered_is_left_alone() -> None:
     ground, _ = all_claimed(10 * MIB, 10 * MIB, size=int(10 * MIB * REQUEST_SECONDS))
     assert ground.next(100 * MIB) is None
+
+
+def test_a_host_that_is_known_to_answer_at_once_takes_over_what_another_would_not() -> None:
+    ground, _ = all_claimed(10 * MIB, 10 * MIB, size=5 * MIB)
+    quick = ground.rate(10 * MIB)
+    assert ground.board.next(quick) is None
+    quick.ask()
+    ground.clock.advance(0.01)
+    quick.count(1)
+    claim = ground.board.next(quick)
+    assert claim is not None
+    assert claim.missing == 2.5 * MIB
 
 
 def test_a_host_that_gives_nothing_takes_over_nothing() -> None:

@@ -75,6 +75,21 @@ def test_time_in_which_nothing_was_asked_for_is_nobodys_slowness() -> None:
     assert rate.per_second() == pytest.approx(1000, rel=0.1)
 
 
+def test_what_a_request_costs_is_known_from_the_last_one() -> None:
+    clock = ManualClock()
+    rate = Rate(clock)
+    assert rate.request_seconds is None
+    for seconds in (0.25, 2.0):
+        rate.rest()
+        clock.advance(60)
+        rate.ask()
+        clock.advance(seconds)
+        rate.count(10)
+        clock.advance(1)
+        rate.count(10)
+        assert rate.request_seconds == pytest.approx(seconds)
+
+
 @given(st.lists(st.tuples(st.floats(0, 5), st.integers(0, 10**9)), max_size=50))
 def test_no_rate_is_more_than_all_that_came_in_the_shortest_time(steps: list[tuple[float, int]]) -> None:
     clock = ManualClock()

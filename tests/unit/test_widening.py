@@ -6,6 +6,7 @@ import pytest
 
 from sampan.mirror.widening import (
     AGAIN_SECONDS,
+    DOUBT_SECONDS,
     FIRST_LOOK_SECONDS,
     JUDGE_SECONDS,
     PATIENCE_SECONDS,
@@ -48,8 +49,8 @@ def judged(
 ) -> Advice:
     """What is said of a host once it has shown what it gives."""
     widening.added(before)
-    clock.advance(JUDGE_SECONDS)
-    return widening.look(rate, MUCH, hosts, newest_rate=newest_rate, giving_seconds=JUDGE_SECONDS)
+    clock.advance(DOUBT_SECONDS)
+    return widening.look(rate, MUCH, hosts, newest_rate=newest_rate, giving_seconds=DOUBT_SECONDS)
 
 
 def test_it_begins_with_one_host(clock: ManualClock) -> None:
@@ -77,7 +78,16 @@ def test_nobody_is_added_while_the_last_one_has_yet_to_show_what_it_gives(
     assert look(widening, MIB, 2, giving_seconds=None) is Advice.STAY
     clock.advance(PATIENCE_SECONDS - 0.1)
     assert look(widening, MIB, 2, giving_seconds=None) is Advice.STAY
-    assert look(widening, MIB, 2, giving_seconds=JUDGE_SECONDS / 2) is Advice.STAY
+    assert look(widening, 2 * MIB, 2, giving_seconds=JUDGE_SECONDS / 2) is Advice.STAY
+
+
+def test_a_host_that_helps_is_soon_known_to_and_one_that_does_not_yet_is_given_time(
+    widening: Widening, clock: ManualClock
+) -> None:
+    widening.added(MIB)
+    clock.advance(JUDGE_SECONDS)
+    assert look(widening, MIB, 2, giving_seconds=JUDGE_SECONDS) is Advice.STAY
+    assert look(widening, 2 * MIB, 2, giving_seconds=JUDGE_SECONDS) is Advice.ADD
 
 
 def test_a_host_that_stays_silent_does_not_keep_others_out(widening: Widening, clock: ManualClock) -> None:

@@ -15,7 +15,8 @@ from sampan.mirror.rate import Rate
 from sampan.mirror.spread import Spread
 from sampan.store.spans import Spans
 
-REQUEST_SECONDS = 0.5  # what a request costs before its first byte: an estimate, and rather high
+REQUEST_SECONDS = 0.5  # what a request costs before its first byte, where nobody has measured it: rather much
+REQUEST_FACTOR = 2.0  # times what the last one cost is hoped to be enough for the next
 LATE_FACTOR = 3.0  # the front is taken over when another host would be done in this part of its time
 NEW_SECONDS = 1.5  # a claim that began less than this ago has had no chance to be measured
 BEYOND = 2**63  # the end of a blob whose size nobody told
@@ -99,6 +100,7 @@ class Board:
         self.claims.remove(claim)
 
     def _claim(self, start: int, stop: int, rate: Rate) -> Claim:
+        rate.ask()
         claim = Claim(start, stop, rate, self._clock.monotonic())
         self.claims.append(claim)
         return claim
@@ -116,7 +118,7 @@ class Board:
         mine = rate.per_second()
         if front is None or not mine:
             return None
-        in_my_seconds = REQUEST_SECONDS + front.missing / mine
+        in_my_seconds = _request_seconds(rate) + front.missing / mine
         is_late = front.left_seconds() > LATE_FACTOR * in_my_seconds
         return self._share(front, rate, mine) if is_late else None
 
@@ -149,7 +151,7 @@ class Board:
         if claim.missing - count < little:
             count = claim.missing
         is_little = count < min(little, claim.missing)
-        if is_little or REQUEST_SECONDS + count / mine > claim.left_seconds():
+        if is_little or _request_seconds(rate) + count / mine > claim.left_seconds():
             return None
         claim.stop -= count
         return self._claim(claim.stop, claim.stop + count, rate)
@@ -159,3 +161,7 @@ def _hoped(rate: Rate) -> float:
     """Bytes a second, of one not yet measured what public mirrors give."""
     measured = rate.per_second()
     return HOPED_BYTES_PER_SECOND if measured is None else measured
+
+
+def _request_seconds(rate: Rate) -> float:
+    return REQUEST_SECONDS if rate.request_seconds is None else rate.request_seconds * REQUEST_FACTOR

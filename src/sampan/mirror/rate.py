@@ -12,7 +12,9 @@ SAMPLE_SECONDS = 0.1
 
 class Rate:
     """Bytes a second over the last window: it falls to zero when nothing more is counted, and stays what it
-    is while it rests, for time in which nothing was asked for is nobody's slowness."""
+    is while it rests, for time in which nothing was asked for is nobody's slowness.
+
+    ``request_seconds``: from the last request to its first byte; None before it was measured."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -20,13 +22,22 @@ class Rate:
         self._rested_seconds = 0.0
         self._rests_since: float | None = None
         self._first_at: float | None = None
+        self._asked_at: float | None = None
+        self.request_seconds: float | None = None
         self._samples = deque([(clock.monotonic(), 0)])
+
+    def ask(self) -> None:
+        """More is asked for."""
+        self.wake()
+        self._asked_at = self._now()
 
     def count(self, count_bytes: int) -> None:
         """So many have arrived."""
         now = self._now()
         if self._first_at is None:
             self._first_at = now
+        if self._asked_at is not None:
+            self.request_seconds, self._asked_at = now - self._asked_at, None
         if now - self._samples[-1][0] >= SAMPLE_SECONDS:
             self._samples.append((now, self._total))
             self._forget(now)

@@ -12,7 +12,8 @@ from enum import Enum
 from sampan.clock import Clock
 
 FIRST_LOOK_SECONDS = 0.5  # most blobs are done by then
-JUDGE_SECONDS = 0.6  # after its first byte a host has shown what it gives
+JUDGE_SECONDS = 0.4  # after its first byte a host may have shown that it helps
+DOUBT_SECONDS = 2.0  # after that it would have: far away, a connection takes its time to get going
 PATIENCE_SECONDS = 5.0  # for that first byte: until then nobody else is added
 HELPS = 1.1  # times the rate before
 HARMS = 0.8  # below this part of it another host fails: no reason to part with the one that joined
@@ -48,10 +49,11 @@ class Widening:
         if now < self._next_look:
             return Advice.STAY
         if self._added_at is not None:
-            if self._is_new(now, giving_seconds):
+            helps = rate >= self._rate_before * HELPS
+            if self._is_new(now, giving_seconds, helps=helps):
                 return Advice.STAY
             self._added_at = None
-            if giving_seconds is not None and self._rate_before * HARMS <= rate < self._rate_before * HELPS:
+            if giving_seconds is not None and not helps and rate >= self._rate_before * HARMS:
                 if rate - self._rate_before > newest_rate / 2:
                     return Advice.DROP
                 self._next_look = now + AGAIN_SECONDS
@@ -59,12 +61,12 @@ class Widening:
         is_worth_it = hosts < self._hosts_max and missing > rate * WORTH_SECONDS
         return Advice.ADD if is_worth_it else Advice.STAY
 
-    def _is_new(self, now: float, giving_seconds: float | None) -> bool:
+    def _is_new(self, now: float, giving_seconds: float | None, *, helps: bool) -> bool:
         """Whether the one that was added has had no time to show what it gives."""
         assert self._added_at is not None
         if giving_seconds is None:
             return now - self._added_at < PATIENCE_SECONDS
-        return giving_seconds < JUDGE_SECONDS
+        return giving_seconds < (JUDGE_SECONDS if helps else DOUBT_SECONDS)
 
     def added(self, rate: float) -> None:
         """A host was added, when all together gave ``rate``."""
