@@ -2,7 +2,8 @@
 
 Two stories. In the one nginx's worker is killed, which cuts every connection, and the next worker answers at
 once. In the other the host is gone for good, and a second one has the image. A program that gives up is
-started again. Each is compared with its own undisturbed pull over the same line.
+started again. Each is compared with its own undisturbed pull over the same line; the time is counted from
+the first bytes, so that a program's first start is not in it, but any other is.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def _costs(stage: Stage, net: Lines, program: Program, made: Files, image: Image
 
 
 def _beyond(whole: Pulled, disturbed: Pulled) -> tuple[float, float]:
-    return disturbed.sent_bytes / whole.sent_bytes, disturbed.seconds - whole.seconds
+    return disturbed.sent_bytes / whole.sent_bytes, disturbed.receiving_seconds - whole.receiving_seconds
 
 
 @contextlib.contextmanager

@@ -33,11 +33,11 @@ class Ended:
 
 
 class Running:
-    """A program on its way. ``began``: by the monotonic clock."""
+    """A program on its way."""
 
     def __init__(self, command: Command, home: Path) -> None:
         self._words = home / "words"
-        self.began = time.perf_counter()
+        self._began = time.perf_counter()
         with self._words.open("ab") as output:
             self.popen = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "--", *map(str, command)],
@@ -47,6 +47,11 @@ class Running:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
+
+    @property
+    def seconds(self) -> float:
+        """Since it was begun."""
+        return time.perf_counter() - self._began
 
     def ended(self, within_seconds: float) -> bool:
         """Whether it is over, after waiting for that so long."""
@@ -67,9 +72,8 @@ class Running:
 
     def wait(self) -> Ended:
         """How it ended. Raises RuntimeError when it does not, in time."""
-        left = TIMEOUT_SECONDS - (time.perf_counter() - self.began)
-        over = self.ended(max(left, 0.0))
-        seconds = time.perf_counter() - self.began
+        over = self.ended(max(TIMEOUT_SECONDS - self.seconds, 0.0))
+        seconds = self.seconds
         if not over:
             self._check_time()
         _, status, usage = os.wait4(self.popen.pid, 0)
@@ -90,7 +94,7 @@ class Running:
         return self._words.read_bytes()[-WORDS_BYTES:].decode(errors="replace")
 
     def _check_time(self) -> None:
-        if time.perf_counter() - self.began > TIMEOUT_SECONDS:
+        if self.seconds > TIMEOUT_SECONDS:
             raise RuntimeError(f"{self.popen.args!r} did not end in {TIMEOUT_SECONDS:.0f} s:\n{self.words()}")
 
 

@@ -19,6 +19,7 @@ from bench.stock import TAG
 from interop.lines import Line, Lines
 
 RUNS_MAX = 3  # a person would not try for ever
+BEGUN_BYTES = 128 * 1024  # more than manifests and configs are
 
 
 class Host(Protocol):
@@ -32,10 +33,11 @@ class Host(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """``runs``: how often the program had to be started; ``seconds``: of all of them together;
-    ``sent_bytes``: by all hosts."""
+    """``runs``: how often the program had to be started; ``seconds``: of all of them together, and without
+    what passed before the first bytes came; ``sent_bytes``: by all hosts."""
 
     seconds: float
+    receiving_seconds: float
     sent_bytes: int
     runs: int
 
@@ -54,6 +56,7 @@ def pulled(
     """Have ``program`` pull from the hosts ``asked``, started again when it fails. One that can be told of
     one host alone is then told of the next, as a person would."""
     before, seconds, words = _sent(asked), 0.0, ""
+    starting_seconds: float | None = None
     with scratch(directory, "pull") as home, contextlib.ExitStack() as stack:
 
         def ready(first: int) -> Pull:
@@ -65,6 +68,10 @@ def pulled(
             if number and not program.mirrors:
                 pull = ready(number % len(asked))
             with net.client.inside(), begun(pull(TAG), home) as running:
+                if starting_seconds is None and running.watch(
+                    partial(_have_sent, asked, before + BEGUN_BYTES)
+                ):
+                    starting_seconds = running.seconds
                 if midway is not None and running.watch(
                     partial(_have_sent, asked, before + midway.after_bytes)
                 ):
@@ -73,7 +80,8 @@ def pulled(
                 ended, words = running.wait(), running.words()
             seconds += ended.seconds
             if ended.code == 0:
-                return Pulled(seconds, _sent(asked) - before, number + 1)
+                receiving = seconds - (starting_seconds or 0.0)
+                return Pulled(seconds, receiving, _sent(asked) - before, number + 1)
     raise RuntimeError(f"{program.name} failed {RUNS_MAX} times:\n{words}")
 
 

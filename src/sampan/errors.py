@@ -6,6 +6,7 @@
     ├── InvalidReference           text that is not an image reference, repository or tag
     ├── InvalidDigest              text that is not a digest
     ├── InvalidManifest            bytes that are not a manifest or an index
+    ├── InvalidDocument            a file in which images are looked for, and which is not what it should be
     ├── InvalidRequest             a request of a client that cannot be answered as asked
     ├── UnsatisfiableRange         a Range beyond the end of a blob
     ├── Unsupported                a method or an endpoint that a pull-only mirror does not have
@@ -118,6 +119,16 @@ class InvalidDigest(SampanError):
 
 class InvalidManifest(SampanError):
     oci_code, http_status, exit_code = "MANIFEST_INVALID", 502, 4
+
+
+class InvalidDocument(SampanError):
+    """``line`` counts from 1; the message does not repeat it, for whoever read the file knows its name."""
+
+    oci_code, http_status, exit_code = "UNSUPPORTED", 400, 2
+
+    def __init__(self, message: str, *, line: int, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.line = line
 
 
 class InvalidRequest(SampanError):

@@ -194,6 +194,7 @@ async def test_a_body_in_chunks_is_read(tmp_path: Path) -> None:
         b"[" * 100_000,
         b'{"a":' * 100_000,
         b"1" * 100_000,
+        b'{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"\\ud800"}}',
     ],
 )
 async def test_what_is_no_review_is_refused_and_nothing_breaks(tmp_path: Path, body: bytes) -> None:

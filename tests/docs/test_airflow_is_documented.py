@@ -12,7 +12,7 @@ from docs_pages import LANGUAGES, page
 from sampan.config import Config
 from sampan.config.rewrite import rewriter
 from sampan.rewrite import airflow
-from sampan.rewrite.originals import ORIGINALS
+from sampan.rewrite.originals import ORIGINAL
 from sampan.rewrite.rules import Rules
 
 
@@ -68,7 +68,7 @@ def test_the_classes_are_python_and_import_what_there_is(language: str) -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_annotation_and_the_message_are_named_as_they_are(language: str) -> None:
     text = page("airflow", language).text
-    assert f".metadata.annotations.{ORIGINALS}" in text
+    assert f"    {ORIGINAL}base: " in text
     for phrase in ("sampan leaves ", "the images of this pod", " is pulled as "):
         assert phrase in text
         assert phrase in inspect.getsource(airflow)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 from faults.client import download
@@ -45,13 +46,21 @@ async def pull_all(netloc: str, images: list[Image]) -> None:
     await asyncio.gather(*(manifest_then_blobs(each) for each in images))
 
 
-async def pull_until_killed(netloc: str, images: list[Image], kill: object, after_seconds: float) -> None:
-    assert callable(kill)
+async def pull_until_killed(
+    netloc: str, images: list[Image], kill: Callable[[], None], host: FakeRegistry, count_bytes: int
+) -> None:
+    """Killed once ``host`` has sent so much more: that is what is random here."""
+    stop = sent_by(host) + count_bytes
     pull = asyncio.create_task(pull_all(netloc, images))
-    await asyncio.wait([pull], timeout=after_seconds)  # the moment is what is random here
+    while sent_by(host) < stop and not pull.done():
+        await asyncio.sleep(0)
     kill()
     with contextlib.suppress(OSError, asyncio.IncompleteReadError):
         await pull
+
+
+def sent_by(host: FakeRegistry) -> int:
+    return sum(request.bytes_sent for request in host.requests if request.kind == "blob")
 
 
 def test_fifty_kills_leave_no_wrong_byte_and_the_pull_succeeds(tmp_path: Path) -> None:
@@ -63,15 +72,14 @@ def test_fifty_kills_leave_no_wrong_byte_and_the_pull_succeeds(tmp_path: Path) -
         mirrors: list[Mirror] = [{"url": host.url, "verify": "stream"}]
         for _ in range(KILLS):
             with serving(tmp_path, mirrors, home=tmp_path) as mirror:
-                asyncio.run(
-                    pull_until_killed(mirror.netloc, images, mirror.process.kill, moments.uniform(0.0, 0.15))
-                )
+                count = moments.randrange(whole // 8)
+                asyncio.run(pull_until_killed(mirror.netloc, images, mirror.process.kill, host, count))
             assert_store_is_sound(mirror.store)
         with serving(tmp_path, mirrors, home=tmp_path) as mirror:
             asyncio.run(pull_all(mirror.netloc, images))
-            sent = sum(r.bytes_sent for r in host.requests if r.kind == "blob")
+            sent = sent_by(host)
             asyncio.run(pull_all(mirror.netloc, images))
-            assert sum(r.bytes_sent for r in host.requests if r.kind == "blob") == sent
+            assert sent_by(host) == sent
         assert assert_store_is_sound(mirror.store) == sum(len(each.blobs) + 1 for each in images)
         resumed = [r for r in host.requests if r.kind == "blob" and r.headers.get("range")]
         assert resumed, "no download was ever taken up again"

@@ -1,4 +1,4 @@
-"""Two webhooks under load, of which one is killed: pods are admitted all the time, and none wrongly."""
+"""Webhooks as processes that are killed, or get another certificate: pods are admitted, and none wrongly."""
 
 from __future__ import annotations
 
@@ -91,3 +91,14 @@ def test_the_next_one_is_as_good_as_the_one_that_was_killed(tmp_path: Path) -> N
             assert api.admit() == REWRITTEN
             api.close()
             assert served.end(signal.SIGKILL) == -signal.SIGKILL
+
+
+def test_a_new_certificate_is_found_without_being_told(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    with serve(tmp_path) as served:
+        another = trustme.CA()
+        write_certificate(tmp_path, another)
+        served.wait_for("a new certificate is shown from now on")
+        api = ApiServer(served.port, another)
+        assert api.admit() == REWRITTEN
+        api.close()

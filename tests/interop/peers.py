@@ -80,6 +80,8 @@ UNPACKED = (
     Unpacked("docker-registry", "docker-registry", "bookworm", "2.", "usr/bin/docker-registry"),
     Unpacked("docker-20", "docker.io", "bookworm", "20.10.", "usr/sbin/dockerd"),
     Unpacked("docker-28", "docker.io", "sid", "28.", "usr/sbin/dockerd"),
+    Unpacked("kubectl", "kubectl", "sid", "1.", "usr/bin/kubectl"),
+    Unpacked("kustomize", "kustomize", "sid", "5.", "usr/bin/kustomize"),
     Unpacked("buildx", "docker-buildx", "sid", "0.", "usr/libexec/docker/cli-plugins/docker-buildx"),
     Unpacked("podman", "podman", "bookworm", "4.", "usr/bin/podman"),
     Unpacked("conmon", "conmon", "bookworm", "", "usr/bin/conmon"),

@@ -92,6 +92,9 @@ def test_apply_starts_the_service_and_revert_takes_it_away(machine: Booted) -> N
     pid = machine.run("systemctl", "show", UNIT, "--property", "MainPID", "--value").stdout.strip()
     assert machine.run("stat", "--format", "%U", f"/proc/{pid}").stdout.strip() not in ("root", "UNKNOWN")
     assert machine.run("systemctl", "reload", UNIT).returncode == 0
+    for _ in range(100):  # reloading, until it says that it is done
+        if state(machine) == "active":
+            break
     assert state(machine) == "active"
     status = machine.run("sampan", "node", "status").stdout
     assert f"  file {PATH}, written by sampan\n" in status

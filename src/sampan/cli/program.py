@@ -12,8 +12,6 @@ from collections.abc import Sequence
 import click
 
 from sampan.cli.command import Invocation, common_options
-from sampan.cli.report import report
-from sampan.errors import UsageError
 
 # In the order of the help: name, which is also the module's, and what the list of commands says.
 COMMANDS = {
@@ -21,6 +19,7 @@ COMMANDS = {
     "lock": "Write down what tags mean, as several hosts agree, and check that it still holds.",
     "pull": "Pull whole images from whichever hosts have them, and never from zero again.",
     "node": "Tell the container runtimes of this machine about mirrors: status, plan, apply, revert.",
+    "rewrite": "Redirect image names to mirrors: references, manifests, compose files, Dockerfiles, CI.",
     "webhook": "Redirect the images of a whole Kubernetes cluster where pods are admitted.",
     "actions-hook": "Redirect the images of a GitHub Actions runner's jobs, before its own hook.",
     "demo": "Show on loopback, in seconds, what the mirror does.",
@@ -45,6 +44,8 @@ class Program(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS:
+            from sampan.errors import UsageError
+
             raise UsageError(f'no such command: "{args[0]}"', hint=_nearest(args[0]))
         return super().resolve_command(ctx, args)
 
@@ -59,10 +60,16 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         result = program.main(args=args, prog_name="sampan", standalone_mode=False, obj=invocation)
     except Exception as error:  # noqa: BLE001 - the last stop: everything becomes words and a code
-        return report(error, debug=invocation.debug)
+        return _report(error, invocation)
     except KeyboardInterrupt as error:
-        return report(error, debug=invocation.debug)
+        return _report(error, invocation)
     return result if isinstance(result, int) else 0
+
+
+def _report(error: BaseException, invocation: Invocation) -> int:
+    from sampan.cli.report import report  # a fifth of the time of --help, which needs it not
+
+    return report(error, debug=invocation.debug)
 
 
 def _show_version(context: click.Context, _: click.Parameter, value: bool) -> None:

@@ -73,6 +73,7 @@ def serve(
     address = parse_address(listen)
     load = partial(Config.load, invocation.config, locked=False)
     config = load()
+    rules = rewriter(config)
     shown = Certificate(cert, key)
     configure_logging(log_format, sys.stderr)
     clock = SystemClock()
@@ -81,7 +82,7 @@ def serve(
         return rewriter(load())
 
     webhook = Webhook(
-        rewriter(config),
+        rules,
         own_namespace=own_namespace,
         certificate=shown,
         clock=clock,
@@ -92,17 +93,17 @@ def serve(
         host=address.host, port=address.port, anonymous=True, connections_max=CONNECTIONS_MAX
     )
     listener = Listener(webhook, settings, tls=shown.context, clock=clock)
-    asyncio.run(_serve(listener, webhook, config))
+    asyncio.run(_serve(listener, webhook, rules, config))
 
 
-async def _serve(listener: Listener[Exchange], webhook: Webhook, config: Config) -> None:
+async def _serve(listener: Listener[Exchange], webhook: Webhook, rules: Rules, config: Config) -> None:
     async def reload() -> None:
         webhook.reload()
 
     def tell() -> None:
         source = config.path or "the built-in configuration"
         _log.info("serving at %s%s by %s", listener.url, PATH, source)
-        if not webhook.rules:
+        if not rules:
             _log.warning("there is no rule: every image stays as it is")
 
     await run(listener, hangup=reload, started=tell)

@@ -7,7 +7,7 @@ as one again. What the rules then do is :mod:`sampan.rewrite.rules`' to say.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from sampan.config.mirrors import SAMPLE, TEMPLATE
 from sampan.config.problems import Problems
@@ -16,6 +16,7 @@ from sampan.config.schema import RewriteTable
 from sampan.config.settings import Config, RewriteConfig
 from sampan.errors import ConfigError, InvalidReference, printable
 from sampan.oci.reference import Reference
+from sampan.rewrite.fields import Fields, check_kind, check_path
 from sampan.rewrite.rules import Rules
 from sampan.rewrite.target import Target
 from sampan.upstream.host import RESOLVE, Host
@@ -24,6 +25,7 @@ MIRROR = "mirror"
 REPOSITORY = "{repository}"
 HTTP_PORT = 80
 EXCEPTIONS_MAX = 1000  # each is tried on every reference
+FIELDS_MAX = 1000
 STARS_MAX = 8  # as many as a mirror's patterns may have
 PULL_SECRETS_MAX = 100  # the kubelet reads each of them for each pod
 SECRET_CHARACTERS_MAX = 253  # Kubernetes' own bound, of a DNS subdomain
@@ -51,7 +53,26 @@ def read_rewrite(table: RewriteTable, problems: Problems) -> RewriteConfig:
             _check_template(table.to)
     _check_each(problems, "except", table.except_, _check_exception, EXCEPTIONS_MAX)
     _check_each(problems, "pull_secrets", table.pull_secrets, _check_pull_secret, PULL_SECRETS_MAX)
-    return RewriteConfig(table.to, tuple(table.except_), tuple(dict.fromkeys(table.pull_secrets)))
+    return RewriteConfig(
+        table.to,
+        tuple(table.except_),
+        tuple(dict.fromkeys(table.pull_secrets)),
+        _read_fields(table.fields, problems),
+    )
+
+
+def _read_fields(table: Mapping[str, list[str]], problems: Problems) -> Fields:
+    count = sum(len(paths) for paths in table.values())
+    if count > FIELDS_MAX:
+        problems.add(("rewrite", "fields"), f"expected at most {FIELDS_MAX} paths, got {count}")
+        return Fields()
+    for kind, paths in table.items():
+        with problems.at("rewrite", "fields", kind):
+            check_kind(kind)
+        for index, path in enumerate(paths):
+            with problems.at("rewrite", "fields", kind, index):
+                check_path(path)
+    return Fields({kind: tuple(paths) for kind, paths in table.items()})
 
 
 def _mirrors(registry: RegistryConfig) -> tuple[Target, ...]:

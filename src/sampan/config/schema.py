@@ -105,6 +105,7 @@ class RewriteTable(Table, frozen=True):
     to: str = "mirror"
     except_: list[str] = msgspec.field(default_factory=list, name="except")
     pull_secrets: list[str] = []
+    fields: dict[str, list[str]] = {}
 
 
 class NodeTable(Table, frozen=True):

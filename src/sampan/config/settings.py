@@ -19,6 +19,7 @@ from sampan.config.registries import RegistryConfig, Wildcard
 from sampan.config.tables import WILDCARD
 from sampan.lock import Lock
 from sampan.oci.distribution import Registries
+from sampan.rewrite.fields import Fields
 from sampan.upstream.auth import Credential
 from sampan.upstream.host import Host
 
@@ -67,11 +68,13 @@ class TagsConfig:
 @dataclass(frozen=True, slots=True)
 class RewriteConfig:
     """``to`` is ``mirror`` or a template; ``exceptions`` are globs of what stays as it is; ``pull_secrets``
-    are the names of the secrets that a redirected pod needs beside its own."""
+    are the names of the secrets that a redirected pod needs beside its own; ``fields`` are those of custom
+    resources that name images, besides the built-in ones."""
 
     to: str
     exceptions: tuple[str, ...]
     pull_secrets: tuple[str, ...] = ()
+    fields: Fields = field(default_factory=Fields)
 
 
 @dataclass(frozen=True, slots=True)

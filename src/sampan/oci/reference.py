@@ -230,7 +230,7 @@ def _refuse_what_is_no_reference(text: str) -> None:
         raise InvalidReference(
             f"a reference is not a URL: it has no {scheme[0]}", hint=_hint_for_url(text[scheme.end() :])
         )
-    if any(character.isspace() for character in text):
+    if text.split() != [text]:
         raise InvalidReference(f"invalid reference {_shown(text)}: it contains white space")
     if not text.isascii():
         raise InvalidReference(f"invalid reference {_shown(text)}: only ASCII characters are allowed")

@@ -30,8 +30,8 @@ _log = logging.getLogger(__name__)
 def rewrite_pod(pod: _Pod) -> _Pod:
     """``pod`` itself (a ``V1Pod`` or ``V1Job``), each image redirected that has a rule. Raises nothing.
 
-    Originals are kept in the annotation ``sampan/original-images``; the secrets of ``rewrite.pull_secrets``
-    are added. A second time changes nothing.
+    Originals are kept in annotations (:mod:`~sampan.rewrite.originals`); the secrets of
+    ``rewrite.pull_secrets`` are added. A second time changes nothing.
     """
     with _harmless("the images of this pod"):
         rules, pull_secrets = _this_machine()

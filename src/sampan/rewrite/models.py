@@ -14,10 +14,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from sampan.rewrite.originals import with_originals
+from sampan.rewrite.originals import annotation_key, with_originals
 from sampan.rewrite.rules import Rewriting, Rules
 
 Model: TypeAlias = Any  # a client's object, or a dictionary in the place of one: neither has types
+VOLUME = "volume/"
 CONTAINERS = ("containers", "init_containers", "ephemeral_containers")
 
 
@@ -28,6 +29,12 @@ class Place:
     name: str
     holder: Model
     key: str
+
+    @property
+    def annotation(self) -> str | None:
+        """The key under which the original is kept; None when no annotation can have such a name."""
+        is_volume = self.name.startswith(VOLUME)
+        return annotation_key(self.name.removeprefix(VOLUME) if is_volume else self.name, is_volume=is_volume)
 
     @property
     def image(self) -> str:
@@ -51,13 +58,13 @@ def places(pod: Model) -> Iterator[Place]:
             yield Place(str(_get(container, "name")), container, "image")
     for volume in _get(spec, "volumes") or ():
         if source := _get(volume, "image"):
-            yield Place(f"volume/{_get(volume, 'name')}", source, "reference")
+            yield Place(f"{VOLUME}{_get(volume, 'name')}", source, "reference")
 
 
 def redirect(pod: Model, rules: Rules, pull_secrets: Sequence[str] = ()) -> dict[str, Rewriting]:
     """Redirect the images of ``pod``, or of its template, in place; what changed, by the name of its place.
 
-    Where something did, the originals go into an annotation, and ``pull_secrets`` are added to the pod's.
+    Where something did, the originals go into annotations, and ``pull_secrets`` are added to the pod's.
     """
     pod = _get(_get(pod, "spec"), "template") or pod
     judged = [(place, rules.judge(place.image)) for place in places(pod) if place.image]
@@ -67,7 +74,7 @@ def redirect(pod: Model, rules: Rules, pull_secrets: Sequence[str] = ()) -> dict
     changed = {place.name: rewriting for place, rewriting in changes}
     metadata = _get(pod, "metadata") or _model(pod, "V1ObjectMeta")()
     annotations = with_originals(
-        metadata.annotations, {name: rewriting.before for name, rewriting in changed.items()}
+        metadata.annotations, {place.annotation: rewriting.before for place, rewriting in changes}
     )
     secrets = _with_secrets(pod, pull_secrets)
     for place, rewriting in changes:

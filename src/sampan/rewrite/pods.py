@@ -6,15 +6,14 @@ belongs to, whatever the object holds: what does not have the shape that Kuberne
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from sampan.rewrite.originals import annotation_key
+
 Path = tuple[str | int, ...]
 
-ORIGINAL = "original-image.sampan.dev/"  # and the container's name: an annotation of the pod
-ORIGINAL_OF_VOLUME = "original-volume-image.sampan.dev/"  # and the volume's name
 CONTAINERS = "containers"
 INIT_CONTAINERS = "initContainers"
 EPHEMERAL_CONTAINERS = "ephemeralContainers"
@@ -34,8 +33,6 @@ PODS: Mapping[tuple[str, str], Path] = MappingProxyType(
         ("batch", "Job"): ("spec", "template"),
     }
 )
-# The name's part of an annotation's key: Kubernetes refuses a pod with another.
-_ANNOTATION_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +46,7 @@ class Place:
     @property
     def annotation(self) -> str | None:
         """The key under which the original is kept; None when no annotation can have such a name."""
-        if _ANNOTATION_NAME.fullmatch(self.name) is None:
-            return None
-        return (ORIGINAL_OF_VOLUME if self.path[1] == VOLUMES else ORIGINAL) + self.name
+        return annotation_key(self.name, is_volume=self.path[1] == VOLUMES)
 
 
 def pod_of(item: object, group: str, kind: str) -> dict[str, object] | None:

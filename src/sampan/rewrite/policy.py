@@ -12,13 +12,8 @@ from types import MappingProxyType
 from sampan.errors import UsageError
 from sampan.rewrite.admission import MIRROR_POD
 from sampan.rewrite.cel import quote, steps
-from sampan.rewrite.pods import (
-    CONTAINERS,
-    EPHEMERAL_CONTAINERS,
-    INIT_CONTAINERS,
-    ORIGINAL,
-    ORIGINAL_OF_VOLUME,
-)
+from sampan.rewrite.originals import ORIGINAL, ORIGINAL_OF_VOLUME
+from sampan.rewrite.pods import CONTAINERS, EPHEMERAL_CONTAINERS, INIT_CONTAINERS
 from sampan.rewrite.rules import Rules
 
 Document = dict[str, object]

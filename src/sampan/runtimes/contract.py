@@ -21,8 +21,9 @@ How to add one:
    is what makes a second apply do nothing, and the golden tests ask it of every case.
    What :class:`Wanted` asks for and the runtime cannot do is a note, never silently left out.
 5. ``settle`` and ``verify``: the only parts that run programs. ``settle`` waits, with a limit, until what is
-   in force is what the files of the tree say: after an apply, and in a revert too, since a reload may be over
-   before it is done. ``verify`` pulls an image. Both return what is wrong; nothing: it is good.
+   in force is what the files of the tree say: after an apply, with steps or without, and in a revert too,
+   since a reload may be over before it is done. ``verify`` pulls an image. Both return what is wrong;
+   nothing: it is good.
 6. Cases in tests/golden/node/NAME/, a row in docs/node.md and docs/node.zh-CN.md.
 
 How the odd ones are told in these words:
@@ -35,6 +36,8 @@ How the odd ones are told in these words:
 * what is not in this tree, or only a command can change (Talos, kind, minikube): :class:`Advice`, with the
   document and the commands for a person; no Change
 * a reload that does not forget (Docker): :attr:`Change.interim`, what stands there while a revert reloads
+* a file that two runtimes read (podman, CRI-O): both plan it; who finds it changed already keeps its steps
+* what must be stopped while its file is there (a unit): ``interim`` is the file, :attr:`Step.back` stops it
 * a runtime that is not running: no Step; what is written counts from its next start
 
 Paths are text, absolute, as the machine of the tree sees them: ``/etc/docker/daemon.json``.

@@ -31,8 +31,11 @@ def hosts_files(tree: Tree, root: str, dialect: Dialect, unread: str | None) -> 
         directory = f"{root}/{name}"
         if tree.file(f"{directory}/{FILE_NAME}").state != "absent":
             yield _file(tree, directory, dialect, unread or _nobody(directory, answering))
-        elif unread is None and tree.directory(directory).exists and EVERY_REGISTRY in answering:
-            yield from _empty(directory)
+        elif unread is None and tree.directory(directory).exists:
+            certificates = _certificates(tree, directory)
+            yield from (HostsFile(Source(path)) for path in certificates)
+            if not certificates and EVERY_REGISTRY in answering:
+                yield from _empty(directory)
 
 
 def _nobody(directory: str, answering: Mapping[str, str]) -> str | None:
@@ -62,9 +65,26 @@ def _file(tree: Tree, directory: str, dialect: Dialect, nobody: str | None) -> H
     registry = registry_of(posixpath.basename(directory))
     checked = check(file.path, file.data, registry, dialect, exists)
     in_force = InForce(registry, checked.hosts, file.path) if nobody is None and checked.hosts else None
+    if nobody is None and checked.hosts is not None:
+        findings += _unnamed(tree, directory, file.text)
     if nobody is None or checked.hosts is None:  # what an unread file says matters to nobody yet
         findings += checked.findings
     return HostsFile(source, in_force, tuple(findings))
+
+
+def _certificates(tree: Tree, directory: str) -> list[str]:
+    """Those that are read without a hosts.toml: authorities, and the certificates of clients."""
+    names = tree.directory(directory).names
+    return [f"{directory}/{name}" for name in names if name.endswith((".crt", ".cert"))]
+
+
+def _unnamed(tree: Tree, directory: str, text: str) -> Iterator[Finding]:
+    """Certificates that a hosts.toml beside them keeps from being read."""
+    for path in _certificates(tree, directory):
+        if posixpath.basename(path) not in text:
+            message = f"it is not read: the {FILE_NAME} beside it does not name it"
+            hint = f'name it by ca or client in {FILE_NAME}, with "server" where it is the registry\'s own'
+            yield Finding("CERTIFICATE_UNREAD", message, "dead", path, hint=hint)
 
 
 def _empty(directory: str) -> Iterator[HostsFile]:

@@ -10,13 +10,15 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import msgspec
 
 from sampan.clock import Clock
 from sampan.errors import InvalidRequest, SampanError, Unsupported
-from sampan.rewrite.admission import Verdict, decide
-from sampan.rewrite.rules import Rules
+from sampan.oci.reference import REFERENCE_CHARACTERS_MAX
+from sampan.rewrite.admission import Judge, Verdict, decide
+from sampan.rewrite.rules import Rewriting, Rules
 from sampan.server.answer import Answer, document, problem, refusal
 from sampan.server.certificate import Certificate
 from sampan.server.log import PullLog
@@ -29,6 +31,7 @@ PATH = "/mutate"
 # The object and the one before it, of at most 3 MiB each (the API server's own limit), and who asks.
 BODY_BYTES_MAX = 8 * 1024 * 1024
 WATCH_SECONDS = 5.0  # a changed certificate is shown within 10
+JUDGED_MAX = 4096  # of a KiB at most
 CONNECTIONS_MAX = 512  # each API server keeps some tens
 
 _log = logging.getLogger("sampan.webhook")
@@ -61,7 +64,7 @@ class Webhook:
         self.connections = 0
         self.stopping = False
         self.body_bytes_max = BODY_BYTES_MAX
-        self.rules = rules
+        self._judge = _remembering(rules)
         self.metrics = WebhookMetrics()
         self.metrics.certificate_expires(certificate.expires)
         self._own_namespace = own_namespace
@@ -90,9 +93,7 @@ class Webhook:
         if path == PATH:
             if request.method != "POST":
                 raise Unsupported("an AdmissionReview is sent by POST")
-            exchange.verdict = decide(
-                _parse(request.body), self.rules.judge, own_namespace=self._own_namespace
-            )
+            exchange.verdict = decide(_parse(request.body), self._judge, own_namespace=self._own_namespace)
             return document(200, msgspec.json.encode(exchange.verdict.review))
         if request.method not in ("GET", "HEAD"):
             raise Unsupported(f"only {PATH} takes anything but GET and HEAD")
@@ -154,7 +155,7 @@ class Webhook:
     def reload(self) -> None:
         """Take up the rules as they are written now; bad ones are told, and change nothing."""
         try:
-            self.rules = self._reread()
+            self._judge = _remembering(self._reread())
         except SampanError as error:
             hint = f" (hint: {error.hint})" if error.hint else ""
             _log.error("the new rules are bad, the old ones are kept: %s%s", error.message, hint)
@@ -170,6 +171,16 @@ class Webhook:
     async def close(self) -> None:
         """Nothing is open; whoever waits has their turn first."""
         await asyncio.sleep(0)
+
+
+def _remembering(rules: Rules) -> Judge:
+    """A cluster has some hundred images, each in any number of pods."""
+    known = lru_cache(maxsize=JUDGED_MAX)(rules.judge)
+
+    def judge(text: str) -> Rewriting:
+        return known(text) if len(text) <= REFERENCE_CHARACTERS_MAX else rules.judge(text)
+
+    return judge
 
 
 def _parse(body: bytes) -> object:

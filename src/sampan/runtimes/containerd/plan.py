@@ -123,8 +123,9 @@ def _joined(first: tuple[Change, ...], second: tuple[Change, ...]) -> tuple[Chan
     """One change a file, as it is before both and after both."""
     found = {change.path: change for change in first}
     for change in second:
-        earlier = found.get(change.path)
-        found[change.path] = change if earlier is None else replace(change, before=earlier.before)
+        earlier = found.get(change.path, change)
+        secret = earlier.secret or change.secret
+        found[change.path] = replace(change, before=earlier.before, mode=earlier.mode, secret=secret)
     return tuple(change for change in found.values() if change.before != change.after)
 
 
@@ -150,7 +151,7 @@ def _config_changes(tree: Tree, config: Config, registry: Registry, root: str) -
     for part in registry.parts:
         edits.setdefault(part.layer.path, []).extend(_removals(part, config, registry))
     new: dict[str, bytes] = {}
-    if registry.config_path != root or registry.path_part is None:
+    if registry.path_part is None or registry.is_list or not registry.roots:
         _point(config, registry, root, edits, new)
     changes = [_edited(tree, path, each) for path, each in edits.items() if each]
     changes += [Change(path, tree.file(path).editable(), data) for path, data in new.items()]

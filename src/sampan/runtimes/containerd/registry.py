@@ -8,6 +8,7 @@ the real programs were seen to do; see docs/node.md for which.
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,7 +72,7 @@ class Registry:
     @property
     def roots(self) -> tuple[str, ...]:
         """The directories that ``config_path`` means."""
-        return tuple(filter(None, self.config_path.split(_ROOTS_SEPARATOR)))
+        return tuple(posixpath.normpath(root) for root in self.config_path.split(_ROOTS_SEPARATOR) if root)
 
     @property
     def is_list(self) -> bool:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from airflow import DAG
+from airflow.decorators import task
 from airflow.providers.cncf.kubernetes.operators.job import KubernetesJobOperator
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.docker.operators.docker import DockerOperator
@@ -92,3 +93,14 @@ with DAG("shop", schedule=None, start_date=datetime(2024, 1, 1, tzinfo=UTC)):
     DockerOperator(task_id="docker", image="python:3.12", command="true")
     DockerOperator(task_id="docker-template", image="python:{{ params.version }}", command="true")
     DockerOperator.partial(task_id="docker-mapped", image="python:3.12").expand(command=["true", "false"])
+
+    @task.kubernetes(image="python:3.12", namespace="default", in_cluster=None, reattach_on_restart=False)
+    def decorated() -> None:
+        pass
+
+    @task.docker(image="python:3.12")
+    def docker_decorated() -> None:
+        pass
+
+    decorated()
+    docker_decorated()

@@ -47,16 +47,6 @@ def test_rules_are_loaded_at_sighup_and_bad_ones_told(tmp_path: Path, authority:
         api.close()
 
 
-def test_a_new_certificate_is_found_without_being_told(tmp_path: Path, authority: trustme.CA) -> None:
-    with serve(tmp_path) as served:
-        another = trustme.CA()
-        write_certificate(tmp_path, another)
-        served.wait_for("a new certificate is shown from now on")
-        api = ApiServer(served.port, another)
-        assert api.admit() == REWRITTEN
-        api.close()
-
-
 def test_without_any_rule_it_says_so(tmp_path: Path, authority: trustme.CA) -> None:
     (tmp_path / "sampan.toml").write_text("")
     with serve(tmp_path) as served:

@@ -1,0 +1,9 @@
+﻿# syntax=docker/dockerfile:1
+
+FROM mcr.microsoft.com/dotnet/sdk:8.0 AS build
+RUN dotnet publish -c Release \
+    -o /app
+
+FROM mcr.microsoft.com/dotnet/aspnet:8.0
+COPY --from=build /app .
+ENTRYPOINT ["dotnet", "app.dll"]
