@@ -259,6 +259,12 @@ async def test_a_host_that_was_dropped_is_not_asked_again_while_there_is_another
         assert len(g.lines[1].asked) == 1
 
 
+async def test_a_host_that_is_too_slow_to_help_three_is_tried_once(tmp_path: Path) -> None:
+    async with ground(tmp_path, FAST, FAST, FAST, FAST / 5, size=60 * MIB) as g:
+        await g.bring()
+        assert len(g.lines[3].asked) == 1
+
+
 async def test_a_host_that_was_dropped_gives_the_rest_when_it_is_the_only_one_left(tmp_path: Path) -> None:
     async with ground(tmp_path, FAST, FAST / 50, size=SIZE) as g:
         await g.rig.mirror.manifest(HUB, ALPINE, "3")
