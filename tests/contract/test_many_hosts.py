@@ -119,7 +119,7 @@ async def test_a_counted_host_that_gives_the_whole_is_asked_once_while_others_ta
 async def test_a_counted_host_that_failed_is_not_asked_again_while_others_work(tmp_path: Path) -> None:
     counted = [{"requests_per_minute": 60}]
     async with ground(tmp_path, FAST, FAST, FAST, size=24 * MIB, settings=counted) as g:
-        g.lines[0].does(faults.resets(6 * MIB), times=1)
+        g.lines[0].does(faults.truncated(6 * MIB), times=1)
         await g.bring()
         assert len(g.lines[0].asked) == 1
 
@@ -223,7 +223,7 @@ async def test_a_lead_that_stalls_is_not_waited_for(tmp_path: Path) -> None:
 
 async def test_a_lead_that_dies_at_once_is_replaced_while_others_work(tmp_path: Path) -> None:
     async with ground(tmp_path, FAST, FAST, FAST, FAST, size=24 * MIB) as g:
-        g.lines[0].does(faults.resets(3 * MIB))
+        g.lines[0].does(faults.truncated(3 * MIB))
         await g.bring()
         assert sum(given(g)) <= g.size + SLACK
         assert g.seconds < 0.7 * 24 * MIB / FAST
@@ -251,6 +251,39 @@ async def test_a_host_that_crawls_from_the_beginning_is_dropped(tmp_path: Path) 
         await g.bring()
         assert len(g.lines[1].asked) <= 2
         assert g.seconds < 0.8 * 24 * MIB / FAST
+
+
+async def test_a_host_that_was_dropped_is_not_asked_again_while_there_is_another(tmp_path: Path) -> None:
+    async with ground(tmp_path, FAST, FAST / 50, size=24 * MIB) as g:
+        await g.bring()
+        assert len(g.lines[1].asked) == 1
+
+
+async def test_a_host_that_is_too_slow_to_help_three_is_tried_once(tmp_path: Path) -> None:
+    async with ground(tmp_path, FAST, FAST, FAST, FAST / 5, size=60 * MIB) as g:
+        await g.bring()
+        assert len(g.lines[3].asked) == 1
+
+
+async def test_a_host_that_was_dropped_gives_the_rest_when_it_is_the_only_one_left(tmp_path: Path) -> None:
+    async with ground(tmp_path, FAST, FAST / 50, size=SIZE) as g:
+        await g.rig.mirror.manifest(HUB, ALPINE, "3")
+        task = asyncio.ensure_future(g.rig.mirror.bring(HUB, ALPINE, g.layer))
+        await g.pour(lambda: sum(given(g)) > g.size - 500 * KIB)
+        assert len(g.lines[1].asked) == 1
+        g.lines[0].registry.refuse()
+        await g.poured(task)
+        assert g.rig.store.verify(g.layer)
+        assert sum(given(g)) <= g.size + SLACK
+
+
+async def test_a_host_that_was_cut_once_is_gone_on_with_while_another_gives_pieces(tmp_path: Path) -> None:
+    """It is demoted for ten seconds, and there is nobody else who could help."""
+    async with ground(tmp_path, FAST, FAST, size=24 * MIB) as g:
+        g.lines[0].does(faults.truncated(3 * MIB), times=1)
+        await g.bring()
+        assert min(given(g)) > 9 * MIB
+        assert g.seconds < 0.7 * 24 * MIB / FAST
 
 
 @pytest.mark.parametrize("whose", [0, 1])
@@ -292,7 +325,7 @@ async def test_one_download_goes_on_when_all_hosts_come_back_in_time(tmp_path: P
     patience = Patience(come_back_seconds=0.01)
     async with ground(tmp_path, FAST, FAST, FAST, size=24 * MIB, patience=patience) as g:
         for line in g.lines:
-            line.does(faults.resets(700 * KIB), on=Match(kind="blob", ranged=True), times=2)
+            line.does(faults.truncated(700 * KIB), on=Match(kind="blob", ranged=True), times=2)
         brought = await g.bring()
         assert brought.resumed_bytes == 0
         assert sum(given(g)) <= g.size + 2 * SLACK

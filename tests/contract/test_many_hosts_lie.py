@@ -147,6 +147,19 @@ async def test_who_is_needed_to_find_the_liar_may_be_gone(tmp_path: Path) -> Non
     assert_store_is_sound(tmp_path)
 
 
+async def test_a_liar_that_goes_away_as_soon_as_it_is_asked_again_is_found_all_the_same(
+    tmp_path: Path,
+) -> None:
+    """By what it gave, once another host has given the whole alone."""
+    async with ground(tmp_path, FAST / 2, FAST, size=SIZE) as g:
+        g.lines[1].lies(*EVERYWHERE)
+        task = asyncio.ensure_future(g.bring())
+        await g.pour(lambda: sum(shares(g)) > g.size - 300 * KIB)
+        g.lines[1].does(faults.status(404))
+        await g.poured(task)
+        assert [g.strikes(line) for line in g.lines] == [0, 1]
+
+
 # -- readers -------------------------------------------------------------------------------------------
 
 
