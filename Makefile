@@ -24,7 +24,7 @@ check: $(VENV)/.test           ## the quick part: style, types, layers, fast tes
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q -n 2 $(FAST)
+	$(BIN)/python -m pytest -q -n 2 --timeout 60 $(FAST)
 
 peers: $(VENV)/.test           ## the programs that the tests run against
 	$(BIN)/python tests/interop/peers.py install
