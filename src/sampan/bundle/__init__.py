@@ -1,0 +1,1 @@
+"""Images across an air gap: an OCI layout made for carrying, whole or only what is missing."""

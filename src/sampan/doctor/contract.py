@@ -1,0 +1,183 @@
+"""What the doctor says and what its checks are: the vocabulary, and the guide for whoever adds a check.
+
+A check is one asynchronous function from a :class:`Scene` to findings, in the module of what it looks at::
+
+    async def check_clock(scene: Scene) -> AsyncIterator[Finding]: ...
+
+It looks and changes nothing; what it may not see it says with :class:`Unseen` and goes on; it never raises
+for what the machine or a host does. Checks run side by side, within the time that ``scene`` has left. The
+order of what was found is no check's business: ``verdict.py`` knows which cause comes before which symptom.
+
+Sentences are made with :func:`sampan.words.sentence`, so that they exist in English and in Chinese. Codes are
+words for programs, in capitals, and each is documented in docs/doctor.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from sampan.clock import Clock
+from sampan.errors import HostError
+from sampan.oci.digest import Digest
+from sampan.oci.reference import Reference
+from sampan.runtimes.contract import Installed, Level, Machine, Runtime, Status
+from sampan.runtimes.tree import Tree
+from sampan.upstream.host import Host
+
+# -- what is found --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that keeps an image from arriving, or may.
+
+    ``subject``: whom it is about, as ``clock``, ``containerd`` or a host's name. ``evidence``: what was seen,
+    each a line, foreign text made printable. ``why``: why it matters; ``hint``: what to do; ``command``: the
+    one command that mends it, where there is one. ``file`` and ``line``: where it is written.
+    """
+
+    code: str
+    subject: str
+    what: str
+    level: Level = "error"
+    evidence: tuple[str, ...] = ()
+    why: str | None = None
+    hint: str | None = None
+    command: tuple[str, ...] = ()
+    file: str | None = None
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """What could not be looked at, and why: it is neither healthy nor broken. ``hint``: how to see it."""
+
+    subject: str
+    what: str
+    hint: str | None = None
+
+
+# -- one host, looked at --------------------------------------------------------------------------
+
+Part = Literal["dns", "connect", "tls", "ping", "login", "head", "manifest", "redirect", "blob"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One part of the way to an image at one host.
+
+    ``outcome``: ``ok``, ``skipped`` (an earlier one failed, or there is no need) or the outcome of a
+    :class:`~sampan.errors.HostError`; ``words``: what was seen."""
+
+    part: Part
+    outcome: str
+    seconds: float
+    words: str = ""
+    status: int | None = None
+
+    @property
+    def is_good(self) -> bool:
+        return self.outcome in ("ok", "skipped")
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What a host showed, believed or not. Times are seconds since 1970; ``problem``: why it is not believed,
+    in OpenSSL's words."""
+
+    subject: str
+    issuer: str
+    names: tuple[str, ...]
+    not_before: float
+    not_after: float
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """What Docker Hub says of its limit: ``left`` of ``limit`` in ``window_seconds``."""
+
+    limit: int
+    left: int
+    window_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostReport:
+    """What one host does for one image: few requests, never more than it takes to know.
+
+    ``steps`` in their order, to the first that failed and those that make sense after it. ``digest``: of the
+    tag there. ``blob_host``: where its redirect leads. ``first_byte_seconds`` and ``bytes_per_second``: of a
+    range of a real blob. ``error``: the first that ended the way; None: the image arrives from there.
+    """
+
+    host: Host
+    registry: str
+    repository: str
+    object: str
+    steps: tuple[Step, ...]
+    addresses: tuple[str, ...] = ()
+    certificate: Certificate | None = None
+    digest: Digest | None = None
+    blob_host: str | None = None
+    rate_limit: RateLimit | None = None
+    first_byte_seconds: float | None = None
+    bytes_per_second: float | None = None
+    date: float | None = None  # the host's clock, seconds since 1970
+    error: HostError | None = None
+
+    @property
+    def is_good(self) -> bool:
+        return self.error is None
+
+    def step(self, part: Part) -> Step | None:
+        """That part of the way; None: it was not come to."""
+        return next((step for step in self.steps if step.part == part), None)
+
+
+class Probe(Protocol):
+    """Looks at hosts. One look at a host for an image is kept: two checks that ask are one look."""
+
+    async def look(self, host: Host, reference: Reference) -> HostReport:
+        """What ``host`` does for ``reference``. Raises nothing but what cancels it."""
+        ...
+
+
+# -- what is looked at ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A runtime of the tree, with what it says of itself and what its files say."""
+
+    runtime: Runtime
+    installed: Installed
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """All that checks look at.
+
+    ``typed``: the references as they were given, and ``references`` as they are meant (those that are none
+    are missing here, and a finding). ``hosts_for``: whom sampan's configuration asks for a registry, in
+    order.
+    ``machine`` None: the tree is not this machine, or nothing may be run. ``environ``: of this process.
+    ``deadline``: on ``clock``'s monotonic scale, when all must be over.
+    """
+
+    typed: tuple[str, ...]
+    references: tuple[Reference, ...]
+    tree: Tree
+    machine: Machine | None
+    runtimes: Sequence[Seen]
+    hosts_for: Callable[[str], Sequence[Host]]
+    environ: Mapping[str, str] = field(repr=False)
+    probe: Probe
+    clock: Clock
+    deadline: float
+
+
+Check = Callable[[Scene], AsyncIterator[Finding | Unseen]]

@@ -1,0 +1,69 @@
+"""Sentences for people, said in English where they are made and found in Chinese where they are shown.
+
+A sentence is written once, beside the rule that says it: ``sentence("{key} is never read", key=key)``. What
+comes of it is a ``str``, the English sentence, that remembers its pattern and its facts; :func:`in_language`
+finds the pattern's translation in ``data/zh/*.toml`` (English pattern = Chinese pattern, one file a part of
+the project) and fills in the same facts. A test fails for a pattern that has no translation, or one whose
+translation names other facts.
+
+Facts are shown as they are: whoever makes a sentence of foreign text makes that text printable first.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Literal, Self
+
+Language = Literal["en", "zh"]
+
+
+class Text(str):
+    """A sentence in English that can be said in another language. Made by :func:`sentence`."""
+
+    __slots__ = ("facts", "pattern")
+    pattern: str
+    facts: Mapping[str, object]
+
+    def __new__(cls, pattern: str, facts: Mapping[str, object]) -> Self:
+        self = super().__new__(cls, pattern.format_map(facts))
+        self.pattern, self.facts = pattern, facts
+        return self
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, dict[str, object]]]:
+        return type(self), (self.pattern, dict(self.facts))
+
+
+def sentence(pattern: str, /, **facts: object) -> Text:
+    """``pattern``, a literal, with ``facts`` in the places of their names. A fact may be a Text itself.
+
+    Raises KeyError for a name without a fact.
+    """
+    return Text(pattern, facts)
+
+
+def in_language(text: str, language: Language) -> str:
+    """``text`` as it is said in ``language``; as it is where :func:`sentence` did not make it, or nobody
+    translated it."""
+    if language == "en" or not isinstance(text, Text):
+        return text
+    pattern = _translations(language).get(text.pattern)
+    if pattern is None:
+        return text
+    facts = {
+        name: in_language(fact, language) if isinstance(fact, str) else fact
+        for name, fact in text.facts.items()
+    }
+    return pattern.format_map(facts)
+
+
+@cache
+def _translations(language: Language) -> Mapping[str, str]:
+    """Every pattern that is translated; read when the first sentence is."""
+    found: dict[str, str] = {}
+    for page in files("sampan.data").joinpath(language).iterdir():
+        if page.name.endswith(".toml"):
+            found |= tomllib.loads(page.read_text("utf-8"))
+    return found
