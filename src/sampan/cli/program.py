@@ -18,6 +18,7 @@ COMMANDS = {
     "serve": "Run the mirror, until SIGTERM; SIGHUP reloads the configuration.",
     "lock": "Write down what tags mean, as several hosts agree, and check that it still holds.",
     "pull": "Pull whole images from whichever hosts have them, and never from zero again.",
+    "doctor": "Say why an image does not arrive, and what the text of an error means.",
     "node": "Tell the container runtimes of this machine about mirrors: status, plan, apply, revert.",
     "rewrite": "Redirect image names to mirrors: references, manifests, compose files, Dockerfiles, CI.",
     "webhook": "Redirect the images of a whole Kubernetes cluster where pods are admitted.",
