@@ -20,6 +20,7 @@ COMMANDS = {
     "pull": "Pull whole images from whichever hosts have them, and never from zero again.",
     "doctor": "Say why an image does not arrive, and what the text of an error means.",
     "node": "Tell the container runtimes of this machine about mirrors: status, plan, apply, revert.",
+    "doctor": "Find out why an image does not arrive, and say what to do.",
     "rewrite": "Redirect image names to mirrors: references, manifests, compose files, Dockerfiles, CI.",
     "webhook": "Redirect the images of a whole Kubernetes cluster where pods are admitted.",
     "actions-hook": "Redirect the images of a GitHub Actions runner's jobs, before its own hook.",
