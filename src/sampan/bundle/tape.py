@@ -193,7 +193,7 @@ def reading(name: str) -> Iterator[None]:
 
 def _damaged(name: str, error: Exception) -> BundleDamaged:
     reason = printable(str(error), characters_max=100)
-    return BundleError(
+    return BundleDamaged(
         f"{name} cannot be unpacked: {reason}", hint="copy it again: it was damaged on the way"
     )
 
