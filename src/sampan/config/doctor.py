@@ -16,14 +16,15 @@ from pathlib import Path
 
 from sampan.clock import Clock
 from sampan.config.build import build_client
+from sampan.config.node import wanted
 from sampan.config.settings import Config
 from sampan.doctor.aside import aside
 from sampan.doctor.contract import HostReport, Scene, Seen
 from sampan.doctor.contract import Step as Part
-from sampan.errors import HostError, InvalidReference, UsageError, printable
+from sampan.errors import HostError, InvalidReference, SampanError, UsageError, printable
 from sampan.oci.reference import Reference
 from sampan.runtimes import RUNTIMES
-from sampan.runtimes.contract import Answer, Machine, Runtime, Version
+from sampan.runtimes.contract import Answer, Finding, Machine, Runtime, Version
 from sampan.runtimes.examine import Chosen, ask, choose
 from sampan.runtimes.machine import QUESTION_SECONDS_MAX, SystemMachine
 from sampan.runtimes.tree import Tree
@@ -63,6 +64,8 @@ async def scene_of(
             probe=Glances(client, clock),
             clock=clock,
             deadline=deadline,
+            after=partial(_after, config, tree),
+            store=os.fspath(config.store.path) if tree.is_machine else None,
         )
     finally:
         await client.close()
@@ -89,14 +92,25 @@ def _tree(root: str) -> Tree:
 async def _seen(named: Sequence[str], tree: Tree, machine: Machine | None) -> tuple[Seen, ...]:
     """All runtimes of the tree, or those that are named, each asked on its own."""
     chosen = [Chosen.parse(text) for text in named]
-    found = await aside(lambda: choose(RUNTIMES, chosen, tree, None))
-    looks = (aside(partial(_look, runtime, known.version, tree, machine)) for runtime, known in found)
+    found = await aside(choose, RUNTIMES, chosen, tree, None)
+    looks = (aside(_look, runtime, known.version, tree, machine) for runtime, known in found)
     return tuple(await asyncio.gather(*looks))
 
 
 def _look(runtime: Runtime, version: Version | None, tree: Tree, machine: Machine | None) -> Seen:
     installed = ask(runtime, machine, version)
     return Seen(runtime, installed, runtime.status(tree, installed))
+
+
+def _after(config: Config, tree: Tree, seen: Seen) -> Sequence[Finding] | None:
+    """See :class:`~sampan.doctor.contract.Scene`. Without a configuration there is nothing to apply."""
+    if config.path is None:
+        return None
+    try:
+        plan = seen.runtime.plan(tree, seen.installed, wanted(config))
+    except SampanError:  # what it is, sampan node plan says
+        return None
+    return seen.runtime.status(tree.changed(plan.changes), seen.installed).findings if plan.changes else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,5 +148,5 @@ class Glances:
             error = raised
         seconds = self.clock.monotonic() - began
         step = Part("manifest", "ok" if error is None else error.outcome, seconds)
-        names = reference.registry, reference.repository, str(target)
+        names = reference.registry, reference.repository, reference.object
         return HostReport(host, *names, (step,), error=error)
