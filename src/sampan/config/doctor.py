@@ -26,12 +26,13 @@ from sampan.oci.reference import Reference
 from sampan.runtimes import RUNTIMES
 from sampan.runtimes.contract import Answer, Finding, Machine, Runtime, Version
 from sampan.runtimes.examine import Chosen, ask, choose
-from sampan.runtimes.machine import QUESTION_SECONDS_MAX, SystemMachine
+from sampan.runtimes.machine import SystemMachine
 from sampan.runtimes.tree import Tree
 from sampan.upstream.client import RegistryClient
 from sampan.upstream.host import Host
 
 EXAMINATION_SECONDS = 17.0  # all of it: a person waits, and three dead hosts take some 10 s side by side
+PULL_SECONDS = 180.0  # besides, where images are really pulled
 ANSWER_SECONDS_MAX = 5.0  # of a daemon that says what it is: one that hangs must leave time to say so
 ASKED_FOR = "docker.io/library/hello-world:latest"  # where no reference is given: 13 KB, for every platform
 
@@ -115,16 +116,17 @@ def _after(config: Config, tree: Tree, seen: Seen) -> Sequence[Finding] | None:
 
 @dataclass(frozen=True, slots=True)
 class Hurried:
-    """The machine's programs, none longer than a moment, nor than there is time."""
+    """The machine's programs: questions for a moment, whatever else as long as it may, none longer than there
+    is time."""
 
     machine: Machine
     clock: Clock
     deadline: float
 
-    def run(self, command: Sequence[str], *, timeout_seconds: float = QUESTION_SECONDS_MAX) -> Answer:
+    def run(self, command: Sequence[str], *, timeout_seconds: float = ANSWER_SECONDS_MAX) -> Answer:
         """See :class:`~sampan.runtimes.contract.Machine`."""
         left = max(0.1, self.deadline - self.clock.monotonic())
-        return self.machine.run(command, timeout_seconds=min(timeout_seconds, ANSWER_SECONDS_MAX, left))
+        return self.machine.run(command, timeout_seconds=min(timeout_seconds, left))
 
     def wait(self, seconds: float) -> None:
         """See :class:`~sampan.runtimes.contract.Machine`."""

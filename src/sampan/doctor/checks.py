@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sampan.doctor.chain import check_chain, check_pulls
 from sampan.doctor.contract import Check
 from sampan.doctor.machine import (
     check_authorities,
@@ -25,4 +26,7 @@ CHECKS: tuple[Check, ...] = (
     check_daemons,
     check_runtimes,
     check_logs,
+    check_chain,
 )
+# With --pull: these besides, which take as long as a pull takes.
+PULL_CHECKS: tuple[Check, ...] = (check_pulls,)

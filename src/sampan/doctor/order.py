@@ -56,7 +56,6 @@ ORDER: tuple[str, ...] = (
     "PROXY_ALL_IGNORED",
     "AUTHORITY_NOT_INSTALLED",
     "DNS_PINNED",
-    "PULL_FAILS",
     # What is configured, and does nothing: the mirror that is never asked.
     "MIRROR_KEY_HAS_PATH",
     "MIRROR_NEVER_READ",
@@ -98,7 +97,13 @@ ORDER: tuple[str, ...] = (
     "TRANSFER_CONFIG_PATH",
     "CRIO_KEY_DEAD",
     "SERVICE_STOPPED",
+    # What comes of all that: what a runtime asks, and gets.
+    "CHAIN_ASKS_NOBODY",
+    "CHAIN_FAILS",
+    "PREDICTION_DIFFERS",
+    "PULL_FAILS",
     # What costs time, or will.
+    "CHAIN_DETOUR",
     "PROXY_OF_SHELL_ALONE",
     "DNS_DIFFERS",
     "DNS_SERVER_DEAD",
