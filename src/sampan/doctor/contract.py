@@ -27,6 +27,7 @@ from sampan.clock import Clock
 from sampan.errors import HostError
 from sampan.oci.digest import Digest
 from sampan.oci.reference import Reference
+from sampan.runtimes import contract
 from sampan.runtimes.contract import Installed, Level, Machine, Runtime, Status
 from sampan.runtimes.tree import Tree
 from sampan.upstream.certificate import Certificate as Certificate
@@ -86,6 +87,16 @@ class Step:
     @property
     def is_good(self) -> bool:
         return self.outcome in ("ok", "skipped")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one resolver says the addresses of a name are. ``source``: ``system``, or the nameserver that was
+    asked. ``problem``: why there are none, as ``NXDOMAIN``, ``SERVFAIL`` or ``no answer``."""
+
+    source: str
+    addresses: tuple[str, ...] = ()
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +191,9 @@ class Scene:
     are missing here, and a finding). ``hosts_for``: whom sampan's configuration asks for a registry, in
     order.
     ``machine`` None: the tree is not this machine, or nothing may be run. ``environ``: of this process.
-    ``deadline``: on ``clock``'s monotonic scale, when all must be over.
+    ``after``: what a runtime's files would still have after ``sampan node apply``; None: it changes nothing.
+    ``deadline``: on ``clock``'s monotonic scale, when all must be over. ``store``: where sampan keeps
+    content, a path of this machine.
     """
 
     typed: tuple[str, ...]
@@ -193,6 +206,8 @@ class Scene:
     probe: Probe
     clock: Clock
     deadline: float
+    after: Callable[[Seen], Sequence[contract.Finding] | None] = lambda _: None
+    store: str | None = None
 
     @property
     def seconds_left(self) -> float:
