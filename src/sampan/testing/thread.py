@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
-    from sampan.testing.listener import Listener
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ class ServerThread:
     ``cut``) must go through :meth:`call`.
     """
 
-    def __init__(self, *servers: Listener) -> None:
+    def __init__(self, *servers: AbstractAsyncContextManager[object]) -> None:
         self._servers = servers
         self._thread = threading.Thread(target=self._run, name="sampan.testing", daemon=True)
         self._ready = threading.Event()
