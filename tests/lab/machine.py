@@ -24,6 +24,7 @@ from interop.lines import Namespace
 from interop.processes import Process, running, surroundings
 
 COMMAND_SECONDS_MAX = 60.0
+NAMESERVER = "10.0.0.2"
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 BOOT = """\
 #!/bin/sh
@@ -34,6 +35,7 @@ mkdir {layer}/upper {layer}/work {root}
 mount -t overlay overlay -o lowerdir=/,upperdir={layer}/upper,workdir={layer}/work {root}
 mount -t proc proc {root}/proc
 mount -t sysfs -o ro sysfs {root}/sys
+mount --rbind /sys/fs/cgroup {root}/sys/fs/cgroup
 mount --rbind /dev {root}/dev
 for directory in run tmp var/lib var/log opt; do mount -t tmpfs tmpfs {root}/$directory; done
 for program in skopeo podman buildah docker dockerd containerd ctr crictl nerdctl; do
@@ -91,8 +93,8 @@ class Machine:
 
     def command(self, *words: str | Path) -> list[str]:
         """``words`` as a command that runs there."""
-        spaces = [f"--mount=/proc/{self.pid}/ns/mnt", f"--net=/proc/{self.pid}/ns/net"]
-        return ["nsenter", *spaces, f"--root=/proc/{self.pid}/root", "--wd=/", "--", *map(str, words)]
+        spaces = ("--target", str(self.pid), "--mount", "--net", "--root", "--wd")
+        return ["nsenter", *spaces, "--", *map(str, words)]
 
     def run(
         self, *words: str | Path, seconds: float = COMMAND_SECONDS_MAX, stdin: str = "", **environment: str
@@ -157,7 +159,7 @@ def machine(authority: trustme.CA) -> Iterator[Machine]:
             try:
                 made = Machine(pid, Namespace(handle), authority)
                 made.name("nobody")
-                made.write("/etc/resolv.conf", "nameserver 127.0.0.53\n")
+                made.write("/etc/resolv.conf", f"nameserver {NAMESERVER}\n")
                 made.path(AUTHORITIES).unlink()
                 made.write(AUTHORITIES, authority.cert_pem.bytes().decode())
                 yield made

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import trustme
 
-from lab.machine import Machine
+from lab.machine import NAMESERVER, Machine
 from sampan.doctor.chain.contract import Answer, Ask
 from sampan.testing import FakeCdn, FakeRegistry, HelloReset, ServerThread, TokenServer
 from sampan.testing.dns import FakeNameserver
@@ -32,7 +32,7 @@ HUB = "registry-1.docker.io"
 LONG_AGO = datetime.datetime(2020, 1, 2, tzinfo=datetime.UTC)
 LONGER_AGO = datetime.datetime(2019, 1, 2, tzinfo=datetime.UTC)
 REDIRECTS_MAX = 5
-NAMESERVER = "127.0.0.53"
+
 # Name -> port, and what its certificate is.
 REGISTRIES = {
     "a.lan": (443, "right"),
@@ -132,6 +132,7 @@ class Network:
                 machine.name(name, machine.address(address_of(name)))
             reset = HelloReset(host=address_of("reset.lan"))
             reset.port = 443
+            machine.address(NAMESERVER)
             nameserver = FakeNameserver(host=NAMESERVER, port=53)
             stack.enter_context(machine.namespace.begun(ServerThread(reset, nameserver)))
             for server in self.servers:
@@ -208,6 +209,7 @@ def _request(ask: Ask, url: Url, method: str) -> Request:
     parts = urlsplit(url.target)
     headers = {"accept": ask.accept, "host": url.netloc}
     headers |= {name.lower(): value for name, value in ask.entry.headers.items()}
+    headers |= {"range": f"bytes={ask.offset}-"} if ask.offset else {}
     if ask.authorization is not None and url.netloc == ask.entry.netloc or ask.part == "token" and ask.authorization:
         headers["authorization"] = ask.authorization or ""
     from urllib.parse import parse_qsl, unquote
@@ -225,6 +227,7 @@ def _answer(reply: Reply, request: Request, address: str, port: int) -> Answer:
         return Answer(failure=words, outcome="reset")
     headers = {name.lower(): value for name, value in reversed(reply.headers)}
     body = b"" if request.method == "HEAD" else reply.body.read()
-    if how.stop_at is not None:
-        body = body[: how.stop_at]
-    return Answer(reply.status, headers, body)
+    if how.stop_at is None or how.stop_at >= len(body):
+        return Answer(reply.status, headers, body)
+    broken = "EOF" if how.ending is Ending.CLOSE else f"read tcp …->{address}:{port}: read: connection reset by peer"
+    return Answer(reply.status, headers, body[: how.stop_at], broken=broken)
