@@ -5,8 +5,13 @@ A check is one asynchronous function from a :class:`Scene` to findings, in the m
     async def check_clock(scene: Scene) -> AsyncIterator[Finding]: ...
 
 It looks and changes nothing; what it may not see it says with :class:`Unseen` and goes on; it never raises
-for what the machine or a host does. Checks run side by side, within the time that ``scene`` has left. The
-order of what was found is no check's business: ``verdict.py`` knows which cause comes before which symptom.
+for what the machine or a host does. Checks run side by side, within the time that ``scene`` has left; what
+comes after that is not heard, so each finding is given as soon as it is known. What blocks (a program, a
+file system) is run with :func:`sampan.doctor.aside.aside`. The order of what was found is no check's
+business: ``verdict.py`` knows which cause comes before which symptom, and has a line for every code.
+
+To add one: the function in the module of what it looks at, its name in ``checks.py``, its codes in
+``order.py`` and docs/doctor.md (and .zh-CN.md), its sentences in data/zh/doctor.toml.
 
 Sentences are made with :func:`sampan.words.sentence`, so that they exist in English and in Chinese. Codes are
 words for programs, in capitals, and each is documented in docs/doctor.md.
@@ -178,6 +183,11 @@ class Scene:
     probe: Probe
     clock: Clock
     deadline: float
+
+    @property
+    def seconds_left(self) -> float:
+        """Until all must be over; never negative."""
+        return max(0.0, self.deadline - self.clock.monotonic())
 
 
 Check = Callable[[Scene], AsyncIterator[Finding | Unseen]]
