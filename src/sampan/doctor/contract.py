@@ -30,6 +30,7 @@ from sampan.oci.reference import Reference
 from sampan.runtimes import contract
 from sampan.runtimes.contract import Installed, Level, Machine, Runtime, Status
 from sampan.runtimes.tree import Tree
+from sampan.upstream.certificate import Certificate as Certificate
 from sampan.upstream.host import Host
 
 # -- what is found --------------------------------------------------------------------------------
@@ -86,19 +87,6 @@ class Step:
     @property
     def is_good(self) -> bool:
         return self.outcome in ("ok", "skipped")
-
-
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    """What a host showed, believed or not. Times are seconds since 1970; ``problem``: why it is not believed,
-    in OpenSSL's words."""
-
-    subject: str
-    issuer: str
-    names: tuple[str, ...]
-    not_before: float
-    not_after: float
-    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
