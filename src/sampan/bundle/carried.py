@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Container, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 
 from sampan.bundle.archive import Archive, Extent, open_archive
@@ -253,9 +254,10 @@ class Carried:
             return size
         hasher, read = new_hasher(digest.algorithm), 0
         for part in parts:
-            for data in strides(part.extent):
-                hasher.update(data)
-                told(read := read + len(data))
+            with strides(part.extent) as pieces:
+                for data in pieces:
+                    hasher.update(data)
+                    told(read := read + len(data))
         if Digest.from_hasher(hasher) != digest:
             raise damaged(digest, " and ".join(part.extent.name for part in parts))
         self._verified.add(digest)
@@ -303,21 +305,26 @@ def _walked(steps: Steps, find: Callable[[Descriptor], AnyManifest]) -> Wanted:
         return wanted
 
 
-def strides(extent: Extent, start: int = 0) -> Iterator[memoryview]:
+@contextmanager
+def strides(extent: Extent, start: int = 0) -> Iterator[Iterator[memoryview]]:
     """The bytes of ``extent`` from ``start`` on, some MiB at a time: each is gone with the next.
 
     Raises BundleError when they cannot be read.
     """
+    with extent.open() as file:
+        yield _strides(extent, file, start)
+
+
+def _strides(extent: Extent, file: FileIO, start: int) -> Iterator[memoryview]:
     buffer = memoryview(bytearray(min(STRIDE_BYTES, max(extent.size, 1))))
     position, stop = extent.offset + start, extent.offset + extent.size
-    with extent.open() as file:
-        while position < stop:
-            with reading(extent.name):
-                count = os.preadv(file.fileno(), [buffer[: stop - position]], position)
-            if not count:
-                raise BundleIncomplete(f"{extent.name} ends early", hint="was the file changed meanwhile?")
-            yield buffer[:count]
-            position += count
+    while position < stop:
+        with reading(extent.name):
+            count = os.preadv(file.fileno(), [buffer[: stop - position]], position)
+        if not count:
+            raise BundleIncomplete(f"{extent.name} ends early", hint="was the file changed meanwhile?")
+        yield buffer[:count]
+        position += count
 
 
 def damaged(digest: Digest, where: str) -> BundleDamaged:

@@ -241,11 +241,10 @@ class _One:
     async def _bring(self, digest: Digest, *, into_store: bool = False) -> None:
         name, title = str(self.image.reference), self.image.title
         size = self._carried.whole_size_of(digest)
-        stored = await asyncio.to_thread(self._store.open, digest, size)
+        # Not to_thread: one that is cancelled would leave a file open behind what closes them.
+        stored = await in_thread(lambda _: self._hold_stored(digest, size))
         if stored is not None:
-            with stored:
-                self.content.hold(digest)
-            self._listener(events.BlobDone(name, digest, stored.size, "store"))
+            self._listener(events.BlobDone(name, digest, stored, "store"))
             return
         assert size is not None
         self._carried.check_packed(digest)
@@ -262,6 +261,15 @@ class _One:
                 self.content.hold(digest)
         seconds = time.monotonic() - began
         self._listener(events.BlobDone(name, digest, size, hosts={title: size}, seconds=seconds))
+
+    def _hold_stored(self, digest: Digest, size: int | None) -> int | None:
+        """Its size in bytes, when the store has it; it is held then."""
+        stored = self._store.open(digest, size)
+        if stored is None:
+            return None
+        with stored:
+            self.content.hold(digest)
+            return stored.size
 
     def _telling(self, digest: Digest, size: int) -> Callable[[Flag], Told]:
         """What tells the listener now and then, from within a thread, and ends the work that is to stop."""

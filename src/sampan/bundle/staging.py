@@ -54,12 +54,13 @@ def _place(ingest: Ingest, part: Part, told: Told) -> None:
         begun = 0
     position = part.start + begun
     try:
-        for data in strides(part.extent, begun):
-            ingest.place(position, data)
-            position += len(data)
-            if hasher is not None:
-                hasher.update(data)
-            told(position)
+        with strides(part.extent, begun) as pieces:
+            for data in pieces:
+                ingest.place(position, data)
+                position += len(data)
+                if hasher is not None:
+                    hasher.update(data)
+                told(position)
     except BaseException:
         if not is_whole:
             ingest.forget(part.start, stop)  # a part that was not read to its end was not checked
@@ -83,8 +84,9 @@ def _commit(ingest: Ingest, parts: tuple[Part, ...]) -> None:
     if not ingest.matches() and ingest.resumed_bytes:
         ingest.rewind()
         for part in parts:
-            for data in strides(part.extent):
-                ingest.write(data)
+            with strides(part.extent) as pieces:
+                for data in pieces:
+                    ingest.write(data)
     try:
         ingest.commit()
     except ContentMismatch as error:
