@@ -120,7 +120,28 @@ class BundleDone:
     elsewhere_bytes: int
 
 
-Event = Started | Resolved | BlobStarted | BlobProgress | BlobDone | Giving | ImageDone | Failed | BundleDone
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What is here of this image is kept in the store; the rest of it is in these ``volumes`` of its bundle,
+    which can be loaded any time later. ``bundle``: its title."""
+
+    reference: str
+    bundle: str
+    volumes: tuple[int, ...]
+
+
+Event = (
+    Started
+    | Resolved
+    | BlobStarted
+    | BlobProgress
+    | BlobDone
+    | Giving
+    | ImageDone
+    | Waiting
+    | Failed
+    | BundleDone
+)
 Listener = Callable[[Event], None]
 
 _NAMES: Mapping[type, str] = {
@@ -131,6 +152,7 @@ _NAMES: Mapping[type, str] = {
     BlobDone: "blob-done",
     Giving: "giving",
     ImageDone: "image-done",
+    Waiting: "waiting",
     Failed: "failed",
     BundleDone: "bundle-done",
 }
