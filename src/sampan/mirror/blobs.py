@@ -63,7 +63,7 @@ class StoredBlob:
     async def windows(self, start: int, stop: int) -> AsyncIterator[Window]:
         """One window: all of it is there."""
         if stop > start:
-            yield Window(self.blob.file, start, stop - start)
+            yield Window(self.blob.file, self.blob.offset + start, stop - start)
 
     def close(self) -> None:
         self.blob.close()

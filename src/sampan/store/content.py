@@ -39,7 +39,8 @@ class BlobInfo:
 
 @dataclass(frozen=True, slots=True)
 class OpenBlob:
-    """A committed blob, open for reading: ``file`` is unbuffered and has a file number for sendfile.
+    """A verified blob, open for reading: ``file`` is unbuffered and has a file number for sendfile. Its
+    ``size`` bytes begin at ``offset``: 0 in a store, a place in the middle in an archive.
 
     It stays readable to its end whatever happens to the store meanwhile, and is never evicted before
     :meth:`close`. Also a context manager.
@@ -49,6 +50,7 @@ class OpenBlob:
     file: FileIO
     size: int
     release: Callable[[Digest], None]
+    offset: int = 0
 
     def close(self) -> None:
         """Give the blob back; once is enough and twice does no harm."""
