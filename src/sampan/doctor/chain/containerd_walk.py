@@ -12,8 +12,8 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 from sampan.doctor.chain.contract import Answer, Ask, Chain, Entry, Outcome, Part, Walk
-from sampan.doctor.chain.docker_words import as_docker
 from sampan.doctor.chain.dialect import Dialect, dialect_for
+from sampan.doctor.chain.docker_words import as_docker
 from sampan.doctor.chain.login import Logins
 from sampan.doctor.chain.words import (
     BARE,
@@ -74,9 +74,7 @@ def walk(chain: Chain, platform: Platform, *, layers_max: int | None = None) -> 
 
 
 class _Pull:
-    def __init__(
-        self, chain: Chain, dialect: Dialect, platform: Platform, layers_max: int | None
-    ) -> None:
+    def __init__(self, chain: Chain, dialect: Dialect, platform: Platform, layers_max: int | None) -> None:
         self.chain, self.dialect, self.platform, self.layers_max = chain, dialect, platform, layers_max
         self.name = str(chain.reference)
         self.repository = chain.reference.repository
@@ -290,7 +288,10 @@ class _Pull:
                 method = "GET"
                 continue
             again = answer.status in _AGAIN_AT_ONCE or (
-                last and self.dialect.retries_last and len(answers) == 1 and answer.status in _AGAIN_OF_THE_LAST
+                last
+                and self.dialect.retries_last
+                and len(answers) == 1
+                and answer.status in _AGAIN_OF_THE_LAST
             )
             if not again:
                 return ask, answer

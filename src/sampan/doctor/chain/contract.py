@@ -18,6 +18,7 @@ from sampan.errors import printable
 from sampan.oci.reference import Reference
 from sampan.runtimes.contract import Version
 from sampan.secret import Secret
+from sampan.upstream.proxies import ProxySettings
 
 RECENT = {"containerd": Version(1, 7), "docker": Version(24), "containers-image": Version(4, 5)}
 Part = Literal["ping", "token", "head", "manifest", "blob"]
@@ -83,9 +84,9 @@ class Entry:
 class Chain:
     """Whom a runtime asks for ``reference``, in order. ``refusal``: what it says without asking anybody.
 
-    ``runtime`` is the one's name that people know, ``family`` whose procedure it has; ``transfer``: it pulls
-    by containerd's transfer service; ``blocked``: why the registry itself is not asked; ``beside``: it is Docker's containerd image store. ``nameserver``: whom it asks for names, for its words. ``environment``: its
-    proxies.
+    ``runtime`` is its name, ``family`` whose procedure it has. ``transfer``: it pulls by the transfer service
+    of containerd; ``beside``: it is Docker's containerd image store. ``blocked``: why the registry itself is
+    not asked. ``nameserver``: whom it asks for names, for its words. ``proxies``: those that it has.
     """
 
     runtime: str
@@ -98,8 +99,7 @@ class Chain:
     refusal: str | None = None
     blocked: str | None = None
     nameserver: str = "127.0.0.1"
-    environment: Mapping[str, str] = field(default_factory=_nothing, repr=False)
-
+    proxies: ProxySettings = field(default_factory=ProxySettings, repr=False)
 
     def verified(self, failure: str) -> str:
         """``failure`` with what newer programs (built with Go 1.20 or later) say before an error of a
@@ -136,9 +136,13 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of it. ``failure``: no answer, in the words of the Go programs; ``outcome``: in one word of
-    ours, ``ok`` for an answer of any status. ``body`` is all of it when ``whole``; ``broken``: it ended early, in
-    those programs' words, ``EOF`` for a connection that was closed. Header names are lower."""
+    """What came of it.
+
+    ``failure``: no answer, in the words of the Go programs; ``outcome``: that in one word of ours, ``ok`` for
+    an answer of any status. ``body`` is all of it when ``whole``; ``broken``: it ended early, in those
+    programs' words, ``EOF`` for a connection that was closed. ``behind``: the other machine, as ``host[:port]``,
+    to which redirects led. Header names are in lower case.
+    """
 
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=_nothing, hash=False)
@@ -146,6 +150,7 @@ class Answer:
     whole: bool = True
     failure: str | None = None
     broken: str | None = None
+    behind: str | None = None
     outcome: str = "ok"
     seconds: float = 0.0
 

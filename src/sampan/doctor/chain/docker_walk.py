@@ -1,4 +1,4 @@
-"""The pull of Docker's classic image store (graph drivers): a host is asked for the whole image, then the next.
+"""The pull of Docker's classic image store (graph drivers): a host is asked for all of it, then the next.
 
 Mirrors are for docker.io alone, the registry itself is last, and its error is the one that is shown, whatever
 the mirrors said. A manifest that one host has given is not asked of the next, content is. Seen with 20.10.24
@@ -188,7 +188,7 @@ def _refused(answer: Answer) -> str:
     errors = _errors(answer.body)
     if errors and number < 500:
         return errors[0] if len(errors) == 1 else "errors:\n" + "".join(f"{each}\n" for each in errors)
-    if number >= 500 or not 400 <= number:
+    if number >= 500 or not number >= 400:
         return f"received unexpected HTTP status: {status(answer)}"
     return f"error parsing HTTP {number} response body: …"
 
@@ -210,7 +210,8 @@ def _translated(reference: Reference, text: str, answer: Answer) -> str:
     if text.startswith(("denied", "unauthorized")) or answer.status == 401:
         denied = "denied: requested access to the resource is denied"
         reason = denied if text.startswith("unauthorized") else text
-        return f"pull access denied for {short}, repository does not exist or may require 'docker login': {reason}"
+        text = f"pull access denied for {short}, repository does not exist or may require 'docker login'"
+        return f"{text}: {reason}"
     return text
 
 

@@ -5,7 +5,7 @@ Pure. What nobody can know before (the port of a connection, the time of day) is
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import errno
 import socket
 import ssl
@@ -92,7 +92,7 @@ def _of_certificate(code: int, shown: Certificate | None, met: Met) -> str:
         if shown is None:
             return f"{text}…"
         when = shown.not_after if code == _EXPIRED else shown.not_before
-        moment = datetime.datetime.fromtimestamp(when, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        moment = dt.datetime.fromtimestamp(when, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return f"{text}{'after' if code == _EXPIRED else 'before'} {moment}"
     if code == _WRONG_NAME:
         names = ", ".join(shown.names) if shown is not None else "…"

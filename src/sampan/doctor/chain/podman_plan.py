@@ -57,7 +57,9 @@ def _matches(prefix: str, full: str, reference: Reference) -> bool:
 
 def _is_asked(mirror: Mirror, reference: Reference) -> bool:
     by_digest = reference.digest is not None
-    return not (mirror.pulls == DIGEST_ONLY and not by_digest) and not (mirror.pulls == TAG_ONLY and by_digest)
+    return not (mirror.pulls == DIGEST_ONLY and not by_digest) and not (
+        mirror.pulls == TAG_ONLY and by_digest
+    )
 
 
 def _entry(location: str, reference: Reference, rest: str | None, found: Registry) -> Entry:

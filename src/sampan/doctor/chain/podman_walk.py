@@ -1,9 +1,9 @@
-"""The pull of containers/image (podman, skopeo, buildah, CRI-O): one host is chosen by its manifest, and has to
-give everything else.
+"""The pull of containers/image (podman, skopeo, buildah, CRI-O): one host is chosen by its manifest, and
+has to give everything else.
 
-Mirrors first, then the registry itself; any failure before the manifest is there leads on, none after it. All
-failures are shown. Seen with podman 4.3.1: tests/golden/chain/podman.txt. Programs from mid-2026 on go on with
-other hosts for blobs too, which is not told here.
+Mirrors first, then the registry itself: a failure before the manifest is there leads on, none after it. All
+failures are shown. Seen with podman 4.3.1 (tests/golden/chain/podman.txt); programs from mid-2026 on go on
+with other hosts for blobs too, which is not told here.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class _OneHost:
                 raise Failed(f"reading blob {digest}: {self._no_blob(ask, answer)}")
             if answer.whole and answer.broken is None and Digest.of(answer.body) != layer.digest:
                 found = Digest.of(answer.body)
-                raise Failed(f'writing blob: … Digest did not match, expected {digest}, got {found}')
+                raise Failed(f"writing blob: … Digest did not match, expected {digest}, got {found}")
 
     def _image(self, source: str, body: bytes) -> Generator[Ask, Answer, Manifest]:
         try:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,9 @@ ERROR_BYTES_MAX = 64 * KIB
 HOPS_MAX = 100  # of one request: redirects are few
 FIRST_BYTE_SECONDS = 6.0
 _KEPT = ("content-type", "content-length", "docker-content-digest", "www-authenticate", "location")
-_UNCONNECTED = frozenset({"dns", "refused", "unroutable", "connect-timeout", "tls", "proxy", "blocked-address"})
+_UNCONNECTED = frozenset(
+    {"dns", "refused", "unroutable", "connect-timeout", "tls", "proxy", "blocked-address"}
+)
 
 
 class Withheld(Exception):
@@ -117,7 +118,7 @@ class Replay:
         if task is None:
             task = self._answers[key] = asyncio.create_task(self._ask(chain, ask, url))
         answer = await asyncio.shield(task)
-        if answer.outcome in _UNCONNECTED:
+        if answer.outcome in _UNCONNECTED and answer.behind is None:
             self._answers[entry, url.origin] = task
         return answer
 
@@ -136,7 +137,7 @@ class Replay:
             if words == PLAIN_HTTP and ask.entry.may_be_http:
                 plain = replace(ask, entry=replace(ask.entry, scheme="http", may_be_http=False))
                 return await self._ask(chain, plain, Url("http", url.host, url.port, url.target))
-            answer = Answer(failure=words, outcome=error.outcome)
+            answer = Answer(failure=words, behind=error.behind, outcome=error.outcome)
         return replace(answer, seconds=self.clock.monotonic() - began)
 
     async def _exchange(self, chain: Chain, host: Host, ask: Ask, url: Url) -> Answer:
@@ -166,7 +167,7 @@ class Replay:
             raise Withheld(f"the login for {ask.entry.netloc} is not shown to {url.netloc}")
 
     def _transport(self, chain: Chain) -> Transport:
-        proxies = ProxySettings.from_environment(chain.environment)
+        proxies = chain.proxies
         if proxies not in self._transports:
             self._transports[proxies] = Transport(proxies=proxies, user_agent=self.user_agent)
         return self._transports[proxies]
@@ -185,12 +186,10 @@ class Replay:
         """One file of all of them."""
         if len(paths) < 2:
             return self._file(paths[0]) if paths else None
-        made = self._stack.enter_context(tempfile.NamedTemporaryFile(suffix=".pem"))
-        for path in paths:
-            made.write(self.tree.file(path).data or b"")
-            made.write(b"\n")
-        made.flush()
-        return made.name
+        directory = self._stack.enter_context(tempfile.TemporaryDirectory())
+        made = Path(directory, "authorities.pem")
+        made.write_bytes(b"\n".join(self.tree.file(path).data or b"" for path in paths))
+        return str(made)
 
     def _file(self, path: str) -> str:
         """Where a file of the tree is on this machine."""
@@ -212,7 +211,7 @@ async def _read(ask: Ask, response: Response) -> Answer:
         broken = END if error.outcome == "truncated" else in_go(error, Met(response.url))
     asked_for_all = ask.part != "blob" or (ask.size_bytes or 0) - ask.offset <= BLOB_BYTES_MAX
     whole = len(body) <= limit and asked_for_all
-    return Answer(response.status, headers, body[: limit or None], whole, broken=broken)
+    return Answer(response.status, headers, body[: limit or None], whole, None, broken, response.behind)
 
 
 def _limit(ask: Ask, status: int) -> int:

@@ -1,5 +1,5 @@
-"""Logging in as Docker's classic store and containers/image do: the challenge is that of ``/v2/``, and a token
-is fetched before the first request that needs it.
+"""Logging in as Docker's classic store and containers/image do: the challenge is that of ``/v2/``, and a
+token is fetched before the first request that needs it.
 
 What is printed of a realm that fails is the caller's: here are the request and its answer.
 """

@@ -39,8 +39,9 @@ class Failed(Exception):
 
     def within(self, text: str) -> Failed:
         """The same error in a larger one, whose words are ``text``."""
-        more = {"missing": self.missing, "has_status": self.has_status, "said": self.said}
-        return type(self)(text, rank=self.rank, **more)
+        return type(self)(
+            text, missing=self.missing, rank=self.rank, has_status=self.has_status, said=self.said
+        )
 
 
 class Denied(Failed):
@@ -69,7 +70,9 @@ def head_refused(ask: Ask, answer: Answer, item: str, dialect: Dialect) -> str:
     if not dialect.names_method:
         what = "status code" if (answer.status or 0) > 399 else "unexpected status code"
         return f"pulling from host {ask.entry.netloc} failed with {what} [manifests {item}]: {status(answer)}"
-    return f"unexpected status from {ask.method} request to {ask.url}: {status(answer)}{_said(answer, dialect)}"
+    return (
+        f"unexpected status from {ask.method} request to {ask.url}: {status(answer)}{_said(answer, dialect)}"
+    )
 
 
 def get_refused(ask: Ask, answer: Answer, dialect: Dialect) -> str:

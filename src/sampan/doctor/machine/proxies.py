@@ -54,7 +54,7 @@ async def check_proxies(scene: Scene) -> AsyncIterator[Finding | Unseen]:
         if each.process is not None and each.process.environ is None:
             yield _hidden(each)
         try:
-            found.append(_proxied(scene.tree, each))
+            found.append(proxied_of(scene.tree, each))
         except ConfigError as error:
             yield _invalid(each, error)
     near = await aside(nearby, scene.tree)
@@ -72,7 +72,8 @@ def as_go_reads(environ: Mapping[str, str]) -> ProxySettings:
     return ProxySettings.from_environment(read)
 
 
-def _proxied(tree: Tree, running: Running) -> Proxied:
+def proxied_of(tree: Tree, running: Running) -> Proxied:
+    """``running`` with its proxies. Raises ConfigError for one that is none."""
     environ = {name: variable.value for name, variable in running.variables.items()}
     if running.process is not None and running.process.environ is not None:
         environ = dict(running.process.environ)
