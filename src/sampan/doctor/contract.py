@@ -100,16 +100,6 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What one resolver says the addresses of a name are. ``source``: ``system``, or the nameserver that was
-    asked. ``problem``: why there are none, as ``NXDOMAIN``, ``SERVFAIL`` or ``no answer``."""
-
-    source: str
-    addresses: tuple[str, ...] = ()
-    problem: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class RateLimit:
     """What Docker Hub says of its limit: ``left`` of ``limit`` in ``window_seconds``."""
 
