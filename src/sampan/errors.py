@@ -99,12 +99,14 @@ class SampanError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(redact(message))
+        redacted = redact(message)
+        super().__init__(message if redacted == message else redacted)  # it may know its translation
         self.hint = hint
 
     @property
     def message(self) -> str:
-        return str(self.args[0])
+        message: str = self.args[0]
+        return message
 
 
 class UsageError(SampanError):

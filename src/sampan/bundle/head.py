@@ -100,7 +100,7 @@ def head_of(descriptor: int, name: str) -> Head:
             _refuse(name, f"{member} is not where it must be")
         documents.append(found[len(header) :])
         at += len(found)
-    return _checked(name, raw, documents[0], documents[1])
+    return checked_head(name, raw, documents[0], documents[1])
 
 
 def _size_of_contents(header: bytes, name: str) -> int:
@@ -114,7 +114,8 @@ def _size_of_contents(header: bytes, name: str) -> int:
     return size
 
 
-def _checked(name: str, raw: bytes, volume_document: bytes, signature: bytes) -> Head:
+def checked_head(name: str, raw: bytes, volume_document: bytes, signature: bytes) -> Head:
+    """The head that these documents make; ``name`` is for messages. Raises InvalidBundle."""
     try:
         contents = parse_contents(raw)
         check_layout(contents, len(raw))

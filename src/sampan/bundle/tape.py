@@ -12,9 +12,9 @@ import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import FileIO
+from io import FileIO, RawIOBase
 from pathlib import Path
-from typing import Protocol
+from typing import Any, BinaryIO, Protocol, cast
 
 from sampan.errors import BundleDamaged, BundleError, BundleIncomplete, InvalidBundle, printable
 
@@ -89,7 +89,7 @@ class Unpacker(Protocol):
 class PackedTape:
     """A file of gzip or zstd. Every byte passes through, also those that nobody wants."""
 
-    def __init__(self, name: str, file: FileIO, unpacker: Unpacker) -> None:
+    def __init__(self, name: str, file: RawIOBase, unpacker: Unpacker) -> None:
         self.name = name
         self.position = 0
         self._file = file
@@ -132,11 +132,7 @@ def open_tape(path: Path) -> FileTape | PackedTape:
     try:
         with reading(name):
             magic = os.pread(file.fileno(), 4, 0)
-        if magic.startswith(GZIP_MAGIC):
-            return PackedTape(name, file, gzip.GzipFile(fileobj=file, mode="rb"))
-        if magic == ZSTD_MAGIC or _is_skippable(magic):
-            return PackedTape(name, file, _zstd(file, name))
-        return FileTape(name, file)
+        return unpacked(name, file, magic) if is_packed(magic) else FileTape(name, file)
     except BaseException:
         file.close()
         raise
@@ -154,12 +150,41 @@ def _open(path: Path, name: str) -> FileIO:
     return FileIO(descriptor, "r")
 
 
-def _is_skippable(magic: bytes) -> bool:
+def is_packed(magic: bytes) -> bool:
+    """Whether what begins with these four bytes is packed with gzip or zstd."""
     tail, lowest, highest = ZSTD_SKIPPABLE
-    return magic[1:] == tail and lowest <= magic[0] <= highest
+    is_skippable = magic[1:] == tail and lowest <= magic[0] <= highest
+    return magic.startswith(GZIP_MAGIC) or magic == ZSTD_MAGIC or is_skippable
 
 
-def _zstd(file: FileIO, name: str) -> Unpacker:
+def unpacked(name: str, file: RawIOBase, magic: bytes) -> PackedTape:
+    """What ``file``, which begins with ``magic``, unpacks to."""
+    if magic.startswith(GZIP_MAGIC):
+        return PackedTape(name, file, gzip.GzipFile(fileobj=cast("BinaryIO", file), mode="rb"))
+    return PackedTape(name, file, _zstd(file, name))
+
+
+class Stretch(RawIOBase):
+    """``size`` bytes of ``file`` from ``offset`` on, as if they were a file; it is not closed with this."""
+
+    def __init__(self, file: FileIO, offset: int, size: int) -> None:
+        self._file, self._start, self._stop = file, offset, offset + size
+        self._position = offset
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401 - as in io
+        view = memoryview(buffer)[: self._stop - self._position]
+        count = os.preadv(self._file.fileno(), [view], self._position)
+        self._position += count
+        return count
+
+    def tell(self) -> int:
+        return self._position - self._start
+
+
+def _zstd(file: RawIOBase, name: str) -> Unpacker:
     try:
         from zstandard import ZstdDecompressor  # costs time, and few archives need it
     except ImportError:
@@ -168,7 +193,7 @@ def _zstd(file: FileIO, name: str) -> Unpacker:
             hint=f"unpack it first: zstd -d {name}",
         ) from None
     decompressor = ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES_MAX)
-    return decompressor.stream_reader(file, read_size=READ_BYTES, read_across_frames=True)
+    return decompressor.stream_reader(cast("BinaryIO", file), read_size=READ_BYTES, read_across_frames=True)
 
 
 @contextmanager

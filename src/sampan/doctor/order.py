@@ -28,6 +28,7 @@ ORDER: tuple[str, ...] = (
     "IMPORT_ABSENT",
     "MIRRORS_AND_CONFIG_PATH",
     "PLUGIN_NAME",
+    "DROP_IN_REPLACES",
     "CRI_DISABLED",
     "CONFIG_REFUSED",
     "CRI_NOT_LOADED",
