@@ -9,7 +9,9 @@ import pytest
 from looking import ALPINE
 from sampan.doctor.contract import Certificate, HostReport, Part, RateLimit, Step
 from sampan.doctor.hosts.failing import failure_of, is_for, is_low
+from sampan.doctor.hosts.kinds import KINDS
 from sampan.doctor.hosts.tags import compare
+from sampan.doctor.order import ORDER
 from sampan.errors import HostError, NotARegistry, TimedOut, Unreachable
 from sampan.oci import Digest
 from sampan.upstream.host import Host
@@ -40,6 +42,10 @@ def certificate(*names: str, problem: str | None = "no", code: int | None = None
 )
 def test_what_is_rare_has_a_name_too(part: Part, error: HostError, code: str) -> None:
     assert failure_of(ended(part, error)) == code
+
+
+def test_every_kind_has_its_place_in_the_doctors_order() -> None:
+    assert [code for code in KINDS if code not in ORDER] == []
 
 
 @pytest.mark.parametrize(
