@@ -43,9 +43,9 @@ class Docker:
         return peers.version(self.name.split()[0]).partition("+")[0]
 
     def install(self) -> None:
-        """Its programs are where a package puts them."""
+        """Its programs are where a package puts them; 28's own client is in another."""
         program = peers.program(self.name.split()[0])
-        for path, target in (("/usr/sbin/dockerd", program), ("/usr/bin/docker", program.parents[1] / "bin/docker")):
+        for path, target in (("/usr/sbin/dockerd", program), ("/usr/bin/docker", peers.program("docker-20").parents[1] / "bin/docker")):
             link = self.machine.path(path)
             link.unlink(missing_ok=True)
             link.symlink_to(target)

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import trustme
@@ -42,6 +42,7 @@ for program in skopeo podman buildah docker dockerd containerd ctr crictl nerdct
   rm -f {root}/usr/bin/$program {root}/usr/sbin/$program {root}/usr/local/bin/$program
 done
 rm -rf {root}/etc/containerd {root}/etc/docker {root}/etc/containers {root}/usr/share/containers
+rm -rf {root}/usr/local/share/ca-certificates {root}/etc/systemd/system {root}/etc/sampan
 ip link set lo up
 cd {root}
 mkdir before
@@ -55,12 +56,11 @@ exec sleep infinity
 
 @dataclass(eq=False)
 class Machine:
-    """``authority`` is the one whose certificates it believes. ``names``: of its hosts file."""
+    """``authority`` is the one whose certificates it believes."""
 
     pid: int
     namespace: Namespace
     authority: trustme.CA
-    names: dict[str, str] = field(default_factory=dict)
 
     @property
     def root(self) -> Path:
@@ -75,15 +75,6 @@ class Machine:
         """A file of it, directories and all."""
         self.path(path).parent.mkdir(parents=True, exist_ok=True)
         self.path(path).write_text(text)
-
-    def name(self, name: str, *addresses: str) -> None:
-        """``name`` in its hosts file means ``addresses``; none: it is taken out."""
-        self.names.pop(name, None)
-        if addresses:
-            self.names[name] = " ".join(addresses)
-        lines = ["127.0.0.1 localhost", "::1 localhost"]
-        lines += [f"{each} {name}" for name, many in self.names.items() for each in many.split()]
-        self.write("/etc/hosts", "\n".join([*lines, ""]))
 
     def address(self, address: str) -> str:
         """``address`` is one of its own from now on."""
@@ -158,7 +149,7 @@ def machine(authority: trustme.CA) -> Iterator[Machine]:
             handle = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
             try:
                 made = Machine(pid, Namespace(handle), authority)
-                made.name("nobody")
+                made.write("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n")
                 made.write("/etc/resolv.conf", f"nameserver {NAMESERVER}\n")
                 made.path(AUTHORITIES).unlink()
                 made.write(AUTHORITIES, authority.cert_pem.bytes().decode())

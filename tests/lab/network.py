@@ -80,6 +80,9 @@ class Network:
         self.realm = TokenServer("auth.lan", host=address_of("auth.lan"), port=443, tls=context, hostname="auth.lan")
         context = self._context("cdn.lan", "right")
         self.cdn = FakeCdn("cdn.lan", host=address_of("cdn.lan"), port=443, tls=context, hostname="cdn.lan")
+        self.names = list(dict.fromkeys([k.partition(":")[0] for k in REGISTRIES] + ["auth.lan", "cdn.lan", "dead.lan", "reset.lan"]))
+        names = {name: [address_of(name)] for name in self.names}
+        self.nameserver = FakeNameserver(names, host=NAMESERVER, port=53)
         self._refusing: set[str] = set()
         self._threads: dict[str, ServerThread] = {}
 
@@ -128,13 +131,11 @@ class Network:
     def open(self, machine: Machine) -> Iterator[None]:
         """Everybody listens there."""
         with contextlib.ExitStack() as stack:
-            for name in {*(k.partition(":")[0] for k in REGISTRIES), "auth.lan", "cdn.lan", "dead.lan", "reset.lan"}:
-                machine.name(name, machine.address(address_of(name)))
+            for name in ("", *self.names):
+                machine.address(address_of(name) if name else NAMESERVER)
             reset = HelloReset(host=address_of("reset.lan"))
             reset.port = 443
-            machine.address(NAMESERVER)
-            nameserver = FakeNameserver(host=NAMESERVER, port=53)
-            stack.enter_context(machine.namespace.begun(ServerThread(reset, nameserver)))
+            stack.enter_context(machine.namespace.begun(ServerThread(reset, self.nameserver)))
             for server in self.servers:
                 self._threads[server.name] = stack.enter_context(
                     machine.namespace.begun(ServerThread(server))

@@ -166,15 +166,13 @@ def _ordered(asked: Sequence[str]) -> tuple[str, ...]:
     """Requests in their order, but that those for blobs, made side by side, stand together by blob."""
     rest: list[str] = []
     blobs: dict[str, list[str]] = {}
-    last = ""
     for line in asked:
-        found = re.search(r"/(?:blobs|data)/(sha256:\w+)|//cdn\.lan/", line)
+        found = re.search(r"/(?:blobs|data)/(sha256:\w+)", line)
         if found is None:
             rest += _flat(blobs)
             rest.append(line)
-            continue
-        last = found[1] or last
-        blobs.setdefault(last, []).append(line)
+        else:
+            blobs.setdefault(found[1], []).append(line)
     return tuple([*rest, *_flat(blobs)])
 
 

@@ -28,7 +28,7 @@ async def check_chain(scene: Scene) -> AsyncIterator[Finding | Unseen]:
     """What each runtime would get for each reference, by asking as it asks."""
     chains = await aside(lambda: list(chains_of(scene)))
     async with _replaying(scene) as replay:
-        tasks = [asyncio.create_task(_replayed(replay, chain)) for _, chain in chains]
+        tasks = [asyncio.create_task(_replayed(replay, chain)) for _, _, chain in chains]
         try:
             for task in asyncio.as_completed(tasks):
                 for found in about_chain(await task):
@@ -46,7 +46,7 @@ async def check_pulls(scene: Scene) -> AsyncIterator[Finding | Unseen]:
         return
     chains = await aside(lambda: list(chains_of(scene)))
     async with _replaying(scene) as replay:
-        for seen, chain in chains:
+        for seen, _, chain in chains:
             look = partial(puller_of, machine, seen.installed, seen.runtime.name)
             puller = await aside(look)
             if isinstance(puller, Unseen):

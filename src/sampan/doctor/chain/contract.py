@@ -140,8 +140,8 @@ class Answer:
 
     ``failure``: no answer, in the words of the Go programs; ``outcome``: that in one word of ours, ``ok`` for
     an answer of any status. ``body`` is all of it when ``whole``; ``broken``: it ended early, in those
-    programs' words, ``EOF`` for a connection that was closed. ``behind``: the other machine, as ``host[:port]``,
-    to which redirects led. Header names are in lower case.
+    programs' words, ``EOF`` for a connection that was closed. ``behind``: the other machine to
+    which redirects led. Header names are in lower case.
     """
 
     status: int | None = None

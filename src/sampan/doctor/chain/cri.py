@@ -48,7 +48,7 @@ class Images:
             try:
                 answer: bytes = call(request_of(name), timeout=seconds)
             except grpc.RpcError as error:
-                return b"", str(error.details())  # type: ignore[attr-defined]  # grpc's calls are their errors
+                return b"", str(error.details())
         return answer, None
 
 

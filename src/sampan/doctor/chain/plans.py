@@ -11,10 +11,11 @@ from sampan.doctor.chain.contract import Chain, Walk
 from sampan.doctor.chain.docker_plan import docker_chain
 from sampan.doctor.chain.podman_plan import podman_chain
 from sampan.doctor.contract import Scene, Seen
+from sampan.doctor.daemon_proxies import as_go_reads, proxied_of
 from sampan.doctor.daemons import running_of
-from sampan.doctor.machine.proxies import as_go_reads, proxied_of
 from sampan.errors import ConfigError
 from sampan.oci.platform import Platform
+from sampan.oci.reference import Reference
 from sampan.runtimes.tree import Tree
 from sampan.upstream.proxies import ProxySettings
 
@@ -32,8 +33,8 @@ _WALKS = {
 _RESOLV_CONF = "/etc/resolv.conf"
 
 
-def chains_of(scene: Scene) -> Iterator[tuple[Seen, Chain]]:
-    """Each runtime with what it does for each reference. It reads files."""
+def chains_of(scene: Scene) -> Iterator[tuple[Seen, Reference, Chain]]:
+    """Each runtime with what it does for each reference, which may read it in its own way. It reads files."""
     proxies = _proxies(scene)
     nameserver = nameserver_of(scene.tree)
     for seen in scene.runtimes:
@@ -42,6 +43,7 @@ def chains_of(scene: Scene) -> Iterator[tuple[Seen, Chain]]:
             assert plan is not None
             yield (
                 seen,
+                reference,
                 replace(
                     plan(scene.tree, seen.installed, reference),
                     runtime=seen.runtime.name,

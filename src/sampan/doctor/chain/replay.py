@@ -8,19 +8,14 @@ realm of another operator, though the runtime would (:class:`Withheld`), and not
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
 
 from sampan.clock import Clock
 from sampan.doctor.chain.containerd_walk import END
-from sampan.doctor.chain.contract import Answer, Ask, Chain, Entry, Outcome, Walk
+from sampan.doctor.chain.contract import Answer, Ask, Chain, Outcome, Walk
+from sampan.doctor.chain.entry_hosts import Hosts
 from sampan.doctor.chain.failures import PLAIN_HTTP, Met, in_go
 from sampan.errors import ConfigError, HostError
-from sampan.runtimes.place import LeadsNowhereError, below, resolve
 from sampan.runtimes.tree import Tree
 from sampan.upstream.auth import may_see_credentials
 from sampan.upstream.call import Call
@@ -75,7 +70,9 @@ class Replay:
     user_agent: str = "sampan"
     _transports: dict[ProxySettings, Transport] = field(default_factory=dict)
     _answers: dict[object, asyncio.Task[Answer]] = field(default_factory=dict)
-    _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    def __post_init__(self) -> None:
+        self._hosts = Hosts(self.tree)
 
     async def run(self, chain: Chain, walk: Walk) -> Replayed:
         """Walk ``walk`` to its end."""
@@ -102,7 +99,7 @@ class Replay:
         await asyncio.gather(*self._answers.values(), return_exceptions=True)
         for transport in self._transports.values():
             await transport.close()
-        self._stack.close()
+        self._hosts.close()
 
     # -- one request -----------------------------------------------------------------------------
 
@@ -128,7 +125,7 @@ class Replay:
         trail = Trail(url, HOPS_MAX)
         TRAIL.set(trail)  # of this request's own task
         try:
-            host = self._host(ask.entry, ask.entry.scheme)
+            host = self._hosts.of(ask.entry)
             answer = await self._exchange(chain, host, ask, url)
         except ConfigError as error:
             raise Withheld(error.message) from error
@@ -172,32 +169,6 @@ class Replay:
             self._transports[proxies] = Transport(proxies=proxies, user_agent=self.user_agent)
         return self._transports[proxies]
 
-    def _host(self, entry: Entry, scheme: str) -> Host:
-        """``entry`` as a host of ours. Raises ConfigError for what we cannot do as the runtime does."""
-        options: dict[str, Any] = {"headers": _headers(entry.headers), "private": True}
-        if scheme == "https":
-            options |= {"insecure": entry.insecure, "ca": self._authorities(entry.certificates)}
-            if entry.client is not None:
-                certificate, key = map(self._file, entry.client)
-                options |= {"client_cert": certificate, "client_key": None if key == certificate else key}
-        return Host(entry.netloc, f"{scheme}://{entry.netloc}", **options)
-
-    def _authorities(self, paths: tuple[str, ...]) -> str | None:
-        """One file of all of them."""
-        if len(paths) < 2:
-            return self._file(paths[0]) if paths else None
-        directory = self._stack.enter_context(tempfile.TemporaryDirectory())
-        made = Path(directory, "authorities.pem")
-        made.write_bytes(b"\n".join(self.tree.file(path).data or b"" for path in paths))
-        return str(made)
-
-    def _file(self, path: str) -> str:
-        """Where a file of the tree is on this machine."""
-        try:
-            return below(self.tree.root, resolve(self.tree.root, path).real)
-        except (LeadsNowhereError, OSError) as error:
-            raise ConfigError(f"cannot use {path}: {error}") from error
-
 
 async def _read(ask: Ask, response: Response) -> Answer:
     """The answer with as much of its body as is worth reading."""
@@ -227,7 +198,3 @@ def _met(url: Url, hops: list[Hop], nameserver: str) -> Met:
         return Met(url, nameserver=nameserver)
     address = last.dialled[-1] if last.dialled else None
     return Met(last.url, address, last.certificate, nameserver, next(reversed(last.phases), None))
-
-
-def _headers(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name.lower() != "host"}
