@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sampan.doctor.contract import Check, Finding, HostReport, Probe, Scene, Seen, Step, Unseen
-from sampan.errors import HostError
+from sampan.errors import HostError, InvalidReference
 from sampan.oci import Reference
 from sampan.runtimes import RUNTIMES
 from sampan.runtimes.contract import Installed, Machine
@@ -54,7 +54,7 @@ def scene(
         installed = Installed(chosen.version, (answers or {}).get(chosen.name, {}))
         runtime = RUNTIMES[chosen.name]
         seen.append(Seen(runtime, installed, runtime.status(tree, installed)))
-    references = tuple(Reference.parse(text) for text in typed)
+    references = tuple(filter(None, map(_reference, typed)))
     return Scene(
         typed=typed,
         references=references,
@@ -67,6 +67,13 @@ def scene(
         clock=clock,
         deadline=clock.monotonic() + seconds,
     )
+
+
+def _reference(text: str) -> Reference | None:
+    try:
+        return Reference.parse(text)
+    except InvalidReference:
+        return None
 
 
 async def found(check: Check, scene: Scene) -> list[Finding | Unseen]:

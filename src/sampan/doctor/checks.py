@@ -13,7 +13,7 @@ from sampan.doctor.machine import (
     check_proxies,
 )
 from sampan.doctor.names import check_names
-from sampan.doctor.runtimes import check_daemons, check_logs, check_runtimes
+from sampan.doctor.runtimes import check_daemons, check_logs, check_runtimes, check_scope
 
 CHECKS: tuple[Check, ...] = (
     check_names,
@@ -25,6 +25,7 @@ CHECKS: tuple[Check, ...] = (
     check_ipv6,
     check_daemons,
     check_runtimes,
+    check_scope,
     check_logs,
     check_chain,
 )

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 ORDER: tuple[str, ...] = (
     # The name: what is no name is on no host.
     "NAME_INVALID",
+    "NAME_MISREAD",
+    "NAME_NOT_OF_HUB",
     # The machine: nothing works before these do.
     "CLOCK_OFF",
     "DISK_READ_ONLY",
@@ -68,6 +70,7 @@ ORDER: tuple[str, ...] = (
     "NOT_RESTARTED",
     "MIRRORS_NOT_IN_FORCE",
     "MIRRORS_OVERRIDDEN",
+    "DOCKER_MIRRORS_HUB_ALONE",
     "HOSTS_TOML_DROPPED",
     "HOSTS_TOML_UNREAD",
     "HOSTS_DIRECTORY_EMPTY",
@@ -112,6 +115,7 @@ ORDER: tuple[str, ...] = (
     "DISK_LOW",
     "LOG_HOST_LEFT",
     # Worth knowing.
+    "NAME_TAG_IDLE",
     "LOG_FILE_DROPPED",
     "CLOCK_NOT_KEPT",
     "IPV6_NO_ROUTE",
