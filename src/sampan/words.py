@@ -16,6 +16,7 @@ from functools import cache
 from typing import Literal, Self
 
 Language = Literal["en", "zh"]
+UNIT_BYTES = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
 
 
 class Text(str):
@@ -59,6 +60,15 @@ def in_language(text: str, language: Language) -> str:
         for name, fact in text.facts.items()
     }
     return pattern.format_map(facts)
+
+
+def size_text(size_bytes: int) -> str:
+    """As people read it: ``3.4 MiB``."""
+    if size_bytes < 1024:
+        return f"{size_bytes} B"
+    fitting = [(unit, size) for unit, size in UNIT_BYTES.items() if size_bytes / size < 1000]
+    unit, size = fitting[0] if fitting else ("TiB", UNIT_BYTES["TiB"])
+    return f"{size_bytes / size:.1f} {unit}"
 
 
 @cache

@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 import trustme
 
 from lab.machine import Machine
-from lab.nameserver import Nameserver
 from sampan.doctor.chain.contract import Answer, Ask
 from sampan.testing import FakeCdn, FakeRegistry, HelloReset, ServerThread, TokenServer
+from sampan.testing.dns import FakeNameserver
 from sampan.testing.fault import Fault
 from sampan.testing.images import Image
 from sampan.testing.match import Match
@@ -132,9 +132,12 @@ class Network:
                 machine.name(name, machine.address(address_of(name)))
             reset = HelloReset(host=address_of("reset.lan"))
             reset.port = 443
-            for server in [*self.servers, reset, Nameserver(NAMESERVER)]:
-                thread = stack.enter_context(machine.namespace.begun(ServerThread(server)))
-                self._threads[server.name] = thread
+            nameserver = FakeNameserver(host=NAMESERVER, port=53)
+            stack.enter_context(machine.namespace.begun(ServerThread(reset, nameserver)))
+            for server in self.servers:
+                self._threads[server.name] = stack.enter_context(
+                    machine.namespace.begun(ServerThread(server))
+                )
             yield
         self._threads.clear()
 

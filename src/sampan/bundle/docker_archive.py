@@ -69,15 +69,11 @@ def _made(archive: Archive, entry: _Entry, layers: _Layers) -> Made:
             f"and {len(entry.Layers)} are here"
         )
     named = [layers.known(name, diff_id) for name, diff_id in zip(entry.Layers, diff_ids, strict=True)]
-    described = [
-        _described(OCI_CONFIG, Digest.of(config), len(config)),
-        *(layer.described for layer in named),
-    ]
     document = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
-        "config": described[0],
-        "layers": described[1:],
+        "config": _described(OCI_CONFIG, Digest.of(config), len(config)),
+        "layers": [layer.described for layer in named],
     }
     blobs = {Digest.of(config): entry.Config, **{layer.digest: layer.member for layer in named}}
     return Made(tuple(entry.RepoTags or ()), json.dumps(document).encode(), blobs)
