@@ -70,7 +70,7 @@ def command(
         return explain(text, environment.language(os.environ), as_json)
     config = Config.load(invocation.config)
     examination = asyncio.run(_examined(config, references, root, runtimes, pull=pull))
-    verdict = judge(examination.findings)
+    verdict = judge(examination.findings, examination.origins)
     if as_json:
         click.echo(json.dumps(examination_json(examination, verdict), indent=2, ensure_ascii=False))
     else:

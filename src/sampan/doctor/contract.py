@@ -42,7 +42,8 @@ class Finding:
 
     ``subject``: whom it is about, as ``clock``, ``containerd`` or a host's name. ``evidence``: what was seen,
     each a line, foreign text made printable. ``why``: why it matters; ``hint``: what to do; ``command``: the
-    one command that mends it, where there is one. ``file`` and ``line``: where it is written.
+    one command that mends it, where there is one. ``file`` and ``line``: where it is written. ``about``: the
+    names of hosts and images that it is about besides, as those that its subject has asked.
     """
 
     code: str
@@ -55,6 +56,7 @@ class Finding:
     command: tuple[str, ...] = ()
     file: str | None = None
     line: int | None = None
+    about: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ another's findings with it: what one had found is kept when it is cut, or fails.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from sampan.doctor.contract import Check, Finding, Scene, Unseen
 from sampan.errors import printable, redact
+from sampan.oci.reference import origin_url
 from sampan.words import sentence
 
 _PREFIX = "check_"
@@ -19,10 +20,12 @@ _PREFIX = "check_"
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """All that was found, in the order of the checks; ``seconds``: how long it took."""
+    """All that was found, in the order of the checks; ``origins``: the registries' own hosts, by the names
+    that findings have for them; ``seconds``: how long it took."""
 
     findings: tuple[Finding, ...]
     unseen: tuple[Unseen, ...]
+    origins: frozenset[str]
     seconds: float
 
 
@@ -48,8 +51,16 @@ async def examine(scene: Scene, checks: Iterable[Check]) -> Examination:
     return Examination(
         tuple(dict.fromkeys(finding for _, each in runs for finding in each.findings)),
         tuple(dict.fromkeys(unseen for _, each in runs for unseen in each.unseen)),
+        frozenset(_origins(scene)),
         scene.clock.monotonic() - started,
     )
+
+
+def _origins(scene: Scene) -> Iterator[str]:
+    """Configured or not: runtimes ask them in any case."""
+    for registry in {reference.registry for reference in scene.references}:
+        yield origin_url(registry).partition("://")[2]
+        yield from (host.name for host in scene.hosts_for(registry) if host.role == "origin")
 
 
 async def _run(check: Check, scene: Scene, found: _Found) -> None:

@@ -40,13 +40,12 @@ class Named:
 async def check_names(scene: Scene) -> AsyncIterator[Finding | Unseen]:
     """What is no reference, and what means something else than it looks like."""
     for text in scene.typed:
-        subject = printable(text, characters_max=SUBJECT_CHARACTERS_MAX)
         try:
             reference = Reference.parse(text)
         except InvalidReference as error:
-            yield Finding("NAME_INVALID", subject, error.message, hint=error.hint)
+            yield Finding("NAME_INVALID", _shown(text), error.message, hint=error.hint)
             continue
-        for finding in (*_misread(text, subject), *_of_hub(text, subject), *_both(reference, subject)):
+        for finding in (*_misread(text, reference), *_of_hub(text, reference), *_both(text, reference)):
             yield finding
 
 
@@ -91,36 +90,40 @@ def _has_registry(text: str) -> bool:
     return bool(slash) and ("." in first or ":" in first or first == "localhost")
 
 
+def _shown(text: str) -> str:
+    return printable(text, characters_max=SUBJECT_CHARACTERS_MAX)
+
+
 # -- what looks like something else ---------------------------------------------------------------
 
 
-def _misread(text: str, subject: str) -> Iterator[Finding]:
+def _misread(text: str, reference: Reference) -> Iterator[Finding]:
     if _HOST_AND_PORT.fullmatch(text):
         host, _, port = text.partition(":")
         yield Finding(
             "NAME_MISREAD",
-            subject,
-            sentence(
-                "it is read as {image}, of Docker Hub, with the tag {tag}", image=host, tag=port
-            ),
+            _shown(text),
+            sentence("it is read as {image}, of Docker Hub, with the tag {tag}", image=host, tag=port),
             "warning",
             why=sentence("without a slash the part behind the colon is a tag, not a port"),
             hint=sentence("write {name}", name=f"{text}/REPOSITORY"),
+            about=(str(reference),),
         )
 
 
-def _of_hub(text: str, subject: str) -> Iterator[Finding]:
+def _of_hub(text: str, reference: Reference) -> Iterator[Finding]:
     first, slash, rest = text.partition("/")
     if not slash or canonical_registry(first) == DOCKER_HUB or not _leads_to_hub(first):
         return
     rest = rest.removeprefix("r/").removeprefix("_/")
     yield Finding(
         "NAME_NOT_OF_HUB",
-        subject,
+        _shown(text),
         sentence("{host} is a registry of its own for every program, not Docker Hub", host=first),
         "warning",
         why=sentence("no mirror of docker.io counts for it, and library/ is not added"),
         hint=sentence("write {name}", name=f"{DOCKER_HUB}/{rest}"),
+        about=(str(reference),),
     )
 
 
@@ -129,7 +132,7 @@ def _leads_to_hub(host: str) -> bool:
     return registry_behind(host) == DOCKER_HUB or host == _SITE or host.endswith(f".{_SITE}")
 
 
-def _both(reference: Reference, subject: str) -> Iterator[Finding]:
+def _both(text: str, reference: Reference) -> Iterator[Finding]:
     if reference.tag is not None and reference.digest is not None:
         what = sentence("a tag and a digest: the digest alone counts")
-        yield Finding("NAME_TAG_IDLE", subject, what, "note")
+        yield Finding("NAME_TAG_IDLE", _shown(text), what, "note")
