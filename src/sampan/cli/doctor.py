@@ -13,7 +13,8 @@ import os
 import click
 
 from sampan.cli.command import Command, Invocation
-from sampan.cli.doctor_words import examination_json, tell_examination
+from sampan.cli.doctor_json import examination_json
+from sampan.cli.doctor_words import tell_examination
 from sampan.cli.explain import explain
 from sampan.clock import SystemClock
 from sampan.config import Config, environment

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 from sampan.doctor.contract import Finding
 from sampan.doctor.order import CONDITIONAL, ORDER, RULES, TIERS, Rule
+from sampan.runtimes.contract import Level
 
 _RANKS = {code: rank for rank, code in enumerate(ORDER)}
 _TIERS = {code: number for number, tier in enumerate(TIERS) for code in tier}
-NOTE = "note"
-_WORST = {"error": 0, "dead": 1, "warning": 1, NOTE: 2}
+NOTE: Level = "note"
+_WORST: dict[Level, int] = {"error": 0, "dead": 1, "warning": 1, NOTE: 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +28,14 @@ class Cause:
     effects: tuple[Finding, ...] = ()
 
     @property
+    def level(self) -> Level:
+        """The worst of all of it."""
+        return min((each.level for each in (self.finding, *self.effects)), key=_WORST.__getitem__)
+
+    @property
     def badness(self) -> int:
         """0: something fails. 1: something has no effect, or not the one that was meant. 2: a note."""
-        return min(_WORST[each.level] for each in (self.finding, *self.effects))
+        return _WORST[self.level]
 
 
 @dataclass(frozen=True, slots=True)
