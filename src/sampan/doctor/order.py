@@ -180,7 +180,6 @@ NOTES = (
     "HOSTS_TOML_NAMES_NOBODY",
     "REGISTRIES_CONF_V1",
     "NOT_OF_THIS_MACHINE",
-    "ELSEWHERE",
 )
 TIERS: tuple[tuple[str, ...], ...] = (
     NAMES,
