@@ -10,11 +10,13 @@ from typing import Any
 
 from sampan.doctor.contract import Check
 from sampan.doctor.machine import check_proxies
-from sampan.doctor.runtimes import check_runtimes, check_scope
+from sampan.doctor.runtimes import check_gone, check_runtimes, check_scope
 
 CONFIG = "etc/containerd/config.toml"
 HUB = "etc/containerd/certs.d/docker.io/hosts.toml"
-CERTS = 'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry]\nconfig_path = "/etc/containerd/certs.d"\n'
+CERTS = (
+    'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry]\nconfig_path = "/etc/containerd/certs.d"\n'
+)
 IMAGES = '[plugins."io.containerd.cri.v1.images".registry]\n'
 MIRROR = 'mirrors."docker.io"]\n  endpoint = ["https://m"]\n'
 DROP_IN = "etc/containerd/conf.d/x.toml"
@@ -47,12 +49,27 @@ def config(text: str, runtime: str = "containerd@1.7.27") -> dict[str, Any]:
 OLD = '[plugins."io.containerd.grpc.v1.cri".registry.'
 RULES = (
     Rule("MIRROR_KEY_HAS_PATH", "MIRROR_NEVER_READ", f"{CONFIG}:11", case="containerd/origin-story-1.7"),
-    Rule("MIRRORS_AND_CONFIG_PATH", "MIRRORS_AND_CONFIG_PATH", f"{CONFIG}:9", case="containerd/mirrors-and-config-path"),
+    Rule(
+        "MIRRORS_AND_CONFIG_PATH",
+        "MIRRORS_AND_CONFIG_PATH",
+        f"{CONFIG}:9",
+        case="containerd/mirrors-and-config-path",
+    ),
     Rule("CONFIG_PATH_LIST", "CONFIG_PATH_LIST", f"{CONFIG}:3", case="containerd/colon-list-2.1"),
     Rule("NO_VERSION_KEY_1X", "PLUGIN_NAME", f"{CONFIG}:1", **config(OLD + MIRROR)),
-    Rule("WRONG_PLUGIN_ID", "PLUGIN_NAME", f"{CONFIG}:2", **config("version = 2\n" + IMAGES + "config_path = '/x'\n")),
+    Rule(
+        "WRONG_PLUGIN_ID",
+        "PLUGIN_NAME",
+        f"{CONFIG}:2",
+        **config("version = 2\n" + IMAGES + "config_path = '/x'\n"),
+    ),
     Rule("PLUGIN_SINGULAR_TYPO", "PLUGIN_SINGULAR", f"{CONFIG}:2", **config("version = 2\n[plugin.x]\n")),
-    Rule("DROPIN_REPLACES_CRI_1X", "DROP_IN_REPLACES", "etc/containerd/conf.d/10-gpu.toml:2", case="containerd/drop-in-replaces-1.7"),
+    Rule(
+        "DROPIN_REPLACES_CRI_1X",
+        "DROP_IN_REPLACES",
+        "etc/containerd/conf.d/10-gpu.toml:2",
+        case="containerd/drop-in-replaces-1.7",
+    ),
     Rule(
         "IMPORTS_NOT_DECLARED",
         "DROP_IN_NOT_IMPORTED",
@@ -60,16 +77,66 @@ RULES = (
         "containerd@2.1.0",
         ((CONFIG, "version = 3\n"), (DROP_IN, f"version = 3\n{IMAGES}config_path = '/x'\n")),
     ),
-    Rule("MIRROR_TRAILING_SLASH", "MIRROR_PATH", f"{CONFIG}:3", **config(f"version = 2\n{OLD}{MIRROR}".replace("//m", "//m/"))),
-    Rule("SERVER_IS_DOCKER_IO", "SERVER_IS_DOCKER_IO", f"{HUB}:1", **hosts('server = "https://docker.io"\n[host."https://m"]\n')),
-    Rule("HOSTS_TOML_PARSE", "HOSTS_TOML_DROPPED", f"{HUB}:2", **hosts('server = "https://m"\n[host."https://m"\n')),
-    Rule("UNKNOWN_CAPABILITY_FOR_VERSION", "HOSTS_TOML_DROPPED", f"{HUB}:2", **hosts('[host."https://m"]\ncapabilities = ["referrers"]\n')),
-    Rule("KEY_UNKNOWN_FOR_VERSION", "HOSTS_KEY_UNKNOWN", f"{HUB}:2", **hosts('[host."https://m"]\ndial_timeout = "2s"\n')),
-    Rule("HOST_INLINE_OR_DOTTED", "HOST_WITHOUT_HEADER", f"{HUB}:1", **hosts('host."https://m".capabilities = ["pull"]\n', "containerd@2.1.0")),
-    Rule("SERVER_AFTER_HOST_TABLE", "SERVER_IN_HOST_TABLE", f"{HUB}:2", **hosts('[host."https://m"]\nserver = "https://m"\n')),
-    Rule("NO_REACHABLE_RESOLVER", "NO_RESOLVER", f"{HUB}:2", **hosts('server = "https://m"\n[host."https://m"]\ncapabilities = ["pull"]\n')),
-    Rule("HTTP_HOST_WITH_TLS_KEYS", "HTTP_HOST_WITH_TLS", f"{HUB}:1", **hosts('[host."http://m:5000"]\nskip_verify = true\n')),
-    Rule("HARBOR_PATH_NEEDS_OVERRIDE", "HOST_PATH_NOT_OVERRIDDEN", f"{HUB}:1", **hosts('[host."https://m/v2/hub"]\n')),
+    Rule(
+        "MIRROR_TRAILING_SLASH",
+        "MIRROR_PATH",
+        f"{CONFIG}:3",
+        **config(f"version = 2\n{OLD}{MIRROR}".replace("//m", "//m/")),
+    ),
+    Rule(
+        "SERVER_IS_DOCKER_IO",
+        "SERVER_IS_DOCKER_IO",
+        f"{HUB}:1",
+        **hosts('server = "https://docker.io"\n[host."https://m"]\n'),
+    ),
+    Rule(
+        "HOSTS_TOML_PARSE",
+        "HOSTS_TOML_DROPPED",
+        f"{HUB}:2",
+        **hosts('server = "https://m"\n[host."https://m"\n'),
+    ),
+    Rule(
+        "UNKNOWN_CAPABILITY_FOR_VERSION",
+        "HOSTS_TOML_DROPPED",
+        f"{HUB}:2",
+        **hosts('[host."https://m"]\ncapabilities = ["referrers"]\n'),
+    ),
+    Rule(
+        "KEY_UNKNOWN_FOR_VERSION",
+        "HOSTS_KEY_UNKNOWN",
+        f"{HUB}:2",
+        **hosts('[host."https://m"]\ndial_timeout = "2s"\n'),
+    ),
+    Rule(
+        "HOST_INLINE_OR_DOTTED",
+        "HOST_WITHOUT_HEADER",
+        f"{HUB}:1",
+        **hosts('host."https://m".capabilities = ["pull"]\n', "containerd@2.1.0"),
+    ),
+    Rule(
+        "SERVER_AFTER_HOST_TABLE",
+        "SERVER_IN_HOST_TABLE",
+        f"{HUB}:2",
+        **hosts('[host."https://m"]\nserver = "https://m"\n'),
+    ),
+    Rule(
+        "NO_REACHABLE_RESOLVER",
+        "NO_RESOLVER",
+        f"{HUB}:2",
+        **hosts('server = "https://m"\n[host."https://m"]\ncapabilities = ["pull"]\n'),
+    ),
+    Rule(
+        "HTTP_HOST_WITH_TLS_KEYS",
+        "HTTP_HOST_WITH_TLS",
+        f"{HUB}:1",
+        **hosts('[host."http://m:5000"]\nskip_verify = true\n'),
+    ),
+    Rule(
+        "HARBOR_PATH_NEEDS_OVERRIDE",
+        "HOST_PATH_NOT_OVERRIDDEN",
+        f"{HUB}:1",
+        **hosts('[host."https://m/v2/hub"]\n'),
+    ),
     Rule(
         "EMPTY_DIR_SHADOWS_DEFAULT",
         "HOSTS_DIRECTORY_EMPTY",
@@ -130,5 +197,13 @@ RULES = (
         f"{PODMAN}:1",
         "podman@5.4",
         ((PODMAN, '[[registry]]\nlocation = "https://docker.io"\n'),),
+    ),
+    Rule(
+        "DEAD_PUBLIC_MIRROR_LIST",
+        "MIRROR_IS_GONE",
+        "etc/docker/daemon.json",
+        "docker@28.5",
+        (("etc/docker/daemon.json", '{\n"registry-mirrors": ["https://docker.mirrors.ustc.edu.cn"]}\n'),),
+        check=check_gone,
     ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sampan.doctor.contract import Check, Finding, HostReport, Probe, Scene, Seen, Step, Unseen
 from sampan.errors import HostError, InvalidReference
@@ -45,6 +46,7 @@ def scene(
     environ: Mapping[str, str] | None = None,
     clock: ManualClock | None = None,
     seconds: float = 10.0,
+    **more: Any,
 ) -> Scene:
     """The tree at ``root``, with ``runtimes`` as after ``--runtime``, and what their programs say."""
     clock = clock or ManualClock()
@@ -66,6 +68,7 @@ def scene(
         probe=probe or Reports(),
         clock=clock,
         deadline=clock.monotonic() + seconds,
+        **more,
     )
 
 

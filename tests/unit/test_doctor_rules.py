@@ -8,6 +8,7 @@ import pytest
 
 from doctor_rules import RULES, Rule
 from node_cases import GOLDEN, Case
+from sampan.config.catalogue import built_in
 from sampan.doctor.contract import Finding
 from scenes import found, lay, scene
 
@@ -20,7 +21,7 @@ async def test_a_rule_is_said_with_its_place(rule: Rule, tmp_path: Path) -> None
         case.lay(tmp_path)
         runtime = case.runtime
     lay(tmp_path, dict(rule.files))
-    said = await found(rule.check, scene(tmp_path, rule.image, runtimes=[runtime]))
+    said = await found(rule.check, scene(tmp_path, rule.image, runtimes=[runtime], catalogue=built_in()))
     places = [_place(each) for each in said if isinstance(each, Finding) and each.code == rule.code]
     assert rule.place in places, [each for each in said if isinstance(each, Finding)]
 

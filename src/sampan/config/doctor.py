@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from sampan.clock import Clock
+from sampan.config.catalogue import built_in
 from sampan.config.node import wanted
 from sampan.config.probing import build_probe
 from sampan.config.settings import Config
@@ -66,6 +67,8 @@ async def scene_of(
             clock=clock,
             deadline=deadline,
             after=partial(_after, config, tree),
+            catalogue=built_in(),
+            config_file=None if config.path is None else os.fspath(config.path),
             store=os.fspath(config.store.path) if tree.is_machine else None,
         )
     finally:

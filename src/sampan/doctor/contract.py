@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from sampan.clock import Clock
+from sampan.doctor.catalogue import Catalogue
 from sampan.errors import HostError
 from sampan.oci.digest import Digest
 from sampan.oci.reference import Reference
@@ -185,7 +186,7 @@ class Scene:
     ``machine`` None: the tree is not this machine, or nothing may be run. ``environ``: of this process.
     ``after``: what a runtime's files would still have after ``sampan node apply``; None: it changes nothing.
     ``deadline``: on ``clock``'s monotonic scale, when all must be over. ``store``: where sampan keeps
-    content, a path of this machine.
+    content, a path of this machine. ``config_file``: its configuration; None: there is none.
     """
 
     typed: tuple[str, ...]
@@ -200,6 +201,8 @@ class Scene:
     deadline: float
     after: Callable[[Seen], Sequence[contract.Finding] | None] = lambda _: None
     store: str | None = None
+    catalogue: Catalogue | None = None
+    config_file: str | None = None
 
     @property
     def seconds_left(self) -> float:
