@@ -1,7 +1,7 @@
 """A directory with a sampan.toml and a catalogue of hosts on loopback; whoever else is dialled is refused.
 
-No test of ``sampan mirrors`` or ``init`` may use the built-in catalogue, which names hosts of the world. If one
-does, the proxy that the environment names refuses.
+No test of ``sampan mirrors`` or ``init`` may use the built-in catalogue, which names hosts of the world. If
+one does, the proxy that the environment names refuses.
 """
 
 from __future__ import annotations
