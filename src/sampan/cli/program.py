@@ -18,6 +18,7 @@ COMMANDS = {
     "serve": "Run the mirror, until SIGTERM; SIGHUP reloads the configuration.",
     "lock": "Write down what tags mean, as several hosts agree, and check that it still holds.",
     "pull": "Pull whole images from whichever hosts have them, and never from zero again.",
+    "store": "Look into the local store, keep it to a size, and check that it is still right.",
     "node": "Tell the container runtimes of this machine about mirrors: status, plan, apply, revert.",
     "doctor": "Find out why an image does not arrive, and say what to do.",
     "rewrite": "Redirect image names to mirrors: references, manifests, compose files, Dockerfiles, CI.",

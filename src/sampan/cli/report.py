@@ -13,6 +13,7 @@ import traceback
 import click
 
 from sampan.errors import SampanError, printable, redact
+from sampan.words import Text, in_language
 
 UNEXPECTED = 1
 USAGE = 2
@@ -25,7 +26,7 @@ def report(error: BaseException, *, debug: bool) -> int:
     if debug:
         click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
     if isinstance(error, SampanError):
-        _tell(error.message, error.hint)
+        _tell(_said(error.args[0]), None if error.hint is None else _said(error.hint))
         return error.exit_code
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message(), err=True)
@@ -46,6 +47,18 @@ def _tell(message: str, hint: str | None) -> None:
     click.echo(f"error: {message}", err=True)
     for line in (hint or "").splitlines():
         click.echo(f"hint: {line}", err=True)
+
+
+def _said(text: str) -> str:
+    """In the user's language; in English when that itself is what is wrong."""
+    if not isinstance(text, Text):
+        return text
+    from sampan.config import environment  # it takes time, and most errors are of one language
+
+    try:
+        return in_language(text, environment.language(os.environ))
+    except SampanError:
+        return text
 
 
 def _path_of(error: click.ClickException) -> str:
