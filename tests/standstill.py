@@ -68,6 +68,12 @@ class _Selector(selectors.EpollSelector):
         return events
 
 
+async def quiet() -> None:
+    """Until nothing happens any more, in a loop whose time stands still till then."""
+    assert isinstance(asyncio.get_running_loop(), StandstillLoop)
+    await asyncio.sleep(GRACE_SECONDS)
+
+
 class LoopClock(Clock):
     """The time of the loop that runs where it is made."""
 
