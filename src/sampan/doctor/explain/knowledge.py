@@ -39,8 +39,9 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One error. ``by``: who prints it. It is meant by a text that has one of ``patterns``, if it has a status of
-    ``statuses`` too, if the host is of ``roles``, and its address a poisoned one, where these are given.
+    """One error. ``by``: who prints it. It is meant by a text that has one of ``patterns`` and none of ``unless``,
+    if it has a status of ``statuses`` too, if the host is of ``roles``, and its address a poisoned one, where
+    these are given.
     ``checked``: when somebody last saw that it is so."""
 
     code: str
@@ -52,6 +53,7 @@ class Entry:
     statuses: frozenset[int] = frozenset()
     roles: frozenset[str] = frozenset()
     poisoned: bool = False
+    unless: tuple[Pattern, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ def _entry(table: Mapping[str, Any], checked: date) -> Entry:
         statuses=frozenset(table.get("status", ())),
         roles=frozenset(table.get("role", ())),
         poisoned=table.get("address") == "poisoned",
+        unless=tuple(map(Pattern.of, table.get("unless", ()))),
     )
 
 

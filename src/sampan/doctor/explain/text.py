@@ -43,7 +43,7 @@ _BEGINS_PERHAPS = re.compile(r"\s{0,40}[\w./\[\]-]{1,80}: ")
 _FIELD = re.compile(r"\s{0,40}(?:msg|error|err|host|image)=")
 _ENDS_OPEN = re.compile(r"(?::|\(|=|->)\s{0,8}\Z")
 _ENDS_WITH_STATUS = re.compile(r": [1-5]\d\d [A-Z][A-Za-z ]{1,40}\Z")
-_WORDS_OF_A_REGISTRY = re.compile(r"[a-z][a-z ]{2,40}: ")
+_WORDS_OF_A_REGISTRY = re.compile(r"\s{0,8}(?:[a-z][a-z ]{2,40}: |unauthorized\s*\Z)")
 _GOES_ON = re.compile(r"(?:\s{4,200})?[a-z0-9(/%.`\"]")
 _QUOTE = re.compile(r'(?<!\\)"')
 _ESCAPED_QUOTE = re.compile(r'\\{1,8}(["/])')
@@ -105,13 +105,18 @@ def _continues(message: list[str], line: str) -> bool:
         return False
     if _ENDS_OPEN.search(last[-40:]) or _is_within_quotes(message):
         return True
-    if _ENDS_WITH_STATUS.search(last[-80:]) and _WORDS_OF_A_REGISTRY.match(line):
+    if _WORDS_OF_A_REGISTRY.match(line) and (_ENDS_WITH_STATUS.search(last[-80:]) or _is_a_list(message)):
         return True
     return (
         len(last.rstrip()) >= WRAPPED_CHARACTERS_MIN
         and _GOES_ON.match(line) is not None
         and _BEGINS_PERHAPS.match(line) is None
     )
+
+
+def _is_a_list(message: list[str]) -> bool:
+    """Whether a registry's errors follow, each on its line."""
+    return any(line.rstrip().endswith("errors:") for line in message)
 
 
 def _is_within_quotes(message: list[str]) -> bool:

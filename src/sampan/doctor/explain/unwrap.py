@@ -80,15 +80,20 @@ _ATTEMPT_IN_JSON = re.compile(
     r'(?:,\s{0,9}"status":\s{0,4}(?P<status>\d{3}|null))?'
 )
 _MIRRORS = "(Mirrors also failed: "
+_GONE_ON = ("trying next host", "next endpoint for pull", "retrying ", "Failed, retrying", "failed, retrying")
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
     """One error out of a text. ``host``: who it is about where another than the text's own, as with one of several
-    mirrors."""
+    mirrors, which is then said by ``is_mirror``; ``around``: the text that it was taken out of, which names the
+    image. ``is_aside``: it was gone on after it, and something else is the program's last word."""
 
     piece: Piece
     host: str | None = None
+    is_mirror: bool = False
+    around: str | None = None
+    is_aside: bool = False
 
 
 def errors_in(piece: Piece) -> Iterator[Said]:
@@ -103,7 +108,7 @@ def errors_in(piece: Piece) -> Iterator[Said]:
     elif _MIRRORS in text:
         yield from _mirrors(text)
     else:
-        yield Said(piece)
+        yield Said(piece, is_aside=any(word in text for word in _GONE_ON))
 
 
 def core(text: str) -> str:
@@ -152,7 +157,8 @@ def _mirrors(text: str) -> Iterator[Said]:
             depth -= 1
             if depth == 0:
                 nested += 1
-                yield Said(Piece((text[begun:at],)), _host_of_source(text[begun:at]))
+                host = _host_of_source(text[begun:at])
+                yield Said(Piece((text[begun:at],)), host, is_mirror=True, around=text)
         elif character == ")" and depth == 0:
             break
         at += 1

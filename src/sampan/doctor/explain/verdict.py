@@ -30,6 +30,7 @@ class Explained:
     role: Role | None = None
     printed_by: Tool | None = None
     family: Family | None = None
+    is_aside: bool = False
     count: int = 1
 
 
@@ -78,7 +79,7 @@ class _Reader:
             self._keep(best)
         for entry in self.known.circumstances:
             if any(pattern.found_in(one) for pattern in entry.patterns for one in folded):
-                self._keep(self._explained(entry, said.piece.text, self._facts(said.piece.text, said)))
+                self._keep(self._explained(entry, said.piece.text, self._facts(said.piece.text, said), said))
 
     def explanation(self, text: str) -> Explanation:
         ordered = sorted(self._merged(), key=_depth)
@@ -87,33 +88,47 @@ class _Reader:
 
     def _facts(self, reading: str, said: Said) -> Facts:
         facts = facts_of(reading)
+        if said.around is not None:
+            facts = replace(facts, reference=facts_of(said.around).reference)
+        if said.host is not None and said.host != facts.host:
+            facts = replace(facts, host=said.host, requests=())
         if self.named is None and (facts.host or facts.reference):
             self.named = facts
-        return replace(facts, host=said.host, requests=()) if said.host is not None and said.host != facts.host else facts
+        return facts
 
     def _judge(self, reading: str, folded: str, said: Said) -> Explained | None:
         """The first cause of the knowledge base that ``reading`` has."""
         facts = self._facts(reading, said)
         if not _is_of_images(facts, folded):
             return None
-        role = self.hosts.role(facts)
-        for entry in self.known.causes:
-            if _applies(entry, folded, facts, role):
-                return self._explained(entry, reading, facts)
-        return None
+        role = self._role(facts, said)
+        entry = next((one for one in self.known.causes if _applies(one, folded, facts, role)), None)
+        return None if entry is None else self._explained(entry, reading, facts, said)
 
-    def _explained(self, entry: Entry, reading: str, facts: Facts) -> Explained:
+    def _explained(self, entry: Entry, reading: str, facts: Facts, said: Said) -> Explained:
+        whole = reading if said.around is None else said.around
         return Explained(
-            entry, facts, core(reading), registry_of(facts), self.hosts.role(facts), printed_by(reading), family(reading)
+            entry=entry,
+            facts=facts,
+            said=core(reading),
+            registry=registry_of(facts),
+            role=self._role(facts, said),
+            printed_by=printed_by(whole),
+            family=family(whole),
+            is_aside=said.is_aside,
         )
+
+    def _role(self, facts: Facts, said: Said) -> Role | None:
+        return "mirror" if said.is_mirror else self.hosts.role(facts)
 
     def _keep(self, one: Explained) -> None:
         host = "" if one.entry.kind == "circumstance" else one.facts.host or ""
         key = (one.entry.code, host)
         before = self.found.get(key)
         if before is not None:
-            better = one if _tells_more(one, before) else before
-            self.found[key] = replace(better, count=before.count + 1)
+            better = one if _told(one) > _told(before) else before
+            is_aside = one.is_aside and before.is_aside
+            self.found[key] = replace(better, count=before.count + 1, is_aside=is_aside)
         elif len(self.found) < EXPLAINED_MAX:
             self.found[key] = one
 
@@ -133,7 +148,9 @@ def _applies(entry: Entry, folded: str, facts: Facts, role: Role | None) -> bool
         return False
     if entry.poisoned and not (facts.address and is_poisoned(facts.address)):
         return False
-    return any(pattern.found_in(folded) for pattern in entry.patterns)
+    if not any(pattern.found_in(folded) for pattern in entry.patterns):
+        return False
+    return not any(pattern.found_in(folded) for pattern in entry.unless)
 
 
 _WORDS_OF_IMAGES = (
@@ -149,16 +166,13 @@ def _is_of_images(facts: Facts, folded: str) -> bool:
     return any(word in folded for word in _WORDS_OF_IMAGES)
 
 
-def _tells_more(one: Explained, other: Explained) -> bool:
-    return _told(one) > _told(other)
-
-
 def _told(one: Explained) -> int:
     facts = one.facts
     named: Sequence[object] = (facts.request, facts.reference, facts.status, facts.host, one.printed_by, one.family)
     return sum(value is not None for value in named)
 
 
-def _depth(one: Explained) -> tuple[int, bool]:
-    """What lies deeper comes first: files, the machine, hosts, and the registry itself last of these."""
-    return KINDS.index(one.entry.kind), one.role in _LAST
+def _depth(one: Explained) -> tuple[int, bool, bool]:
+    """What lies deeper comes first: files, the machine, hosts; of these what the program ended with, and the
+    registry itself last."""
+    return KINDS.index(one.entry.kind), one.role in _LAST, one.is_aside
