@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Literal
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -48,16 +48,15 @@ _HOSTS = tuple(
 _ADDRESS = re.compile(
     r"(?:dial (?:tcp|udp) |->)(\[[0-9a-fA-F:.]{2,45}\]|\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}):(\d{1,5})"
 )
+_WRITTEN = r"([^\s\"\]),]{1,400})"  # of a name, as it stands
 _REFERENCES = tuple(
     re.compile(pattern)
     for pattern in (
-        r"(?:unpack|pull|pulling|sandbox|resolve|Container|PullImage|Pulling|push)(?: image| reference)?"
-        r" \"([^\"\s]{1,400})\"",
-        r"docker://([^\s\"\])]{1,400})",
-        r"(?:source metadata for|load metadata for|pull access denied for|manifest for|cannot serve|pulling image)"
-        r" ([^\s\",]{1,400})",
-        r"failed to resolve image: ([^\s\"]{1,400}): not found",
-        r"reading manifest \S{1,200} in ([^\s\"]{1,400}): ",
+        rf"(?:unpack|[Pp]ull(?:ing|Image)?|sandbox|resolve|Container)(?: image| reference)? \"{_WRITTEN}\"",
+        rf"docker://{_WRITTEN}",
+        rf"(?:(?:metadata|denied|manifest) for|cannot serve|pulling image) {_WRITTEN}",
+        rf"failed to resolve image: {_WRITTEN}: not found",
+        rf"reading manifest \S{{1,200}} in {_WRITTEN}: ",
         r"(?:docker|crictl|podman|nerdctl) pull ([a-z0-9][^\s\"]{0,300})",
     )
 )
@@ -66,8 +65,8 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}(?![0-9a-f])")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One URL of a message. ``host`` with its port, as people write it; ``registry``: what the client meant, as
-    the path or ``ns`` say; ``ns``: whether there is one, which only mirrors are sent."""
+    """One URL of a message. ``host`` with its port, as people write it; ``registry``: what the client meant,
+    as the path or ``ns`` say; ``ns``: whether there is one, which only mirrors are sent."""
 
     url: str
     host: str
@@ -100,17 +99,27 @@ class Facts:
         ours = [request for request in self.requests if request.is_of_a_registry]
         return ours[-1] if ours else next(iter(self.requests), None)
 
+    def told(self, host: str | None, reference: str | None) -> Facts:
+        """With what is known from elsewhere in the place of what the message says: its requests are then of
+        another host."""
+        requests = self.requests if host in (None, self.host) else ()
+        return replace(self, requests=requests, host=host or self.host, reference=reference or self.reference)
+
 
 def facts_of(text: str) -> Facts:
     """All that ``text``, one message, names."""
     requests = tuple(_requests(text))
-    status = _status(text)
     address = _ADDRESS.search(text)
     digest = _DIGEST.search(text)
-    facts = Facts(requests, None, _reference(text), status, address[1].strip("[]") if address else None)
+    facts = Facts(
+        requests=requests,
+        reference=_reference(text),
+        status=_status(text),
+        address=address[1].strip("[]") if address else None,
+        digest=digest[0] if digest else None,
+    )
     request = facts.request
-    host = request.host if request is not None else _host(text)
-    return Facts(requests, host, facts.reference, status, facts.address, digest[0] if digest else None)
+    return replace(facts, host=request.host if request is not None else _host(text))
 
 
 def _requests(text: str) -> Iterator[Request]:

@@ -1,7 +1,7 @@
 """Which hop failed: whether a host is a mirror, the registry itself, its token server or its storage.
 
-It tells from the URL alone, and from what is known of hosts: those of the configuration, and the public ones of
-``data/known_hosts.toml``. Guarantees to say nothing (None) rather than to guess.
+It tells from the URL alone, and from what is known of hosts: those of the configuration, and the public ones
+of ``data/known_hosts.toml``. Guarantees to say nothing (None) rather than to guess.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address
 
 from sampan.doctor.explain.facts import Facts, Request
 from sampan.doctor.explain.knowledge import Role
+from sampan.doctor.machine.dns import FORGED
 from sampan.errors import SampanError
 from sampan.oci.reference import Reference, canonical_registry, origin_url
 
@@ -30,7 +31,10 @@ class Hosts:
         if facts.host is None:
             return None
         return (
-            self.roles.get(facts.host) or _by_name(facts) or _by_request(facts.request) or _by_reference(facts)
+            self.roles.get(facts.host)
+            or _by_name(facts)
+            or _by_request(facts.request)
+            or _by_reference(facts)
         )
 
 
@@ -50,10 +54,9 @@ def registry_of(facts: Facts) -> str | None:
 def is_poisoned(address: str) -> bool:
     """Whether it is of a network that filters give out in the place of blocked names."""
     try:
-        found = ip_address(address)
+        return any(ip_address(address) in network for network in FORGED)
     except ValueError:
         return False
-    return any(found in network for network in _public().poisoned if network.version == found.version)
 
 
 def _by_name(facts: Facts) -> Role | None:
@@ -95,7 +98,6 @@ class _Public:
     origins: Mapping[str, str]
     login: tuple[str, ...]
     storage: tuple[str, ...]
-    poisoned: tuple[IPv4Network | IPv6Network, ...]
 
     def registry_at(self, host: str) -> str | None:
         return self.origins.get(host)
@@ -110,5 +112,4 @@ def _public() -> _Public:
         origins=origins,
         login=tuple(host for one in registries for host in one.get("login", ())),
         storage=tuple(host for one in registries for host in one.get("storage", ())),
-        poisoned=tuple(map(ip_network, table["poisoned"])),
     )

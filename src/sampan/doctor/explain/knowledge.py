@@ -1,8 +1,8 @@
 """The knowledge base: what errors there are, how each is recognised, what it means and what to do about it.
 
 It is ``data/errors/*.toml``, which carries both languages side by side, since a fact and its translation age
-together. The order there matters: of several causes that a message may have, the first one is meant. Guarantees
-that an entry which is loaded is whole, in every language.
+together. The order there matters: of several causes that a message may have, the first one is meant.
+Guarantees that an entry which is loaded is whole, in every language.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal, get_args
 
-from sampan.doctor.explain.pattern import Pattern, fold
+from sampan.doctor.explain.pattern import Pattern
 from sampan.words import Language
 
 Kind = Literal["files", "machine", "host", "circumstance"]
-"""Whose fault it is: a daemon's own files, the machine, a host on the way; or nobody's, but what comes of it."""
+"""Whose fault it is: a daemon's own files, the machine, a host on the way; or what comes of it."""
 
 Role = Literal["mirror", "origin", "login", "storage", "sampan"]
 """What a host is on the way to an image."""
@@ -39,9 +39,9 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One error. ``by``: who prints it. It is meant by a text that has one of ``patterns`` and none of ``unless``,
-    if it has a status of ``statuses`` too, if the host is of ``roles``, and its address a poisoned one, where
-    these are given.
+    """One error. ``by``: who prints it. It is meant by a text that has one of ``patterns`` and none of
+    ``unless``, if it has a status of ``statuses`` too, if the host is of ``roles``, and its address is a
+    poisoned one, where these are given.
     ``checked``: when somebody last saw that it is so."""
 
     code: str
@@ -55,25 +55,19 @@ class Entry:
     poisoned: bool = False
     unless: tuple[Pattern, ...] = ()
 
+    @property
+    def is_cause(self) -> bool:
+        """Whether it is why something failed, and not what came of it."""
+        return self.kind != "circumstance"
+
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """``causes`` before ``circumstances``, each in their order; ``elsewhere``: texts about something else."""
+    """``entries`` in their order, causes first; ``elsewhere``: what is said in the same words about something
+    that is no image."""
 
     entries: tuple[Entry, ...]
     elsewhere: tuple[Pattern, ...]
-
-    @property
-    def causes(self) -> tuple[Entry, ...]:
-        return tuple(entry for entry in self.entries if entry.kind != "circumstance")
-
-    @property
-    def circumstances(self) -> tuple[Entry, ...]:
-        return tuple(entry for entry in self.entries if entry.kind == "circumstance")
-
-    def is_elsewhere(self, folded: str) -> bool:
-        """Whether the text is about no image at all, though its words are those of one of our errors."""
-        return any(pattern.found_in(folded) for pattern in self.elsewhere)
 
 
 @cache
@@ -110,6 +104,3 @@ def _entry(table: Mapping[str, Any], checked: date) -> Entry:
 
 def _words(table: Mapping[str, Any]) -> Words:
     return Words(table["what"], table["cause"], tuple(table["do"]))
-
-
-__all__ = ["KINDS", "PAGES", "Entry", "Kind", "Knowledge", "Role", "Words", "fold", "knowledge"]

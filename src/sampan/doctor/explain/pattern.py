@@ -1,8 +1,9 @@
 """How a text is recognised: words that must stand in it, in this order, with anything in between.
 
-``lookup*: i/o timeout`` is a text in which ``lookup`` stands and, later, ``: i/o timeout``. Case, quotes and the
-number of blanks do not matter; where a pattern begins or ends with a letter, a word begins or ends in the text.
-It guarantees work in proportion to the text: there is nothing to go back to, as with regular expressions.
+``lookup*: i/o timeout`` is a text in which ``lookup`` stands and, later, ``: i/o timeout``. Case, quotes and
+the number of blanks do not matter; where a pattern begins or ends with a letter, a word begins or ends in the
+text. It guarantees work in proportion to the text: there is nothing to go back to, as regular expressions
+do.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ def fold(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """``parts`` are folded and stand in this order; the first and the last begin and end with whole words unless
-    the pattern has a ``*`` there."""
+    """``parts`` are folded and stand in this order; the first begins and the last ends with a whole word,
+    unless the pattern has a ``*`` there."""
 
     parts: tuple[str, ...]
     open_start: bool
@@ -36,6 +37,11 @@ class Pattern:
         if not parts:
             raise ValueError(f"a pattern without a word: {text!r}")
         return cls(parts, text.startswith(ANYTHING), text.endswith(ANYTHING))
+
+    @property
+    def anchor(self) -> str:
+        """Its longest part: a text that lacks it lacks the pattern."""
+        return max(self.parts, key=len)
 
     def found_in(self, folded: str) -> bool:
         """Whether a text that was folded has it."""

@@ -1,7 +1,8 @@
 """A pasted text made readable: colours and frames gone, escapes undone, lines that belong together joined.
 
-It guarantees work in proportion to the text and pieces of bounded size, whatever the text is; every expression
-here has one way to match, or a limit on what it may run over. It understands nothing of what is said.
+It guarantees work in proportion to the text and pieces of bounded size, whatever the text is; every
+expression here has one way to match, or a limit on what it may run over. It understands nothing of what is
+said.
 """
 
 from __future__ import annotations
@@ -14,14 +15,18 @@ TEXT_CHARACTERS_MAX = 1 << 20  # a day of a daemon's errors; the newest are at t
 PIECE_CHARACTERS_MAX = 8192  # the longest line of a daemon that was seen has 5 thousand
 PIECE_OVERLAP_CHARACTERS = 1024  # a message on the seam of two pieces is whole in one of them
 LINES_JOINED_MAX = 12
-LINES_MAX = 50_000
+LINES_MAX = 20_000  # the newest; a message has one or two
 WRAPPED_CHARACTERS_MIN = 60  # nobody's terminal is narrower
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]{0,32}[ -/]{0,8}[@-~]|\][^\x07\x1b]{0,500}(?:\x07|\x1b\\)?|[@-Z\\-_])")
-_COLOUR_LEFT_OVER = re.compile(r"\[\d{1,3}(?:;\d{1,3}){0,4}m")  # what is left where the escape itself was lost
+_COLOUR_LEFT_OVER = re.compile(
+    r"\[\d{1,3}(?:;\d{1,3}){0,4}m"
+)  # what is left where the escape itself was lost
 _FRAME = re.compile("[\u2500-\u257f\u2502|]*[\u2500-\u257f][\u2500-\u257f|]*")
 _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
-_AS_TYPED = str.maketrans({"“": '"', "”": '"', "„": '"', "‘": "'", "’": "'", "：": ":", "\xa0": " ", "\t": " "})
+_AS_TYPED = str.maketrans(
+    {"“": '"', "”": '"', "„": '"', "‘": "'", "’": "'", "：": ":", "\xa0": " ", "\t": " "}
+)
 
 # What begins a message of its own, whatever came before it.
 _BEGINS = re.compile(
@@ -53,8 +58,8 @@ _ESCAPED_NEWLINE = re.compile(r"\\{1,8}[nr]")
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One message. ``readings``: as it may be meant, where it was broken over lines: with a blank where it was
-    broken, and without."""
+    """One message. ``readings``: as it may be meant where it was broken over lines, with a blank at the break
+    and without."""
 
     readings: tuple[str, ...]
 
@@ -124,7 +129,7 @@ def _is_within_quotes(message: list[str]) -> bool:
 
 
 def _cut(text: str) -> Iterator[str]:
-    """``text`` in parts of bounded size, each of which begins a little before the end of the one before it."""
+    """``text`` in parts of bounded size, each of which begins a little before the one before it ends."""
     yield text[:PIECE_CHARACTERS_MAX]
     step = PIECE_CHARACTERS_MAX - PIECE_OVERLAP_CHARACTERS
     for start in range(step, len(text) - PIECE_OVERLAP_CHARACTERS, step):

@@ -6,173 +6,139 @@ that a text of any length ends in a bounded number of explanations.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from sampan.doctor.explain.facts import Facts, facts_of
-from sampan.doctor.explain.hop import Hosts, is_poisoned, registry_of
-from sampan.doctor.explain.knowledge import KINDS, Entry, Knowledge, Role, fold, knowledge
+from sampan.doctor.explain.hop import Hosts, registry_of
+from sampan.doctor.explain.knowledge import KINDS, Entry, Role, knowledge
+from sampan.doctor.explain.match import Matcher, Reading
+from sampan.doctor.explain.printer import Edition, edition, family, printed_by
 from sampan.doctor.explain.text import Piece, pieces
-from sampan.doctor.explain.unwrap import Family, Said, Tool, core, errors_in, family, printed_by
+from sampan.doctor.explain.unwrap import Said, core, errors_in
 
 EXPLAINED_MAX = 50  # a person reads fewer; a log of thousands of hosts is no question
-_LAST = ("origin",)  # a registry is blocked, that is why there are mirrors: they are what can be mended
+NAMING_MAX = 200  # messages of a text of which nothing is known that are searched for what they name
+PRINTER_CHARACTERS_MAX = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """One error. ``said``: its words; ``role``: what the host is; ``count``: how often the text has it."""
+    """One error. ``said``: its words; ``registry``: what the client meant; ``role``: what the host is;
+    ``printed_by``, ``family``, ``edition``: see :mod:`printer`; ``is_aside``: the program went on after it;
+    ``count``: how often the text has it."""
 
     entry: Entry
     facts: Facts
     said: str
     registry: str | None = None
     role: Role | None = None
-    printed_by: Tool | None = None
-    family: Family | None = None
+    printed_by: str | None = None
+    family: str | None = None
+    edition: Edition | None = None
     is_aside: bool = False
     count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """``explained``: the root cause first, circumstances last. ``facts``: of the first message that names any, for
-    a text of which nothing is known."""
+    """``explained``: the root cause first, circumstances last. ``facts``: what the first message that names
+    anything names, for a text of which nothing is known."""
 
     explained: tuple[Explained, ...]
     facts: Facts
     role: Role | None = None
-    printed_by: Tool | None = None
+    printed_by: str | None = None
 
     @property
     def is_known(self) -> bool:
+        """Whether any of it is explained."""
         return bool(self.explained)
 
 
 def explain(text: str, roles: Mapping[str, Role] | None = None) -> Explanation:
     """What ``text`` means; ``roles``: what hosts of the configuration are, by ``host[:port]``."""
-    reader = _Reader(knowledge(), Hosts(roles or {}))
-    for piece in pieces(text):
-        for said in errors_in(piece):
-            reader.read(said)
-    return reader.explanation(text)
-
-
-@dataclass
-class _Reader:
-    """Keeps what was explained of a text so far."""
-
-    known: Knowledge
-    hosts: Hosts
-    found: dict[tuple[str, str], Explained] = field(default_factory=dict)
+    hosts, matcher, found = Hosts(roles or {}), Matcher(knowledge()), _Found()
     named: Facts | None = None
-    seen: set[str] = field(default_factory=set)
+    known: dict[Piece, list[Explained]] = {}  # logs repeat themselves
+    for number, piece in enumerate(pieces(text)):
+        if piece not in known:
+            known[piece] = list(_errors(piece, hosts, matcher))
+        for one in known[piece]:
+            found.keep(one)
+        if named is None and number < NAMING_MAX:
+            named = _named(piece)
+    facts = named or Facts()
+    printer = printed_by(text[:PRINTER_CHARACTERS_MAX])
+    return Explanation(tuple(found.ordered()), facts, hosts.role(facts), printer)
 
-    def read(self, said: Said) -> None:
-        """Explain one error."""
-        folded = [fold(reading) for reading in said.piece.readings]
-        if any(self.known.is_elsewhere(one) for one in folded):
-            return
-        meant = [self._judge(reading, one, said) for reading, one in zip(said.piece.readings, folded, strict=True)]
-        best = min(meant, key=lambda explained: self._place(explained.entry) if explained else len(self.known.entries))
-        if best is not None:
-            self._keep(best)
-        for entry in self.known.circumstances:
-            if any(pattern.found_in(one) for pattern in entry.patterns for one in folded):
-                self._keep(self._explained(entry, said.piece.text, self._facts(said.piece.text, said), said))
 
-    def explanation(self, text: str) -> Explanation:
-        ordered = sorted(self._merged(), key=_depth)
-        facts = self.named or Facts()
-        return Explanation(tuple(ordered), facts, self.hosts.role(facts), printed_by(text[:100_000]))
+def _errors(piece: Piece, hosts: Hosts, matcher: Matcher) -> Iterator[Explained]:
+    """What one message holds, explained."""
+    for said in errors_in(piece):
+        for entry, reading in matcher.find(_readings(said, hosts)):
+            yield _explained(entry, reading, said)
 
-    def _facts(self, reading: str, said: Said) -> Facts:
-        facts = facts_of(reading)
-        if said.around is not None:
-            facts = replace(facts, reference=facts_of(said.around).reference)
-        if said.host is not None and said.host != facts.host:
-            facts = replace(facts, host=said.host, requests=())
-        if self.named is None and (facts.host or facts.reference):
-            self.named = facts
-        return facts
 
-    def _judge(self, reading: str, folded: str, said: Said) -> Explained | None:
-        """The first cause of the knowledge base that ``reading`` has."""
-        facts = self._facts(reading, said)
-        if not _is_of_images(facts, folded):
-            return None
-        role = self._role(facts, said)
-        entry = next((one for one in self.known.causes if _applies(one, folded, facts, role)), None)
-        return None if entry is None else self._explained(entry, reading, facts, said)
+def _readings(said: Said, hosts: Hosts) -> list[Reading]:
+    reference = None if said.around is None else facts_of(said.around).reference
+    role: Role | None = "mirror" if said.is_mirror else None
+    return [Reading(text, hosts, said.host, reference, role) for text in said.piece.readings]
 
-    def _explained(self, entry: Entry, reading: str, facts: Facts, said: Said) -> Explained:
-        whole = reading if said.around is None else said.around
-        return Explained(
-            entry=entry,
-            facts=facts,
-            said=core(reading),
-            registry=registry_of(facts),
-            role=self._role(facts, said),
-            printed_by=printed_by(whole),
-            family=family(whole),
-            is_aside=said.is_aside,
-        )
 
-    def _role(self, facts: Facts, said: Said) -> Role | None:
-        return "mirror" if said.is_mirror else self.hosts.role(facts)
+def _explained(entry: Entry, reading: Reading, said: Said) -> Explained:
+    whole = reading.text if said.around is None else said.around
+    return Explained(
+        entry=entry,
+        facts=reading.facts,
+        said=core(reading.text),
+        registry=registry_of(reading.facts),
+        role=reading.role,
+        printed_by=printed_by(whole),
+        family=family(whole),
+        edition=edition(whole),
+        is_aside=said.is_aside,
+    )
 
-    def _keep(self, one: Explained) -> None:
-        host = "" if one.entry.kind == "circumstance" else one.facts.host or ""
-        key = (one.entry.code, host)
-        before = self.found.get(key)
+
+def _named(piece: Piece) -> Facts | None:
+    facts = facts_of(piece.text)
+    return facts if facts.host or facts.reference else None
+
+
+class _Found:
+    """What was explained so far: each error of each host once, each circumstance once."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[tuple[str, str], Explained] = {}
+
+    def keep(self, one: Explained) -> None:
+        """Add it to what it is the same as; of the two, the one stays that names more."""
+        key = (one.entry.code, (one.facts.host or "") if one.entry.is_cause else "")
+        before = self._by_key.get(key)
         if before is not None:
             better = one if _told(one) > _told(before) else before
             is_aside = one.is_aside and before.is_aside
-            self.found[key] = replace(better, count=before.count + 1, is_aside=is_aside)
-        elif len(self.found) < EXPLAINED_MAX:
-            self.found[key] = one
+            self._by_key[key] = replace(better, count=before.count + 1, is_aside=is_aside)
+        elif len(self._by_key) < EXPLAINED_MAX:
+            self._by_key[key] = one
 
-    def _merged(self) -> list[Explained]:
-        """Without those that name no host where the same error is there with one."""
-        with_host = {code for code, host in self.found if host}
-        return [one for (code, host), one in self.found.items() if host or code not in with_host or one.entry.kind == "circumstance"]
-
-    def _place(self, entry: Entry) -> int:
-        return self.known.entries.index(entry)
-
-
-def _applies(entry: Entry, folded: str, facts: Facts, role: Role | None) -> bool:
-    if entry.statuses and facts.status not in entry.statuses:
-        return False
-    if entry.roles and role not in entry.roles:
-        return False
-    if entry.poisoned and not (facts.address and is_poisoned(facts.address)):
-        return False
-    if not any(pattern.found_in(folded) for pattern in entry.patterns):
-        return False
-    return not any(pattern.found_in(folded) for pattern in entry.unless)
-
-
-_WORDS_OF_IMAGES = (
-    "image", "pull", "registry", "manifest", "blob", "layer", "docker", "containerd", "podman", "mirror", "oauth token",
-    "anonymous token",
-)  # fmt: skip
-
-
-def _is_of_images(facts: Facts, folded: str) -> bool:
-    """Whether a message may be about an image: it has no URL, or one of a registry, or speaks of images."""
-    if not facts.requests or any(request.is_of_a_registry for request in facts.requests):
-        return True
-    return any(word in folded for word in _WORDS_OF_IMAGES)
+    def ordered(self) -> list[Explained]:
+        """The root cause first; without those that name no host where the same error is there with one."""
+        with_host = {code for code, host in self._by_key if host}
+        kept = [one for (code, host), one in self._by_key.items() if host or code not in with_host]
+        has_mirror = any(one.role == "mirror" for one in kept)
+        return sorted(kept, key=lambda one: _depth(one, has_mirror=has_mirror))
 
 
 def _told(one: Explained) -> int:
     facts = one.facts
-    named: Sequence[object] = (facts.request, facts.reference, facts.status, facts.host, one.printed_by, one.family)
+    named = (facts.request, facts.reference, facts.status, facts.host, one.printed_by, one.family)
     return sum(value is not None for value in named)
 
 
-def _depth(one: Explained) -> tuple[int, bool, bool]:
-    """What lies deeper comes first: files, the machine, hosts; of these what the program ended with, and the
-    registry itself last."""
-    return KINDS.index(one.entry.kind), one.role in _LAST, one.is_aside
+def _depth(one: Explained, *, has_mirror: bool) -> tuple[int, bool, bool]:
+    """What lies deeper comes first: files, the machine, hosts. Where a mirror failed the registry itself
+    comes last: it is blocked, that is why there are mirrors, and they can be mended. What a program went on
+    after is no root."""
+    return KINDS.index(one.entry.kind), has_mirror and one.role == "origin", one.is_aside
