@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sampan.doctor.chain import check_chain, check_pulls
 from sampan.doctor.contract import Check
+from sampan.doctor.hosts import check_hosts
 from sampan.doctor.machine import (
     check_authorities,
     check_clock,
@@ -23,6 +24,7 @@ CHECKS: tuple[Check, ...] = (
     check_disk,
     check_authorities,
     check_ipv6,
+    check_hosts,
     check_daemons,
     check_runtimes,
     check_logs,
