@@ -98,7 +98,7 @@ def _first_with_both(reports: Sequence[HostReport]) -> list[HostReport]:
 
 
 async def answers(address: str, port: int, *, seconds: float = CONNECT_SECONDS) -> bool:
-    """Whether a connection is made or refused within ``seconds``: whoever tries it then knows, and goes on."""
+    """Whether a connection is made or refused within ``seconds``: whoever tries then knows, and goes on."""
     try:
         async with asyncio.timeout(seconds):
             _, writer = await asyncio.open_connection(address, port)
