@@ -15,9 +15,9 @@ from sampan.bundle.rows import recovery_bytes
 from sampan.bundle.survey import Surveyed
 from sampan.bundle.volumes import MEMBER_BYTES, PART_BYTES_MIN, Piece, fill
 from sampan.errors import InvalidManifest, UsageError
-from sampan.oci import Digest, Manifest, Platform, Reference
+from sampan.oci import Descriptor, Digest, Manifest, Platform, Reference
 from sampan.oci.manifest import Index, parse_manifest
-from sampan.pull.closure import Wanted, closure
+from sampan.pull.closure import closure
 from sampan.testing import Image, artifact, image, index, random_layer
 from sampan.testing.images import Content
 
@@ -37,13 +37,13 @@ def surveyed(
 
     name = f"{made.repository}:{made.tag}" if made.tag else f"{made.repository}@{made.digest}"
     steps = closure(Reference.parse(name), parsed(made.digest), platforms)
+    needed: Sequence[Descriptor] | None = None
     try:
-        needed = next(steps)
         while True:
-            needed = steps.send([parsed(str(entry.digest)) for entry in needed])
+            given = None if needed is None else [parsed(str(entry.digest)) for entry in needed]
+            needed = next(steps) if given is None else steps.send(given)
     except StopIteration as stop:
-        wanted: Wanted = stop.value
-    return Surveyed(wanted, attached_to)
+        return Surveyed(stop.value, attached_to)
 
 
 def digest(content: Content) -> Digest:

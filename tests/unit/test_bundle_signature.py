@@ -129,8 +129,8 @@ def test_openssl_checks_what_is_signed(tmp_path: Path, key: PrivateKey) -> None:
     message, signature = tmp_path / "message", tmp_path / "signature"
     message.write_text(f"sampan bundle signature\n1\n{BUNDLE}\n2026-01-31T12:00:00Z\nnever\n")
     signature.write_bytes(base64.b64decode(read.signature))
-    command = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", tmp_path / "maker.pub", "-rawin"]
-    subprocess.run([*command, "-in", message, "-sigfile", signature], check=True, capture_output=True)
+    command = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", str(tmp_path / "maker.pub"), "-rawin"]
+    subprocess.run([*command, "-in", str(message), "-sigfile", str(signature)], check=True, capture_output=True)
 
 
 # -- files of keys -----------------------------------------------------------------------------------
