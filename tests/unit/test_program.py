@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import select
+import signal
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
 
 from sampan.errors import SinkError, SinkUnavailable, StoreError
-from sampan.pull.sinks.program import find_program, refused, run_program
+from sampan.pull.sinks.program import SAID_BYTES_MAX, find_program, refused, run_program
 
 ENVIRON = {"PATH": "/usr/bin:/bin"}
 DEATH_TIMEOUT_SECONDS = 5  # of what was killed
@@ -85,6 +86,28 @@ async def test_a_cancelled_program_is_gone_with_its_children_and_its_feeder_has_
     for process in processes:  # readable once it has ended
         assert select.select([process], [], [], DEATH_TIMEOUT_SECONDS)[0]
         os.close(process)
+
+
+async def test_a_daemon_that_holds_the_input_of_an_ended_program_does_not_keep_its_feeder(
+    tmp_path: Path,
+) -> None:
+    def endless(pipe: BinaryIO) -> None:
+        while True:
+            pipe.write(LARGE)
+
+    os.mkfifo(tmp_path / "pid")
+    script = f"exec 3<&0; setsid sh -c 'echo $$ > {tmp_path}/pid; exec sleep 1000' <&3 & wait"
+    running = asyncio.create_task(run_program(["sh", "-c", script], environ=ENVIRON, feed=endless))
+    daemon = int(await asyncio.to_thread((tmp_path / "pid").read_text))
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    os.kill(daemon, signal.SIGKILL)
+
+
+async def test_a_program_that_says_more_than_anybody_reads_is_ended() -> None:
+    with pytest.raises(SinkUnavailable, match=f"yes was ended: it says more than {SAID_BYTES_MAX} bytes"):
+        await run_program(["yes"], environ=ENVIRON)
 
 
 async def test_a_program_that_takes_too_long_is_ended() -> None:

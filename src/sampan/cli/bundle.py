@@ -14,8 +14,13 @@ from sampan.cli.command import CommandGroup
 
 # In the order of the help: name -> what the list says. The module is sampan.cli.bundle_NAME.
 COMMANDS = {
+    "create": "Pack images into one file, a directory or volumes, and go on after any interruption.",
+    "inspect": "Show what is inside, from the first page of the file.",
     "load": "Load images from bundles or other archives: into a store, a runtime, a registry.",
     "inventory": "Write down what is here, so that a bundle need not carry it.",
+    "verify": "Read all of it again, and check every byte and the signature.",
+    "repair": "Make lost volumes anew, and mend bad spots, from the recovery volumes.",
+    "key": "Make a pair of keys to sign bundles with.",
 }
 
 

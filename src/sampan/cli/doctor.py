@@ -17,8 +17,8 @@ from sampan.cli.doctor_words import examination_json, tell_examination
 from sampan.cli.explain import explain
 from sampan.clock import SystemClock
 from sampan.config import Config, environment
-from sampan.config.doctor import scene_of
-from sampan.doctor.checks import CHECKS
+from sampan.config.doctor import EXAMINATION_SECONDS, PULL_SECONDS, scene_of
+from sampan.doctor.checks import CHECKS, PULL_CHECKS
 from sampan.doctor.examine import Examination, examine
 from sampan.doctor.verdict import judge
 
@@ -47,6 +47,9 @@ ILL = 5
 @click.option(
     "--explain", "text", metavar="TEXT|-", help="Say what an error or a log means; - is standard input."
 )
+@click.option(
+    "--pull", is_flag=True, help="Pull each REFERENCE with each runtime that runs, and compare; takes longer."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_obj
 def command(
@@ -55,6 +58,7 @@ def command(
     root: str,
     runtimes: tuple[str, ...],
     text: str | None,
+    pull: bool,
     as_json: bool,
 ) -> int:
     """Find out why an image does not arrive, and say what to do.
@@ -65,7 +69,7 @@ def command(
     if text is not None:
         return explain(text, environment.language(os.environ), as_json)
     config = Config.load(invocation.config)
-    examination = asyncio.run(_examined(config, references, root, runtimes))
+    examination = asyncio.run(_examined(config, references, root, runtimes, pull=pull))
     verdict = judge(examination.findings)
     if as_json:
         click.echo(json.dumps(examination_json(examination, verdict), indent=2, ensure_ascii=False))
@@ -75,7 +79,11 @@ def command(
 
 
 async def _examined(
-    config: Config, references: tuple[str, ...], root: str, runtimes: tuple[str, ...]
+    config: Config, references: tuple[str, ...], root: str, runtimes: tuple[str, ...], *, pull: bool
 ) -> Examination:
-    async with scene_of(config, references, root=root, runtimes=runtimes, clock=SystemClock()) as scene:
-        return await examine(scene, CHECKS)
+    seconds = EXAMINATION_SECONDS + (PULL_SECONDS if pull else 0.0)
+    checks = (*CHECKS, *PULL_CHECKS) if pull else CHECKS
+    clock = SystemClock()
+    opened = scene_of(config, references, root=root, runtimes=runtimes, clock=clock, seconds=seconds)
+    async with opened as scene:
+        return await examine(scene, checks)

@@ -112,7 +112,7 @@ def build_client(
     times = {} if config.via is None else MIRROR_TIMES
     return RegistryClient(
         _transport(config, instance),
-        credentials=_credentials(config, clock),
+        credentials=build_credentials(config, clock),
         clock=clock,
         behind=behind,
         **times,
@@ -126,7 +126,7 @@ def build_destination(config: Config, registry: str, clock: Clock) -> Destinatio
     """
     host = destination_host(config, registry)
     transport = Transport((host,), proxies=ProxySettings.from_environment(config.environ))
-    return Destination(PushClient(transport, credentials=_credentials(config, clock), clock=clock), host)
+    return Destination(PushClient(transport, credentials=build_credentials(config, clock), clock=clock), host)
 
 
 def destination_host(config: Config, registry: str) -> Host:
@@ -143,14 +143,19 @@ def destination_host(config: Config, registry: str) -> Host:
     return Host.from_url(f"{scheme}://{url.netloc}", name=registry, role="origin", private=True)
 
 
-def _credentials(config: Config, clock: Clock) -> CredentialFiles:
+def build_credentials(config: Config, clock: Clock) -> CredentialFiles:
+    """The logins of the environment, of the files of Docker and podman, and of their programs."""
     return CredentialFiles.from_environment(config.environ, clock=clock, logins=config.logins)
 
 
+def configured_hosts(config: Config) -> list[Host]:
+    """The hosts of all registries."""
+    return [host for registry in config.registry.values() for host in registry.hosts]
+
+
 def _transport(config: Config, instance: str | None) -> Transport:
-    configured = [host for registry in config.registry.values() for host in registry.hosts]
     return Transport(
-        configured if config.via is None else [config.via],
+        configured_hosts(config) if config.via is None else [config.via],
         proxies=ProxySettings.from_environment(config.environ),
         instance_id=instance,
     )

@@ -16,21 +16,23 @@ from pathlib import Path
 
 from sampan.clock import Clock
 from sampan.config.build import build_client
+from sampan.config.node import wanted
 from sampan.config.settings import Config
 from sampan.doctor.aside import aside
 from sampan.doctor.contract import HostReport, Scene, Seen
 from sampan.doctor.contract import Step as Part
-from sampan.errors import HostError, InvalidReference, UsageError, printable
+from sampan.errors import HostError, InvalidReference, SampanError, UsageError, printable
 from sampan.oci.reference import Reference
 from sampan.runtimes import RUNTIMES
-from sampan.runtimes.contract import Answer, Machine, Runtime, Version
+from sampan.runtimes.contract import Answer, Finding, Machine, Runtime, Version
 from sampan.runtimes.examine import Chosen, ask, choose
-from sampan.runtimes.machine import QUESTION_SECONDS_MAX, SystemMachine
+from sampan.runtimes.machine import SystemMachine
 from sampan.runtimes.tree import Tree
 from sampan.upstream.client import RegistryClient
 from sampan.upstream.host import Host
 
 EXAMINATION_SECONDS = 17.0  # all of it: a person waits, and three dead hosts take some 10 s side by side
+PULL_SECONDS = 180.0  # besides, where images are really pulled
 ANSWER_SECONDS_MAX = 5.0  # of a daemon that says what it is: one that hangs must leave time to say so
 ASKED_FOR = "docker.io/library/hello-world:latest"  # where no reference is given: 13 KB, for every platform
 
@@ -63,6 +65,8 @@ async def scene_of(
             probe=Glances(client, clock),
             clock=clock,
             deadline=deadline,
+            after=partial(_after, config, tree),
+            store=os.fspath(config.store.path) if tree.is_machine else None,
         )
     finally:
         await client.close()
@@ -89,8 +93,8 @@ def _tree(root: str) -> Tree:
 async def _seen(named: Sequence[str], tree: Tree, machine: Machine | None) -> tuple[Seen, ...]:
     """All runtimes of the tree, or those that are named, each asked on its own."""
     chosen = [Chosen.parse(text) for text in named]
-    found = await aside(lambda: choose(RUNTIMES, chosen, tree, None))
-    looks = (aside(partial(_look, runtime, known.version, tree, machine)) for runtime, known in found)
+    found = await aside(choose, RUNTIMES, chosen, tree, None)
+    looks = (aside(_look, runtime, known.version, tree, machine) for runtime, known in found)
     return tuple(await asyncio.gather(*looks))
 
 
@@ -99,18 +103,30 @@ def _look(runtime: Runtime, version: Version | None, tree: Tree, machine: Machin
     return Seen(runtime, installed, runtime.status(tree, installed))
 
 
+def _after(config: Config, tree: Tree, seen: Seen) -> Sequence[Finding] | None:
+    """See :class:`~sampan.doctor.contract.Scene`. Without a configuration there is nothing to apply."""
+    if config.path is None:
+        return None
+    try:
+        plan = seen.runtime.plan(tree, seen.installed, wanted(config))
+    except SampanError:  # what it is, sampan node plan says
+        return None
+    return seen.runtime.status(tree.changed(plan.changes), seen.installed).findings if plan.changes else None
+
+
 @dataclass(frozen=True, slots=True)
 class Hurried:
-    """The machine's programs, none longer than a moment, nor than there is time."""
+    """The machine's programs: questions for a moment, whatever else as long as it may, none longer than there
+    is time."""
 
     machine: Machine
     clock: Clock
     deadline: float
 
-    def run(self, command: Sequence[str], *, timeout_seconds: float = QUESTION_SECONDS_MAX) -> Answer:
+    def run(self, command: Sequence[str], *, timeout_seconds: float = ANSWER_SECONDS_MAX) -> Answer:
         """See :class:`~sampan.runtimes.contract.Machine`."""
         left = max(0.1, self.deadline - self.clock.monotonic())
-        return self.machine.run(command, timeout_seconds=min(timeout_seconds, ANSWER_SECONDS_MAX, left))
+        return self.machine.run(command, timeout_seconds=min(timeout_seconds, left))
 
     def wait(self, seconds: float) -> None:
         """See :class:`~sampan.runtimes.contract.Machine`."""
@@ -134,5 +150,5 @@ class Glances:
             error = raised
         seconds = self.clock.monotonic() - began
         step = Part("manifest", "ok" if error is None else error.outcome, seconds)
-        names = reference.registry, reference.repository, str(target)
+        names = reference.registry, reference.repository, reference.object
         return HostReport(host, *names, (step,), error=error)

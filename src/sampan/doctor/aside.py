@@ -11,19 +11,20 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, TypeVarTuple, Unpack
 
 T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 
 
-async def aside(function: Callable[[], T]) -> T:
+async def aside(function: Callable[[Unpack[Arguments]], T], *arguments: *Arguments) -> T:
     """What ``function`` returns or raises. Its thread is left alone when the caller is cancelled."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 
     def work() -> None:
         try:
-            result = function()
+            result = function(*arguments)
         except BaseException as error:  # noqa: BLE001 - raised where it is awaited
             failure = error
             tell(lambda: future.set_exception(failure))

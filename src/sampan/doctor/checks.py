@@ -2,8 +2,31 @@
 
 from __future__ import annotations
 
+from sampan.doctor.chain import check_chain, check_pulls
 from sampan.doctor.contract import Check
+from sampan.doctor.machine import (
+    check_authorities,
+    check_clock,
+    check_disk,
+    check_dns,
+    check_ipv6,
+    check_proxies,
+)
 from sampan.doctor.names import check_names
-from sampan.doctor.runtimes import check_runtimes
+from sampan.doctor.runtimes import check_daemons, check_logs, check_runtimes
 
-CHECKS: tuple[Check, ...] = (check_names, check_runtimes)
+CHECKS: tuple[Check, ...] = (
+    check_names,
+    check_clock,
+    check_dns,
+    check_proxies,
+    check_disk,
+    check_authorities,
+    check_ipv6,
+    check_daemons,
+    check_runtimes,
+    check_logs,
+    check_chain,
+)
+# With --pull: these besides, which take as long as a pull takes.
+PULL_CHECKS: tuple[Check, ...] = (check_pulls,)

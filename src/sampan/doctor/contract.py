@@ -27,8 +27,10 @@ from sampan.clock import Clock
 from sampan.errors import HostError
 from sampan.oci.digest import Digest
 from sampan.oci.reference import Reference
+from sampan.runtimes import contract
 from sampan.runtimes.contract import Installed, Level, Machine, Runtime, Status
 from sampan.runtimes.tree import Tree
+from sampan.upstream.certificate import Certificate as Certificate
 from sampan.upstream.host import Host
 
 # -- what is found --------------------------------------------------------------------------------
@@ -88,15 +90,12 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Certificate:
-    """What a host showed, believed or not. Times are seconds since 1970; ``problem``: why it is not believed,
-    in OpenSSL's words."""
+class Answer:
+    """What one resolver says the addresses of a name are. ``source``: ``system``, or the nameserver that was
+    asked. ``problem``: why there are none, as ``NXDOMAIN``, ``SERVFAIL`` or ``no answer``."""
 
-    subject: str
-    issuer: str
-    names: tuple[str, ...]
-    not_before: float
-    not_after: float
+    source: str
+    addresses: tuple[str, ...] = ()
     problem: str | None = None
 
 
@@ -113,9 +112,14 @@ class RateLimit:
 class HostReport:
     """What one host does for one image: few requests, never more than it takes to know.
 
-    ``steps`` in their order, to the first that failed and those that make sense after it. ``digest``: of the
-    tag there. ``blob_host``: where its redirect leads. ``first_byte_seconds`` and ``bytes_per_second``: of a
-    range of a real blob. ``error``: the first that ended the way; None: the image arrives from there.
+    ``steps`` in their order, to the first that failed and those that make sense after it. ``answers``: to its
+    name, by this machine and, where the way ended before an answer, by its nameservers each on its own;
+    ``addresses``: those of this machine's. ``realm``: the machine that gives its tokens. ``digest``: of the
+    tag there by GET, ``head_digest`` by HEAD; ``created``: when that image was built, seconds since 1970.
+    ``blob_host``: where its redirect leads. ``first_byte_seconds`` and ``bytes_per_second``: of a range of a
+    real blob. ``date``: the host's clock, and ``dated``: ours at that time. ``requests``: how many it had.
+    ``seconds``: how long all of it took. ``error``: the first that ended the way; None: the image arrives
+    from there.
     """
 
     host: Host
@@ -123,14 +127,21 @@ class HostReport:
     repository: str
     object: str
     steps: tuple[Step, ...]
+    answers: tuple[Answer, ...] = ()
     addresses: tuple[str, ...] = ()
     certificate: Certificate | None = None
+    realm: str | None = None
+    head_digest: Digest | None = None
     digest: Digest | None = None
+    created: float | None = None
     blob_host: str | None = None
     rate_limit: RateLimit | None = None
     first_byte_seconds: float | None = None
     bytes_per_second: float | None = None
-    date: float | None = None  # the host's clock, seconds since 1970
+    date: float | None = None
+    dated: float | None = None
+    requests: int = 0
+    seconds: float = 0.0
     error: HostError | None = None
 
     @property
@@ -170,7 +181,9 @@ class Scene:
     are missing here, and a finding). ``hosts_for``: whom sampan's configuration asks for a registry, in
     order.
     ``machine`` None: the tree is not this machine, or nothing may be run. ``environ``: of this process.
-    ``deadline``: on ``clock``'s monotonic scale, when all must be over.
+    ``after``: what a runtime's files would still have after ``sampan node apply``; None: it changes nothing.
+    ``deadline``: on ``clock``'s monotonic scale, when all must be over. ``store``: where sampan keeps
+    content, a path of this machine.
     """
 
     typed: tuple[str, ...]
@@ -183,6 +196,8 @@ class Scene:
     probe: Probe
     clock: Clock
     deadline: float
+    after: Callable[[Seen], Sequence[contract.Finding] | None] = lambda _: None
+    store: str | None = None
 
     @property
     def seconds_left(self) -> float:

@@ -14,7 +14,14 @@ ORDER: tuple[str, ...] = (
     # The name: what is no name is on no host.
     "NAME_INVALID",
     # The machine: nothing works before these do.
+    "CLOCK_OFF",
+    "DISK_READ_ONLY",
     "DISK_FULL",
+    "DNS_DEAD",
+    "PROXY_DEAD",
+    "PROXY_INVALID",
+    "AUTHORITIES_ABSENT",
+    "DNS_FORGED",
     # A runtime that does not run, or cannot pull whatever it is told.
     "CONFIG_PARSE",
     "CONFIG_FORMAT",
@@ -24,6 +31,7 @@ ORDER: tuple[str, ...] = (
     "CRI_DISABLED",
     "CONFIG_REFUSED",
     "CRI_NOT_LOADED",
+    "LOG_PLUGIN_FAILED",
     "DAEMON_JSON_PARSE",
     "FLAG_AND_FILE",
     "DOCKER_MIRROR_INVALID",
@@ -34,13 +42,20 @@ ORDER: tuple[str, ...] = (
     "CRIO_SILENT",
     "REGISTRIES_YAML_PARSE",
     "BUILDKITD_TOML_PARSE",
+    "DAEMON_DOWN",
+    "DAEMON_SILENT",
     "BUILDKIT_SILENT",
     "MICROK8S_SILENT",
     "CERTIFICATE_ABSENT",
     "SERVER_IS_DOCKER_IO",
     "NO_RESOLVER",
     "FILE_UNREADABLE",
-    "PULL_FAILS",
+    # Between a runtime and the hosts that it asks.
+    "PROXY_WITHOUT_NO_PROXY",
+    "PROXY_NOT_IN_FORCE",
+    "PROXY_ALL_IGNORED",
+    "AUTHORITY_NOT_INSTALLED",
+    "DNS_PINNED",
     # What is configured, and does nothing: the mirror that is never asked.
     "MIRROR_KEY_HAS_PATH",
     "MIRROR_NEVER_READ",
@@ -82,7 +97,23 @@ ORDER: tuple[str, ...] = (
     "TRANSFER_CONFIG_PATH",
     "CRIO_KEY_DEAD",
     "SERVICE_STOPPED",
+    # What comes of all that: what a runtime asks, and gets.
+    "CHAIN_ASKS_NOBODY",
+    "CHAIN_FAILS",
+    "PREDICTION_DIFFERS",
+    "PULL_FAILS",
+    # What costs time, or will.
+    "CHAIN_DETOUR",
+    "PROXY_OF_SHELL_ALONE",
+    "DNS_DIFFERS",
+    "DNS_SERVER_DEAD",
+    "IPV6_BLACK_HOLE",
+    "DISK_LOW",
+    "LOG_HOST_LEFT",
     # Worth knowing.
+    "LOG_FILE_DROPPED",
+    "CLOCK_NOT_KEPT",
+    "IPV6_NO_ROUTE",
     "HOSTS_TOML_NAMES_NOBODY",
     "REGISTRIES_CONF_V1",
     "NOT_OF_THIS_MACHINE",
@@ -91,7 +122,12 @@ ORDER: tuple[str, ...] = (
 
 # A cause -> the codes that are, while it lasts, its consequence and nothing of their own.
 EXPLAINS: Mapping[str, frozenset[str]] = {
-    "MIRRORS_AND_CONFIG_PATH": frozenset({"CRI_NOT_LOADED", "CONFIG_REFUSED"}),
-    "CONFIG_PARSE": frozenset({"CRI_NOT_LOADED", "CONFIG_REFUSED"}),
-    "CRI_DISABLED": frozenset({"CRI_NOT_LOADED"}),
+    "MIRRORS_AND_CONFIG_PATH": frozenset({"CRI_NOT_LOADED", "CONFIG_REFUSED", "LOG_PLUGIN_FAILED"}),
+    "CONFIG_PARSE": frozenset({"CRI_NOT_LOADED", "CONFIG_REFUSED", "LOG_PLUGIN_FAILED"}),
+    "CRI_NOT_LOADED": frozenset({"LOG_PLUGIN_FAILED"}),
+    "HOSTS_TOML_DROPPED": frozenset({"LOG_FILE_DROPPED"}),
+    "DISK_READ_ONLY": frozenset({"DAEMON_DOWN", "DAEMON_SILENT", "PULL_FAILS"}),
+    "DISK_FULL": frozenset({"DAEMON_DOWN", "DAEMON_SILENT", "PULL_FAILS"}),
+    "DNS_DEAD": frozenset({"PULL_FAILS", "DNS_SERVER_DEAD"}),
+    "CRI_DISABLED": frozenset({"CRI_NOT_LOADED", "LOG_PLUGIN_FAILED"}),
 }

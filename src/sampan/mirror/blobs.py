@@ -21,7 +21,7 @@ from sampan.mirror.passing import PassingBlob
 from sampan.mirror.room import Room
 from sampan.mirror.spread import Spread
 from sampan.oci import Digest
-from sampan.store.content import OpenBlob, Store
+from sampan.store.content import Ingest, OpenBlob, Store
 
 TOLD_SECONDS = 0.2  # between two words about a download: a display moves, a log does not drown
 
@@ -147,10 +147,18 @@ class Downloads:
             return await self._pass_through(own.source, size, error)
 
     async def bring(
-        self, digest: Digest, size: int | None, source: Callable[[], BlobSource], told: Told
+        self,
+        digest: Digest,
+        size: int | None,
+        source: Callable[[], BlobSource],
+        told: Told,
+        into: Callable[[], Ingest] | None = None,
     ) -> Brought:
         """Until ``digest`` is committed; ``told`` hears now and then how much of it is on disk, and by
-        whom. Raises what ended the download: a disk that cannot hold it, too."""
+        whom. ``into``: what opens the place for it, where that is not the store. Raises what ended the
+        download: a disk that cannot hold it, too."""
+        if into is not None:
+            return await self._ended(self._begin(size, source(), into), told)
         joined = self._joinable(digest, size)
         if joined is not None:
             try:
@@ -180,6 +188,7 @@ class Downloads:
                 for download in self._running.values()
                 if download.source.digest == digest
                 and not download.ended
+                and not download.is_elsewhere
                 and (size is None or download.arrival.size in (None, size))
             ),
             None,
@@ -196,7 +205,9 @@ class Downloads:
         log.warning("a blob passes through without being stored: %s", error.message)
         return await PassingBlob.begin(source, size)
 
-    def _begin(self, size: int | None, source: BlobSource) -> Download:
+    def _begin(
+        self, size: int | None, source: BlobSource, into: Callable[[], Ingest] | None = None
+    ) -> Download:
         download = Download(
             source,
             size,
@@ -205,6 +216,7 @@ class Downloads:
             clock=self._clock,
             observer=self._observer,
             spread=self._spread,
+            into=into,
         )
         task = asyncio.create_task(download.run(), name=f"download {source.digest}")
         self._running[task] = download

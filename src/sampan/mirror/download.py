@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 
 from sampan.clock import Clock
@@ -41,7 +42,8 @@ class Abandoned(SampanError):
 
 
 class Download:
-    """Brings what ``source`` is about into ``store``; ``size`` is in bytes, as a manifest declares it."""
+    """Brings what ``source`` is about into ``store``, or into what ``into`` opens instead; ``size`` is in
+    bytes, as a manifest declares it."""
 
     def __init__(
         self,
@@ -53,6 +55,7 @@ class Download:
         clock: Clock,
         observer: Observer,
         spread: Spread,
+        into: Callable[[], Ingest] | None = None,
     ) -> None:
         self.source = source
         self.arrival = Arrival(
@@ -72,6 +75,7 @@ class Download:
         )
         self._dispute = Dispute(self.arrival, self._gathering)
         self._store = store
+        self._into = into
         self._room = room
         self._clock = clock
         self._observer = observer
@@ -80,6 +84,11 @@ class Download:
     def attempts(self) -> list[Attempt]:
         """Who failed, and at the end who gave how much."""
         return self._tries.attempts
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it goes somewhere else than into the store, where no reader can follow it."""
+        return self._into is not None
 
     @property
     def host(self) -> str | None:
@@ -113,10 +122,7 @@ class Download:
             self._observer.download_ended(self.source.question.registry, outcome)
 
     async def _bring(self) -> None:
-        size, limit = self.arrival.declared_size, self._room.max_size_bytes
-        if size is not None and limit is not None and size > limit:
-            raise StoreFull(f"{size} bytes are more than the whole store may hold")
-        ingest = await opened(lambda: self._store.ingest(self.source.digest, size), lambda i: i.suspend())
+        ingest = await opened(self._into or self._into_store, lambda ingest: ingest.suspend())
         try:
             await self._take_up(ingest)
             while not await self._fill_and_verify(ingest):
@@ -128,6 +134,12 @@ class Download:
             with suppress(StoreError):
                 await asyncio.shield(asyncio.to_thread(ingest.suspend))
             raise
+
+    def _into_store(self) -> Ingest:
+        size, limit = self.arrival.declared_size, self._room.max_size_bytes
+        if size is not None and limit is not None and size > limit:
+            raise StoreFull(f"{size} bytes are more than the whole store may hold")
+        return self._store.ingest(self.source.digest, size)
 
     async def _take_up(self, ingest: Ingest) -> None:
         """What an earlier run left is gone on from."""

@@ -115,6 +115,15 @@ class Tree:
         except OSError as error:
             return File(path, "unreadable", why=_words(error))
 
+    def tail(self, path: str, bytes_max: int) -> File:
+        """The end of what is at ``path``, at most ``bytes_max`` of it where it is too large, and from the
+        beginning of a line: for logs."""
+        file = self.file(path)
+        if file.state == "too-large" and file.real is not None:
+            data = _tail(below(self.root, file.real), bytes_max)
+            return File(path, "file", data.partition(b"\n")[2], file.real, file.link, mode=file.mode)
+        return file
+
     def directory(self, path: str) -> Directory:
         """What is in the directory at ``path``."""
         path = posixpath.normpath(path)
@@ -156,6 +165,13 @@ def _read(path: str) -> tuple[State, bytes | None, int]:
     if len(data) > FILE_BYTES_MAX:
         return "too-large", None, stat.S_IMODE(mode)
     return "file", data, stat.S_IMODE(mode)
+
+
+def _tail(path: str, bytes_max: int) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        file.seek(max(0, os.fstat(descriptor).st_size - bytes_max))
+        return file.read(bytes_max)
 
 
 def _words(error: OSError) -> str:

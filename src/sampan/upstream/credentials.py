@@ -17,16 +17,14 @@ import base64
 import binascii
 import json
 import logging
-import os
 import re
 import shutil
-import signal
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from sampan.child import Child
 from sampan.oci.reference import DOCKER_HUB, credential_keys, origin_url
 from sampan.secret import Secret
 from sampan.upstream.auth import Credential
@@ -193,28 +191,18 @@ class CredentialFiles:
         program = shutil.which(f"docker-credential-{name}", path=self._environment.get("PATH"))
         if program is None:
             raise FileNotFoundError("it is not installed")
-        process = await asyncio.create_subprocess_exec(
-            program,
-            "get",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env=self._environment,
-            limit=HELPER_BYTES_MAX,
-            start_new_session=True,  # so that what it started can be stopped with it
+        helper = Child(
+            [program, "get"],
+            environ=self._environment,
+            given=server.encode(),
+            said_bytes_max=HELPER_BYTES_MAX,
+            hears_errors=False,
         )
-        try:
-            async with asyncio.timeout(HELPER_SECONDS):
-                output = await _converse(process, server)
-                status = await process.wait()
-        finally:
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                await process.wait()
-        if status != 0:
+        async with asyncio.timeout(HELPER_SECONDS), helper:
+            ended = await helper.ended()
+        if ended.code != 0:
             return None  # this is how "not found" is said
-        document = _object(output)
+        document = _object(ended.output)
         username, secret = _text(document, "Username"), _text(document, "Secret")
         if not secret:
             raise ValueError("no Secret in its answer")
@@ -233,24 +221,6 @@ def keys_of(host: Host) -> tuple[str, ...]:
     if host.url == origin_url(DOCKER_HUB):
         return credential_keys(DOCKER_HUB)
     return credential_keys(host.base.netloc)
-
-
-async def _converse(process: asyncio.subprocess.Process, server: str) -> bytes:
-    reader, writer = process.stdout, process.stdin
-    if reader is None or writer is None:
-        raise ValueError("no pipes")
-    try:
-        writer.write(server.encode())
-        await writer.drain()
-        writer.close()
-    except (BrokenPipeError, ConnectionResetError):
-        pass  # it does not read what it is asked; its answer counts
-    output = b""
-    while piece := await reader.read(HELPER_BYTES_MAX):
-        output += piece
-        if len(output) > HELPER_BYTES_MAX:
-            raise ValueError("its answer is too long")
-    return output
 
 
 def _with_paths(keys: tuple[str, ...], repository: str) -> Iterator[str]:

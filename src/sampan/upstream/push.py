@@ -35,9 +35,9 @@ from sampan.oci.distribution import DOCKER_CONTENT_DIGEST, OCI_SUBJECT, blob_pat
 from sampan.oci.headers import parse_retry_after
 from sampan.oci.manifest import ACCEPT, MANIFEST_BYTES_MAX
 from sampan.upstream.answers import declared_digest, error_of
+from sampan.upstream.call import Call
 from sampan.upstream.limits import Limits
 from sampan.upstream.login import Login
-from sampan.upstream.transport import Call
 from sampan.upstream.url import Url, follow
 
 if TYPE_CHECKING:

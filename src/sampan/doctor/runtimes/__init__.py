@@ -1,5 +1,7 @@
 """The container runtimes of the machine: what their files say, what is in force, what their daemons print."""
 
+from sampan.doctor.runtimes.daemons import check_daemons
 from sampan.doctor.runtimes.files import check_runtimes
+from sampan.doctor.runtimes.logs import check_logs
 
-__all__ = ["check_runtimes"]
+__all__ = ["check_daemons", "check_logs", "check_runtimes"]

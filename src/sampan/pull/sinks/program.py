@@ -1,26 +1,28 @@
 """Another program, run to its end, perhaps fed by a stream of ours.
 
-Guarantees that the program and what it started are gone when :func:`run_program` ends, that a stream which
-breaks off on our side is never taken for a whole one (the program is ended before its input is closed), and
-that the program's own words come back, cleaned. It knows nothing of images.
+Guarantees that :func:`run_program` ends within its time, that the program is gone then, with what it started
+unless it ended by itself, that a stream which breaks off on our side is never taken for a whole one (the
+program is ended before its input is closed), and that its own words come back, cleaned. It knows nothing of
+images.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
+import select
 import shutil
-import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar, cast
 
+from sampan.child import Child, TooMuchSaid
 from sampan.errors import SinkError, SinkUnavailable, printable
 
 SHORT_TIMEOUT_SECONDS = 30.0  # for what only asks or renames: on idle machines 50 ms
 FEED_TIMEOUT_SECONDS = 3600.0  # for a whole image, unpacked on the slowest disk that people still use
+SAID_BYTES_MAX = 16 * 1024 * 1024  # a node with a hundred thousand blobs lists 7 MiB
 WORDS_CHARACTERS_MAX = 600  # of what a program said, in a message
 NO_SPACE = ("no space left on device", "disk quota exceeded", "read-only file system")
 
@@ -64,17 +66,17 @@ async def run_program(
 ) -> Ended:
     """``command`` to its end; ``feed`` writes its standard input, in a thread.
 
-    Raises SinkUnavailable when it cannot be started or takes too long, and whatever ``feed`` raises.
+    Raises SinkUnavailable when it cannot be started, takes too long or says too much, and whatever ``feed``
+    raises.
     """
+    name = Path(command[0]).name
     reading, writing = os.pipe() if feed else (None, None)
     try:
-        process = await asyncio.create_subprocess_exec(
-            *map(str, command),
-            stdin=asyncio.subprocess.DEVNULL if reading is None else reading,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=dict(environ),
-            start_new_session=True,  # so that its children can be ended with it
+        child = Child(
+            [*map(str, command)],
+            environ=environ,
+            given=b"" if reading is None else reading,
+            said_bytes_max=SAID_BYTES_MAX,
         )
     except OSError as error:
         _close(writing)
@@ -82,43 +84,63 @@ async def run_program(
     finally:
         _close(reading)
     try:
-        async with asyncio.timeout(timeout_seconds):
-            return await _attend(process, writing, feed)
+        async with asyncio.timeout(timeout_seconds), child:
+            if feed is not None and writing is not None:
+                await _pour(child, writing, feed)
+            told = await child.ended()
     except TimeoutError:
-        name = Path(command[0]).name
         raise SinkUnavailable(f"{name} did not end within {timeout_seconds:.0f} s") from None
+    except TooMuchSaid as error:
+        raise SinkUnavailable(f"{name} was ended: {error}") from None
+    return Ended(told.code, told.output.decode(errors="replace"), told.errors.decode(errors="replace"))
 
 
-async def _attend(process: asyncio.subprocess.Process, writing: int | None, feed: Feed | None) -> Ended:
-    telling = asyncio.create_task(process.communicate())
-    try:
-        if feed is not None and writing is not None:
-            await _pour(process, writing, feed)
-        output, errors = await asyncio.shield(telling)
-    finally:
-        _end(process)
-        await outlast(telling)
-    code = process.returncode
-    return Ended(
-        code if code is not None else -1, output.decode(errors="replace"), errors.decode(errors="replace")
-    )
-
-
-async def _pour(process: asyncio.subprocess.Process, writing: int, feed: Feed) -> None:
+async def _pour(child: Child, writing: int, feed: Feed) -> None:
     """Feed in a thread; whatever ends this, the thread has ended before the pipe is closed."""
-    pipe = os.fdopen(writing, "wb")
-    pouring = asyncio.create_task(asyncio.to_thread(_write, feed, pipe))
+    pipe = _FeedPipe(writing)
+    pouring = asyncio.create_task(asyncio.to_thread(feed, cast("BinaryIO", pipe)))
     try:
         await asyncio.shield(pouring)
     except BrokenPipeError:
         return  # it stopped reading, and says itself why
     except BaseException:
-        _end(process)  # first: a tar that ends early must not look like one that ends
+        child.kill()  # first: a tar that ends early must not look like one that ends
+        pipe.cut()
         await outlast(pouring)
         raise
     finally:
-        with contextlib.suppress(OSError):
-            pipe.close()
+        pipe.close()
+
+
+class _FeedPipe:
+    """The writing end of a program's input: a file to those who write, until it is cut. The program's death
+    ends a write only where nobody else holds the reading end: a daemon that it started, say."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._cut = os.eventfd(0, os.EFD_CLOEXEC)
+        self._waiting = select.poll()
+        self._waiting.register(descriptor, select.POLLOUT)
+        self._waiting.register(self._cut, select.POLLIN)
+        os.set_blocking(descriptor, False)
+
+    def write(self, data: bytes) -> int:
+        view = memoryview(data)
+        while view:
+            ready = [descriptor for descriptor, _ in self._waiting.poll()]
+            if self._cut in ready:
+                raise BrokenPipeError("the program was ended")
+            view = view[os.write(self._descriptor, view) :]
+        return len(data)
+
+    def cut(self) -> None:
+        """Whoever writes stops."""
+        os.eventfd_write(self._cut, 1)
+
+    def close(self) -> None:
+        """Nobody may write any more."""
+        os.close(self._descriptor)
+        os.close(self._cut)
 
 
 async def outlast(task: asyncio.Task[T]) -> None:
@@ -126,17 +148,6 @@ async def outlast(task: asyncio.Task[T]) -> None:
     await asyncio.wait([task])
     if not task.cancelled():
         task.exception()  # otherwise asyncio tells of it as one that nobody has seen
-
-
-def _write(feed: Feed, pipe: BinaryIO) -> None:
-    feed(pipe)
-    pipe.flush()
-
-
-def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _close(descriptor: int | None) -> None:
