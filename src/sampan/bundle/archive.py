@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from io import FileIO
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal, NoReturn
 
 from sampan.bundle.contents import CONTENTS_BYTES_MAX
+from sampan.bundle.extent import Extent
 from sampan.bundle.head import Head, checked_head, read_head
 from sampan.bundle.layout import CONTENTS_NAME, SIGNATURE_BYTES, SIGNATURE_NAME, VOLUME_BYTES, VOLUME_NAME
 from sampan.bundle.layout import members as listed_members
@@ -46,25 +47,6 @@ KEPT_ONE_BYTES_MAX = MANIFEST_BYTES_MAX
 
 _BLOB = re.compile(r"blobs/(sha256/[0-9a-f]{64}|sha512/[0-9a-f]{128})")
 _PART = re.compile(_BLOB.pattern + r"\.part-[1-9][0-9]{0,2}-of-[1-9][0-9]{0,2}")
-
-
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """``size`` bytes from ``offset`` on of the file that ``open`` opens, to be closed by who has called it;
-    ``name`` says where that is, to people."""
-
-    name: str
-    offset: int
-    size: int
-    open: Callable[[], FileIO]
-
-    def read(self) -> bytes:
-        """All of it. Raises BundleError."""
-        with self.open() as file, reading(self.name):
-            data = os.pread(file.fileno(), self.size, self.offset)
-        if len(data) != self.size:
-            raise BundleIncomplete(f"{self.name} ends early", hint="was the file changed meanwhile?")
-        return data
 
 
 @dataclass(slots=True)

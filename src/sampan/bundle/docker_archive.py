@@ -16,8 +16,9 @@ from typing import NoReturn
 
 import msgspec
 
-from sampan.bundle.archive import DOCKER, Archive, Extent
-from sampan.bundle.tape import GZIP_MAGIC, READ_BYTES, Stretch, is_packed, reading, unpacked
+from sampan.bundle.archive import DOCKER, Archive
+from sampan.bundle.extent import Extent
+from sampan.bundle.tape import GZIP_MAGIC, READ_BYTES, Slice, is_packed, reading, unpacked
 from sampan.errors import BundleDamaged, BundleIncomplete, InvalidBundle, InvalidDigest, printable
 from sampan.oci.digest import Digest, new_hasher
 from sampan.oci.manifest import DESCRIPTORS_MAX, OCI_CONFIG, OCI_MANIFEST
@@ -142,7 +143,7 @@ def _check_diff_id(extent: Extent, diff_id: Digest, magic: bytes) -> None:
     """That it unpacks to what its config says: nothing else vouches for these bytes."""
     hasher = hashlib.new(diff_id.algorithm)
     with extent.open() as file:
-        tape = unpacked(extent.name, Stretch(file, extent.offset, extent.size), magic)
+        tape = unpacked(extent.name, Slice(file, extent.offset, extent.size), magic)
         while data := tape.read(READ_BYTES):
             hasher.update(data)
         tape.close()

@@ -98,8 +98,7 @@ class BundleMirror:
             return await mirror.blob(registry, repository, digest)
         try:
             size = await self._stock.verified(digest)
-            parts = self._stock.carried.parts(digest)
-            return CarriedBlob(size, self._stock.title, parts)
+            return CarriedBlob(size, self._stock.title, self._stock.extents(digest))
         except SampanError:
             if mirror is None:
                 raise

@@ -14,7 +14,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sampan.bundle.carried import Carried, CarriedImage, Part
+from sampan.bundle.carried import Carried, CarriedImage
+from sampan.bundle.extent import Extent
 from sampan.clock import Clock
 from sampan.errors import Attempt, BundleDamaged, BundleError, ContentMismatch, StoreError
 from sampan.mirror.arrival import Window
@@ -67,7 +68,7 @@ class Stock:
     def _add(self, image: CarriedImage) -> None:
         wanted = self.carried.wanted(image, None)
         for blob in wanted.blobs:
-            if self.carried.size_of(blob.digest) is None:
+            if self.carried.size_of(blob.digest) is None or not self._lies_here(blob.digest):
                 raise BundleError(
                     f"{image.reference} cannot be served: {blob.digest} is not in {image.title}",
                     hint="name all volumes of the bundle, or load it where the rest is: sampan bundle load",
@@ -84,6 +85,9 @@ class Stock:
                 self.attached.setdefault(subject, []).append(manifest.digest)
         if len(self.manifests) > MANIFESTS_MAX:
             raise BundleError(f"more than {MANIFESTS_MAX} manifests in the bundles that are to be served")
+
+    def _lies_here(self, digest: Digest) -> bool:
+        return all(isinstance(part.extent, Extent) for part in self.carried.parts(digest))
 
     @property
     def registries(self) -> frozenset[str]:
@@ -114,6 +118,17 @@ class Stock:
         """What is attached to ``subject``, as far as it is here."""
         digests = self.attached.get((registry, repository, subject), [])
         return [found for digest in digests if (found := self.manifest(digest)) is not None]
+
+    def extents(self, digest: Digest) -> list[tuple[int, Extent]]:
+        """Where a verified blob lies. Raises StoreError when only recovery volumes have it."""
+        parts = [(part.start, part.extent) for part in self.carried.parts(digest)]
+        plain = [(start, extent) for start, extent in parts if isinstance(extent, Extent)]
+        if len(plain) != len(parts):
+            raise StoreError(
+                f"{digest} is lost or damaged, and only the recovery volumes have it",
+                hint="mend the bundle first: sampan bundle repair; or load it: sampan bundle load",
+            )
+        return plain
 
     async def verified(self, digest: Digest) -> int:
         """Until the blob has been read and found right; its size in bytes. However many ask, it is read once,
@@ -154,21 +169,22 @@ class CarriedBlob:
 
     attempts: tuple[Attempt, ...] = ()
 
-    def __init__(self, size: int, source: str, parts: Sequence[Part]) -> None:
+    def __init__(self, size: int, source: str, extents: Sequence[tuple[int, Extent]]) -> None:
+        """``extents``: where its bytes lie, and from which one on each of them has."""
         self.size = size
         self.source = source
-        self._parts = [(part, part.extent.open()) for part in parts]
+        self._parts = [(start, extent, extent.open()) for start, extent in extents]
 
     async def windows(self, start: int, stop: int) -> AsyncIterator[Window]:
         """One window a piece: all of it is there."""
-        for part, file in self._parts:
-            first, last = max(start, part.start), min(stop, part.start + part.extent.size)
+        for begun, extent, file in self._parts:
+            first, last = max(start, begun), min(stop, begun + extent.size)
             if first < last:
-                yield Window(file, part.extent.offset + first - part.start, last - first)
+                yield Window(file, extent.offset + first - begun, last - first)
 
     def close(self) -> None:
         """Let go of the files."""
-        for _, file in self._parts:
+        for _, _, file in self._parts:
             file.close()
 
 
