@@ -22,16 +22,14 @@ from sampan.bundle.recovery import write_recovery
 from sampan.bundle.rows import recovery_bytes
 from sampan.bundle.survey import Survey, Surveyed
 from sampan.bundle.target import Target
-from sampan.bundle.transfer import Transfer
+from sampan.bundle.transfer import Supply, Transfer
 from sampan.errors import SampanError
-from sampan.mirror.service import Mirror
 from sampan.oci.digest import Digest
 from sampan.oci.platform import Platform
 from sampan.pull import events
-from sampan.pull.events import Event, Failed, Listener, Resolved, Started
+from sampan.pull.events import Event, Failed, Resolved, Started
 from sampan.pull.service import Report, pull
 from sampan.pull.sinks.files import in_thread
-from sampan.upstream.behind import Behind
 
 Sign = Callable[[Digest], bytes]
 
@@ -45,50 +43,27 @@ class Outcome:
     contents: Contents | None = None
 
 
-async def create(
-    mirror: Mirror,
-    target: Target,
-    order: Order,
-    *,
-    stamp: Stamp,
-    sign: Sign,
-    listener: Listener,
-    keep: bool = False,
-    behind: Behind | None = None,
-) -> Outcome:
-    """Make the bundle ``order`` at ``target``. ``sign`` gives the signature of a list by its digest;
-    ``keep``: what is fetched goes into the store, too; ``behind``: what hosts said of their own sources.
+async def create(supply: Supply, target: Target, order: Order, *, stamp: Stamp, sign: Sign) -> Outcome:
+    """Make the bundle ``order`` at ``target``. ``sign`` gives the signature of a list by its digest.
 
     An error of one reference is in its report, and the bundle is not made then; what came is kept for the
     next call. Raises BundleExists, StoreError (the disk), UsageError (volumes that cannot be).
     """
     partial = await asyncio.to_thread(Partial, target)
     try:
-        return await _Creation(mirror, partial, order, stamp, sign, listener, keep, behind or Behind()).run()
+        return await _Creation(supply, partial, order, stamp, sign).run()
     finally:
         await asyncio.to_thread(partial.close)
 
 
 class _Creation:
-    def __init__(
-        self,
-        mirror: Mirror,
-        partial: Partial,
-        order: Order,
-        stamp: Stamp,
-        sign: Sign,
-        listener: Listener,
-        keep: bool,
-        behind: Behind,
-    ) -> None:
-        self._mirror = mirror
+    def __init__(self, supply: Supply, partial: Partial, order: Order, stamp: Stamp, sign: Sign) -> None:
+        self._supply = supply
+        self._listener = supply.listener
         self._partial = partial
         self._order = order
         self._stamp = stamp
         self._sign = sign
-        self._listener = listener
-        self._keep = keep
-        self._behind = behind
 
     async def run(self) -> Outcome:
         begun = await asyncio.to_thread(self._begun)
@@ -99,8 +74,7 @@ class _Creation:
         else:
             self._tell_begun(begun[0])
         contents, raw = begun
-        transfer = Transfer(self._mirror, self._partial, contents, self._listener, self._keep, self._behind)
-        errors = await transfer.run()
+        errors = await Transfer(self._supply, self._partial, contents).run()
         if errors:
             return Outcome(tuple(self._failed(contents, errors)))
         return await self._finish(contents, raw)
@@ -142,13 +116,13 @@ class _Creation:
                 self._listener(event)
 
         return await pull(
-            self._mirror,
+            self._supply.mirror,
             self._order.references,
             sink=survey,
             platforms=self._order.platforms,
             listener=heard,
             with_referrers=self._order.referrers,
-            behind=self._behind,
+            behind=self._supply.behind,
         )
 
     def _tell_begun(self, contents: Contents) -> None:
