@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from bundling import Bundled, layout_tar
+from carrying import Bundled, layout_tar
 from sampan.testing import FakeRegistry, ServerThread, artifact, image, index, random_layer
 from sampan.testing.images import Content, Image
 from serving.process import serve, write

@@ -14,7 +14,7 @@ from typing import TypeVar
 import pytest
 import zstandard
 
-from bundling import Bundled, docker_tar, layout_files, layout_tar
+from carrying import Bundled, docker_tar, layout_files, layout_tar
 from sampan.bundle.carried import Carried
 from sampan.bundle.load import Report, Target, load
 from sampan.errors import BundleDamaged, BundleError, BundleIncomplete, SampanError, UsageError
