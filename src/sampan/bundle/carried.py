@@ -56,6 +56,7 @@ class Carried:
     _listed: dict[Digest, tuple[Group, Blob]] = field(default_factory=dict)
     _doubted: set[Digest] = field(default_factory=set)
     _verified: set[Digest] = field(default_factory=set)
+    _needed: set[Digest] = field(default_factory=set)
 
     @classmethod
     def opened(cls, paths: Sequence[Path], *, name: Reference | None = None) -> Carried:
@@ -151,7 +152,15 @@ class Carried:
                 f"nothing that the index of {image.reference} lists is in {image.title}",
                 hint="get the archive anew from whoever made it",
             )
+        self._needed.update(part.digest for part in (*wanted.manifests, *wanted.blobs))
         return wanted
+
+    @property
+    def unused(self) -> int:
+        """How many blobs of other programs' archives no image has needed that was asked for."""
+        groups = [group for group in self.groups if group.contents is None]
+        found = [blob for group in groups for one in group.archives for blob, _ in _layout_blobs(one)]
+        return len(set(found) - self._needed)
 
     def manifest(self, digest: Digest, media_type: str | None = None) -> Manifest | Index | None:
         """The manifest, verified; None when it is not here. Raises BundleDamaged, InvalidManifest."""
