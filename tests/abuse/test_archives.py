@@ -131,7 +131,7 @@ def test_row_42_what_is_no_regular_file(tmp_path: Path) -> None:
         "setuid": {"mode": 0o4755},
         "setgid": {"mode": 0o2755},
     }
-    archives = {kind: with_member(header("repositories", **fields)) for kind, fields in kinds.items()}
+    archives = {kind: with_member(header("repositories", 0, **fields)) for kind, fields in kinds.items()}
     link = header("blobs", type=tarfile.SYMTYPE, linkname="/tmp")
     archives["link, then a file through it"] = link + entry(f"blobs/sha256/{'a' * 64}", b"1") + END
     two = header("repositories", type=tarfile.SYMTYPE, linkname="/etc/passwd")
