@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pulling import ENDS_SECONDS, Machine
+from pulling import Machine
 from rig import Rig
 from sampan.bundle.create import Outcome, create
 from sampan.bundle.inventory import inventory_of, render_inventory

@@ -24,6 +24,7 @@ from sampan.bundle.survey import Survey, Surveyed
 from sampan.bundle.target import Target
 from sampan.bundle.transfer import Supply, Transfer
 from sampan.errors import SampanError
+from sampan.mirror.opening import opened
 from sampan.oci.digest import Digest
 from sampan.oci.platform import Platform
 from sampan.pull import events
@@ -49,7 +50,7 @@ async def create(supply: Supply, target: Target, order: Order, *, stamp: Stamp, 
     An error of one reference is in its report, and the bundle is not made then; what came is kept for the
     next call. Raises BundleExists, StoreError (the disk), UsageError (volumes that cannot be).
     """
-    partial = await asyncio.to_thread(Partial, target)
+    partial = await opened(lambda: Partial(target), lambda partial: partial.close())
     try:
         return await _Creation(supply, partial, order, stamp, sign).run()
     finally:
@@ -93,7 +94,8 @@ class _Creation:
     async def _begin(self) -> tuple[tuple[Report, ...], tuple[Contents, bytes] | None]:
         """Find out what is needed, and lay it out; None when not all of it could be found out."""
         try:
-            await asyncio.to_thread(self._partial.target.check_free)
+            if not self._order.volume_bytes:
+                await asyncio.to_thread(self._partial.target.check_free)
             survey = Survey(str(self._partial.target))
             reports = await self._survey(survey)
             if any(report.error is not None for report in reports):

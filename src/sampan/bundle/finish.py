@@ -20,7 +20,7 @@ from sampan.bundle.packing import padded, with_parts
 from sampan.bundle.partial import Partial
 from sampan.bundle.region import disk_error
 from sampan.bundle.target import refuse_existing
-from sampan.errors import BundleExists, InvalidBundle
+from sampan.errors import InvalidBundle
 from sampan.oci.digest import Digest, new_hasher
 from sampan.pull.sinks.files import sync_directory
 
@@ -28,18 +28,12 @@ _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 def seal(partial: Partial, contents: Contents, raw: bytes) -> tuple[Contents, bytes]:
-    """The list with nothing unknown in it: the digests of the parts of split blobs, which have come now.
+    """The list with nothing unknown in it: the digests of the parts of split blobs, which have come now; and
+    what other programs read in its place.
 
-    Raises BundleExists when what other programs read was damaged, which only a new beginning can mend."""
+    Raises BundleExists when that was damaged, which only a new beginning can mend."""
     for file in contents.files:
-        hasher = new_hasher(file.digest.algorithm)
-        with closing(partial.file(file)) as region:
-            region.hash(hasher, 0, file.size)
-        if Digest.from_hasher(hasher) != file.digest:
-            raise BundleExists(
-                f"{partial.path} was damaged, and cannot be gone on with",
-                hint=f"begin anew: rm -r {partial.path}",
-            )
+        partial.write_file(file)
     split = [blob for blob in contents.blobs if blob.parts]
     if not split:
         return contents, raw

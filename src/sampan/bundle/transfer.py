@@ -18,6 +18,7 @@ from sampan.bundle.contents import Blob, Contents, Image
 from sampan.bundle.partial import Partial
 from sampan.errors import AllHostsFailed, BundleError, ContentMismatch, SampanError, StoreError
 from sampan.mirror.blobs import Brought
+from sampan.mirror.opening import opened
 from sampan.mirror.service import Mirror
 from sampan.oci.digest import Digest
 from sampan.pull.events import BlobDone, BlobProgress, BlobStarted, Listener
@@ -145,7 +146,8 @@ class Transfer:
     async def _from_node(self, blob: Blob) -> bool:
         """Whether a runtime had it, whole and right."""
         for node in self._supply.nodes:
-            arriving, began = await asyncio.to_thread(self._partial.arriving, blob), time.monotonic()
+            began = time.monotonic()
+            arriving = await opened(lambda: self._partial.arriving(blob), lambda one: one.suspend())
             try:
                 await asyncio.to_thread(arriving.rewind)
                 if not await node.pour(blob.digest, arriving.write):

@@ -53,9 +53,9 @@ def tell_outcome(outcome: Outcome, language: Language) -> None:
         size = size_text(sum(blob.size for blob in contents.elsewhere))
         say(sentence("left out, for the far side has it: {size}", size=size), language)
     if len(outcome.files) > 1:
-        data, recovery = len(contents.volumes), contents.asked.parity
+        count, spare = len(contents.volumes), contents.asked.parity
         say(
-            sentence("{data} volumes, any {recovery} of which may be lost", data=data, recovery=recovery),
+            sentence("{count} volumes, and {spare} to recover any of them", count=count, spare=spare),
             language,
         )
 
