@@ -14,10 +14,12 @@ from sampan.doctor.machine import (
     check_proxies,
 )
 from sampan.doctor.names import check_names
-from sampan.doctor.runtimes import check_daemons, check_logs, check_runtimes
+from sampan.doctor.own import check_configuration
+from sampan.doctor.runtimes import check_daemons, check_gone, check_logs, check_runtimes, check_scope
 
 CHECKS: tuple[Check, ...] = (
     check_names,
+    check_configuration,
     check_clock,
     check_dns,
     check_proxies,
@@ -27,6 +29,8 @@ CHECKS: tuple[Check, ...] = (
     check_hosts,
     check_daemons,
     check_runtimes,
+    check_scope,
+    check_gone,
     check_logs,
     check_chain,
 )
