@@ -40,7 +40,7 @@ def test_its_help_begins_with_an_example(capsys: Captured) -> None:
 def test_what_is_wrong_is_said_with_its_line_and_changes_nothing(root: Path, capsys: Captured) -> None:
     before = listing(root, times=True)
     assert run(root) == 5
-    assert "/etc/docker/daemon.json:2:" in capsys.readouterr().out
+    assert "  at      /etc/docker/daemon.json:2\n" in capsys.readouterr().out
     assert listing(root, times=True) == before
 
 

@@ -23,6 +23,7 @@ from sampan.upstream.transport import Transport
 FIRST_BYTE_SECONDS = 4.0
 READ_SECONDS = 4.0
 SMALL_SECONDS = 8.0
+LOOKUPS_MAX = 100  # names at one time: those of dead hosts must not keep the others waiting for a turn
 
 
 def build_probe(
@@ -38,7 +39,10 @@ def build_probe(
 
     Raises :class:`ConfigError` when a certificate or a proxy of a host cannot be used.
     """
-    proxies, names = ProxySettings.from_environment(config.environ), names or Resolver()
+    proxies, names = (
+        ProxySettings.from_environment(config.environ),
+        names or Resolver(lookups_max=LOOKUPS_MAX),
+    )
     client = RegistryClient(
         Transport(configured_hosts(config), proxies=proxies, names=names),
         credentials=build_credentials(config, clock),
