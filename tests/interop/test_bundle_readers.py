@@ -15,7 +15,7 @@ from interop import peers
 from interop.bundled import ATTESTED, MANY, PLAIN, Packing, attested, faulty_hosts, named
 from interop.clients import Skopeo
 from interop.containerd import Containerd
-from interop.engines import ENGINES, Docker, docker, podman
+from interop.engines import ENGINES, docker, podman
 from interop.images import Library
 from interop.processes import run
 
@@ -187,23 +187,10 @@ def test_containerd_has_an_image_whole_after_a_bundle_of_only_what_it_lacked(
 # -- Docker and podman -------------------------------------------------------------------------------
 
 
-def docker_load(engine: Docker, archive: Path) -> str:
-    """What ``docker load`` answers to the file."""
-    command = ["curl", "--silent", "--show-error", "--unix-socket", str(engine.socket), "-X", "POST"]
-    command += [
-        "-H",
-        "Content-Type: application/x-tar",
-        "-T",
-        str(archive),
-        "http://docker/images/load?quiet=1",
-    ]
-    return run(command, timeout_seconds=120)
-
-
 @pytest.mark.parametrize("name", ENGINES)
 def test_docker_loads_it(complete: None, plain: Path, library: Library, name: str) -> None:
     with docker(name) as engine:
-        said = docker_load(engine, plain)
+        said = engine.load(plain)
         assert "error" not in said, said
         for reference in PLAIN:
             found = engine.image(named(reference))
@@ -216,7 +203,7 @@ def test_docker_with_the_containerd_store_keeps_the_original_digest(
     complete: None, bundle: Path, library: Library
 ) -> None:
     with docker("docker-28 containerd store") as engine:
-        said = docker_load(engine, bundle)
+        said = engine.load(bundle)
         assert "error" not in said, said
         for reference in MANY:
             found = engine.image(named(reference))
