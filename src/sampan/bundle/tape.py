@@ -164,7 +164,7 @@ def unpacked(name: str, file: RawIOBase, magic: bytes) -> PackedTape:
     return PackedTape(name, file, _zstd(file, name))
 
 
-class Stretch(RawIOBase):
+class Slice(RawIOBase):
     """``size`` bytes of ``file`` from ``offset`` on, as if they were a file; it is not closed with this."""
 
     def __init__(self, file: FileIO, offset: int, size: int) -> None:

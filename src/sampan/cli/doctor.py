@@ -68,7 +68,7 @@ def command(
     no root, but says what it could not see without. The exit code is 0 when nothing is wrong, else 5.
     """
     if text is not None:
-        return explain(text, environment.language(os.environ), as_json)
+        return explain(text, environment.language(os.environ), as_json, invocation.config)
     config = Config.load(invocation.config)
     examination = asyncio.run(_examined(config, references, root, runtimes, pull=pull))
     verdict = judge(examination.findings, examination.origins)

@@ -1,8 +1,8 @@
-"""Text in lines of a given width, for a terminal: Chinese characters are two columns wide and break anywhere but
-before a comma.
+"""Text in lines of a given width, for a terminal: Chinese characters are two columns wide, and a line may end
+beside any of them but before a comma.
 
-Guarantees that no line is wider than asked, unless one word is; what stands between backticks is a word, so that
-a command can be copied whole.
+Guarantees that no line is wider than asked, unless one word is; what stands between backticks is a word, so
+that a command can be copied whole.
 """
 
 from __future__ import annotations
@@ -31,23 +31,30 @@ def columns(text: str) -> int:
     return sum(_columns(character) for character in text)
 
 
-def wrap(text: str, columns_max: int, *, first: str = "", rest: str = "") -> list[str]:
+def wrap(
+    text: str, columns_max: int, *, first: str = "", rest: str = "", breaks_words: bool = False
+) -> list[str]:
     """``text`` in lines of at most ``columns_max``, the first of which begins with ``first``, the others with
-    ``rest``."""
-    lines: list[str] = []
-    line, room = first, columns_max - columns(first)
-    blank = ""
-    for word in _words(text):
+    ``rest``. ``breaks_words``: a word that is too long for a line goes on in the next."""
+    words = _words(text)
+    if breaks_words:
+        words = _broken(words, columns_max - columns(rest))
+    lines, line, blank = [], first, ""
+    for word in words:
         if word.isspace():
-            blank = " " if line not in (first, rest) or lines or line.strip() else ""
-            continue
-        needed = columns(blank + word)
-        if needed > room and line not in (first, rest):
+            blank = "" if line in (first, rest) else " "
+        elif line in (first, rest) or columns(line + blank + word) <= columns_max:
+            line, blank = line + blank + word, ""
+        else:
             lines.append(line)
-            line, room, blank = rest, columns_max - columns(rest), ""
-            needed = columns(word)
-        line, room, blank = line + blank + word, room - needed, ""
+            line, blank = rest + word, ""
     return [*lines, line]
+
+
+def _broken(words: Iterator[str], columns_max: int) -> Iterator[str]:
+    """Those that are too long in single characters."""
+    for word in words:
+        yield from word if columns(word) > columns_max else (word,)
 
 
 def _words(text: str) -> Iterator[str]:
