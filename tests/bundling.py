@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +28,8 @@ class BundleMachine(Machine):
     """Its commands are ``sampan bundle …``."""
 
     def command(self, *words: str) -> list[str]:
+        if words[0] == "--json":  # of a pull that is started: behind the name of what is done
+            words = (words[1], words[0], *words[2:])
         return [sys.executable, "-W", "error", "-m", "sampan", "bundle", *words]
 
     def bundle(self, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:
@@ -42,6 +44,7 @@ class Bundles:
     rig: Rig
     events: list[Event] = field(default_factory=list)
     nodes: Sequence[Pours] = ()
+    sign: Callable[[Digest], bytes] = lambda _: UNSIGNED
 
     async def __call__(
         self,
@@ -64,7 +67,7 @@ class Bundles:
         )
         supply = Supply(self.rig.mirror, self.events.append, keep=keep, nodes=self.nodes)
         target = Target.parse(str(output))
-        return await create(supply, target, order, stamp=STAMP, sign=lambda _: UNSIGNED)
+        return await create(supply, target, order, stamp=STAMP, sign=self.sign)
 
 
 def held(*digests: str | Digest) -> Subtracted:

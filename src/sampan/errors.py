@@ -19,7 +19,8 @@
     ├── PlatformMissing            an image that there is, but not for the platform asked for
     ├── ContentMismatch            bytes that do not hash to their digest
     ├── StoreError                 the disk under the store
-    │   └── StoreFull              no room, also after evicting
+    │   ├── StoreFull              no room, also after evicting
+    │   └── NotStored              an image or a blob that the command line named, and that is not there
     ├── SinkError                  where a pulled image goes: full, read-only, not answering
     │   ├── SinkExists             something is there already, and is not overwritten
     │   └── SinkUnavailable        a runtime that is missing, unsupported or refuses us
@@ -99,12 +100,14 @@ class SampanError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(redact(message))
+        redacted = redact(message)
+        super().__init__(message if redacted == message else redacted)  # it may know its translation
         self.hint = hint
 
     @property
     def message(self) -> str:
-        return str(self.args[0])
+        message: str = self.args[0]
+        return message
 
 
 class UsageError(SampanError):
@@ -183,6 +186,10 @@ class StoreError(SampanError):
 
 class StoreFull(StoreError):
     pass
+
+
+class NotStored(StoreError):
+    oci_code, http_status, exit_code = "MANIFEST_UNKNOWN", 404, 3
 
 
 class SinkError(SampanError):

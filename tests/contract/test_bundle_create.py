@@ -320,7 +320,7 @@ async def test_a_layer_that_nobody_gives_fails_its_images_and_the_others_are_kep
 @pytest.mark.parametrize(
     "fault",
     [faults.truncated(), faults.flipped_bit(), faults.status(503), faults.redirect("https://192.0.2.1/")],
-    ids=str,
+    ids=lambda fault: fault.name,
 )
 async def test_a_faulty_host_beside_a_good_one_changes_nothing(
     tmp_path: Path, bad: FakeRegistry, good: FakeRegistry, fault: Fault

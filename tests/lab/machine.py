@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import trustme
@@ -24,6 +24,7 @@ from interop.lines import Namespace
 from interop.processes import Process, running, surroundings
 
 COMMAND_SECONDS_MAX = 60.0
+NAMESERVER = "10.0.0.2"
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 BOOT = """\
 #!/bin/sh
@@ -34,12 +35,14 @@ mkdir {layer}/upper {layer}/work {root}
 mount -t overlay overlay -o lowerdir=/,upperdir={layer}/upper,workdir={layer}/work {root}
 mount -t proc proc {root}/proc
 mount -t sysfs -o ro sysfs {root}/sys
+mount --rbind /sys/fs/cgroup {root}/sys/fs/cgroup
 mount --rbind /dev {root}/dev
 for directory in run tmp var/lib var/log opt; do mount -t tmpfs tmpfs {root}/$directory; done
 for program in skopeo podman buildah docker dockerd containerd ctr crictl nerdctl; do
   rm -f {root}/usr/bin/$program {root}/usr/sbin/$program {root}/usr/local/bin/$program
 done
 rm -rf {root}/etc/containerd {root}/etc/docker {root}/etc/containers {root}/usr/share/containers
+rm -rf {root}/usr/local/share/ca-certificates {root}/etc/systemd/system {root}/etc/sampan
 ip link set lo up
 cd {root}
 mkdir before
@@ -53,12 +56,11 @@ exec sleep infinity
 
 @dataclass(eq=False)
 class Machine:
-    """``authority`` is the one whose certificates it believes. ``names``: of its hosts file."""
+    """``authority`` is the one whose certificates it believes."""
 
     pid: int
     namespace: Namespace
     authority: trustme.CA
-    names: dict[str, str] = field(default_factory=dict)
 
     @property
     def root(self) -> Path:
@@ -74,15 +76,6 @@ class Machine:
         self.path(path).parent.mkdir(parents=True, exist_ok=True)
         self.path(path).write_text(text)
 
-    def name(self, name: str, *addresses: str) -> None:
-        """``name`` in its hosts file means ``addresses``; none: it is taken out."""
-        self.names.pop(name, None)
-        if addresses:
-            self.names[name] = " ".join(addresses)
-        lines = ["127.0.0.1 localhost", "::1 localhost"]
-        lines += [f"{each} {name}" for name, many in self.names.items() for each in many.split()]
-        self.write("/etc/hosts", "\n".join([*lines, ""]))
-
     def address(self, address: str) -> str:
         """``address`` is one of its own from now on."""
         with contextlib.suppress(RuntimeError):  # it has it already
@@ -91,8 +84,8 @@ class Machine:
 
     def command(self, *words: str | Path) -> list[str]:
         """``words`` as a command that runs there."""
-        spaces = [f"--mount=/proc/{self.pid}/ns/mnt", f"--net=/proc/{self.pid}/ns/net"]
-        return ["nsenter", *spaces, f"--root=/proc/{self.pid}/root", "--wd=/", "--", *map(str, words)]
+        spaces = ("--target", str(self.pid), "--mount", "--net", "--root", "--wd")
+        return ["nsenter", *spaces, "--", *map(str, words)]
 
     def run(
         self, *words: str | Path, seconds: float = COMMAND_SECONDS_MAX, stdin: str = "", **environment: str
@@ -156,8 +149,8 @@ def machine(authority: trustme.CA) -> Iterator[Machine]:
             handle = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
             try:
                 made = Machine(pid, Namespace(handle), authority)
-                made.name("nobody")
-                made.write("/etc/resolv.conf", "nameserver 127.0.0.53\n")
+                made.write("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n")
+                made.write("/etc/resolv.conf", f"nameserver {NAMESERVER}\n")
                 made.path(AUTHORITIES).unlink()
                 made.write(AUTHORITIES, authority.cert_pem.bytes().decode())
                 yield made

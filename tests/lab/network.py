@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 
 import trustme
 
-from lab.machine import Machine
-from lab.nameserver import Nameserver
+from lab.machine import NAMESERVER, Machine
 from sampan.doctor.chain.contract import Answer, Ask
 from sampan.testing import FakeCdn, FakeRegistry, HelloReset, ServerThread, TokenServer
+from sampan.testing.dns import FakeNameserver
 from sampan.testing.fault import Fault
 from sampan.testing.images import Image
 from sampan.testing.match import Match
@@ -32,7 +32,7 @@ HUB = "registry-1.docker.io"
 LONG_AGO = datetime.datetime(2020, 1, 2, tzinfo=datetime.UTC)
 LONGER_AGO = datetime.datetime(2019, 1, 2, tzinfo=datetime.UTC)
 REDIRECTS_MAX = 5
-NAMESERVER = "127.0.0.53"
+
 # Name -> port, and what its certificate is.
 REGISTRIES = {
     "a.lan": (443, "right"),
@@ -80,6 +80,9 @@ class Network:
         self.realm = TokenServer("auth.lan", host=address_of("auth.lan"), port=443, tls=context, hostname="auth.lan")
         context = self._context("cdn.lan", "right")
         self.cdn = FakeCdn("cdn.lan", host=address_of("cdn.lan"), port=443, tls=context, hostname="cdn.lan")
+        self.names = list(dict.fromkeys([k.partition(":")[0] for k in REGISTRIES] + ["auth.lan", "cdn.lan", "dead.lan", "reset.lan"]))
+        names = {name: [address_of(name)] for name in self.names}
+        self.nameserver = FakeNameserver(names, host=NAMESERVER, port=53)
         self._refusing: set[str] = set()
         self._threads: dict[str, ServerThread] = {}
 
@@ -128,13 +131,15 @@ class Network:
     def open(self, machine: Machine) -> Iterator[None]:
         """Everybody listens there."""
         with contextlib.ExitStack() as stack:
-            for name in {*(k.partition(":")[0] for k in REGISTRIES), "auth.lan", "cdn.lan", "dead.lan", "reset.lan"}:
-                machine.name(name, machine.address(address_of(name)))
+            for name in ("", *self.names):
+                machine.address(address_of(name) if name else NAMESERVER)
             reset = HelloReset(host=address_of("reset.lan"))
             reset.port = 443
-            for server in [*self.servers, reset, Nameserver(NAMESERVER)]:
-                thread = stack.enter_context(machine.namespace.begun(ServerThread(server)))
-                self._threads[server.name] = thread
+            stack.enter_context(machine.namespace.begun(ServerThread(reset, self.nameserver)))
+            for server in self.servers:
+                self._threads[server.name] = stack.enter_context(
+                    machine.namespace.begun(ServerThread(server))
+                )
             yield
         self._threads.clear()
 
@@ -205,6 +210,7 @@ def _request(ask: Ask, url: Url, method: str) -> Request:
     parts = urlsplit(url.target)
     headers = {"accept": ask.accept, "host": url.netloc}
     headers |= {name.lower(): value for name, value in ask.entry.headers.items()}
+    headers |= {"range": f"bytes={ask.offset}-"} if ask.offset else {}
     if ask.authorization is not None and url.netloc == ask.entry.netloc or ask.part == "token" and ask.authorization:
         headers["authorization"] = ask.authorization or ""
     from urllib.parse import parse_qsl, unquote
@@ -222,6 +228,7 @@ def _answer(reply: Reply, request: Request, address: str, port: int) -> Answer:
         return Answer(failure=words, outcome="reset")
     headers = {name.lower(): value for name, value in reversed(reply.headers)}
     body = b"" if request.method == "HEAD" else reply.body.read()
-    if how.stop_at is not None:
-        body = body[: how.stop_at]
-    return Answer(reply.status, headers, body)
+    if how.stop_at is None or how.stop_at >= len(body):
+        return Answer(reply.status, headers, body)
+    broken = "EOF" if how.ending is Ending.CLOSE else f"read tcp …->{address}:{port}: read: connection reset by peer"
+    return Answer(reply.status, headers, body[: how.stop_at], broken=broken)

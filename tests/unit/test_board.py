@@ -324,7 +324,7 @@ sizes = st.integers(0, 3000)
 left = st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 3000)), max_size=4)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(sizes, left, steps)
 def test_no_byte_is_claimed_twice_and_all_come_in_the_end(
     size: int, there: list[tuple[int, int]], plan: list[tuple[str, Any]]
@@ -361,7 +361,6 @@ def test_no_byte_is_claimed_twice_and_all_come_in_the_end(
 DROPPED_BELOW = 8  # as the crew does
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from([0, 20 * KIB, MIB, 7 * MIB, 50 * MIB]), min_size=2, max_size=4))
 def test_whatever_crawls_the_end_comes_about_as_soon_as_from_the_fastest_alone(speeds: list[int]) -> None:
     best = max(speeds)

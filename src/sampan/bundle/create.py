@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sampan.bundle.contents import Contents
-from sampan.bundle.finish import publish, seal, take_back, write_frame
+from sampan.bundle.finish import publish, published, seal, take_back, write_frame
 from sampan.bundle.order import Order, check_same
 from sampan.bundle.packing import Plan, Stamp, arrange
 from sampan.bundle.partial import Partial
@@ -74,6 +74,9 @@ class _Creation:
                 return Outcome(reports)
         else:
             self._tell_begun(begun[0])
+            if (files := await asyncio.to_thread(published, self._partial, *begun)) is not None:
+                return self._done(files, *begun)
+            await asyncio.to_thread(take_back, self._partial, *begun)
         contents, raw = begun
         errors = await Transfer(self._supply, self._partial, contents).run()
         if errors:
@@ -88,7 +91,6 @@ class _Creation:
         if begun is None:
             return None
         check_same(begun[0].asked, self._order.asked, self._partial.path)
-        take_back(self._partial, *begun)
         return begun
 
     async def _begin(self) -> tuple[tuple[Report, ...], tuple[Contents, bytes] | None]:
@@ -166,17 +168,18 @@ class _Creation:
         name = str(self._partial.target)
         self._listener(events.Giving("", Digest.of(raw), name))
         contents, raw = await asyncio.to_thread(seal, self._partial, contents, raw)
-        bundle = Digest.of(raw)
-        signature = self._sign(bundle)
+        signature = self._sign(Digest.of(raw))
         await asyncio.to_thread(write_frame, self._partial, contents, raw, signature)
         await in_thread(lambda stop: write_recovery(self._partial, contents, raw, signature, stop))
-        files = await asyncio.to_thread(publish, self._partial, contents)
-        reports = []
+        return self._done(await asyncio.to_thread(publish, self._partial, contents), contents, raw)
+
+    def _done(self, files: Sequence[Path], contents: Contents, raw: bytes) -> Outcome:
+        name, reports = str(self._partial.target), []
         for image in contents.images:
             if image.attached_to is None:
                 self._listener(events.ImageDone(str(image.reference), image.root, name))
                 reports.append(Report(image.reference, image.root))
-        self._listener(_done(bundle, files, contents))
+        self._listener(_bundle_done(Digest.of(raw), files, contents))
         return Outcome(tuple(reports), tuple(files), contents)
 
 
@@ -191,7 +194,7 @@ def _manifests(images: Iterable[Surveyed]) -> dict[Digest, bytes]:
     return {manifest.digest: manifest.raw for image in images for manifest in image.wanted.manifests}
 
 
-def _done(bundle: Digest, files: Sequence[Path], contents: Contents) -> events.BundleDone:
+def _bundle_done(bundle: Digest, files: Sequence[Path], contents: Contents) -> events.BundleDone:
     return events.BundleDone(
         bundle,
         tuple(map(str, files)),

@@ -73,6 +73,16 @@ def volume_of(raw: bytes, kind: Literal["data", "recovery"], number: int) -> Vol
     return Volume(format="sampan-volume", version=VERSION, bundle=Digest.of(raw), kind=kind, number=number)
 
 
+def published(partial: Partial, contents: Contents, raw: bytes) -> list[Path] | None:
+    """All files, when an earlier run gave each its own name and was killed before it had tidied up; what they
+    were made in is removed then. None when there is more to do."""
+    finals = [final for _, final in named(partial, contents)]
+    if not all(_is_of(final, raw) for final in finals):
+        return None
+    partial.remove()
+    return finals
+
+
 def take_back(partial: Partial, contents: Contents, raw: bytes) -> None:
     """Files that got their own names in an earlier run, which then did not come to its end.
 

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from sampan.clock import Clock
+from sampan.doctor.catalogue import Catalogue
 from sampan.errors import HostError
 from sampan.oci.digest import Digest
 from sampan.oci.reference import Reference
@@ -42,7 +43,8 @@ class Finding:
 
     ``subject``: whom it is about, as ``clock``, ``containerd`` or a host's name. ``evidence``: what was seen,
     each a line, foreign text made printable. ``why``: why it matters; ``hint``: what to do; ``command``: the
-    one command that mends it, where there is one. ``file`` and ``line``: where it is written.
+    one command that mends it, where there is one. ``file`` and ``line``: where it is written. ``about``: the
+    names of hosts and images that it is about besides, as those that its subject has asked.
     """
 
     code: str
@@ -55,6 +57,7 @@ class Finding:
     command: tuple[str, ...] = ()
     file: str | None = None
     line: int | None = None
+    about: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +186,7 @@ class Scene:
     ``machine`` None: the tree is not this machine, or nothing may be run. ``environ``: of this process.
     ``after``: what a runtime's files would still have after ``sampan node apply``; None: it changes nothing.
     ``deadline``: on ``clock``'s monotonic scale, when all must be over. ``store``: where sampan keeps
-    content, a path of this machine.
+    content, a path of this machine. ``config_file``: its configuration; None: there is none.
     """
 
     typed: tuple[str, ...]
@@ -198,6 +201,8 @@ class Scene:
     deadline: float
     after: Callable[[Seen], Sequence[contract.Finding] | None] = lambda _: None
     store: str | None = None
+    catalogue: Catalogue | None = None
+    config_file: str | None = None
 
     @property
     def seconds_left(self) -> float:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol
 
 from sampan.clock import Clock
@@ -108,6 +109,9 @@ class Brought:
 
     @classmethod
     def by(cls, download: Download, size: int) -> Brought:
+        """What ``download`` came to."""
+        if download.was_found:
+            return cls(size, already=True)
         given = sum(attempt.bytes for attempt in download.attempts if attempt.outcome == "ok")
         return cls(size, resumed_bytes=max(size - given, 0), attempts=tuple(download.attempts))
 
@@ -167,7 +171,7 @@ class Downloads:
                 raise
             except SampanError:
                 pass
-        return await self._ended(self._begin(size, source()), told)
+        return await self._ended(self._begin(size, source(), waits_seconds=inf), told)
 
     async def _ended_alone(self, download: Download, told: Told) -> Brought:
         """As :meth:`_ended`; whoever gives up on it ends it, for nobody else can want it."""
@@ -184,7 +188,7 @@ class Downloads:
         try:
             while not task.done():
                 await asyncio.wait([task], timeout=TOLD_SECONDS)
-                told(download.arrival.arrived, download.hosts)
+                told(download.arrived, download.hosts)
         finally:
             download.arrival.readers -= 1
         return Brought.by(download, await download.arrival.ready())
@@ -218,8 +222,19 @@ class Downloads:
         return await PassingBlob.begin(source, size)
 
     def _begin(
-        self, size: int | None, source: BlobSource, into: Callable[[], Ingest] | None = None
+        self,
+        size: int | None,
+        source: BlobSource,
+        into: Callable[[], Ingest] | None = None,
+        *,
+        waits_seconds: float | None = None,
     ) -> Download:
+        """``waits_seconds``: for another process; None: as long as a client can. For another download of
+        our own nobody waits: what it was begun for may be wrong where ours is right."""
+        if any(each.source.digest == source.digest and not each.ended for each in self._running.values()):
+            waits_seconds = 0.0
+        elif waits_seconds is None:
+            waits_seconds = source.patience.another_seconds
         download = Download(
             source,
             size,
@@ -229,6 +244,7 @@ class Downloads:
             observer=self._observer,
             spread=self._spread,
             into=into,
+            waits_seconds=waits_seconds,
         )
         task = asyncio.create_task(download.run(), name=f"download {source.digest}")
         self._running[task] = download

@@ -26,11 +26,13 @@ from sampan.mirror.opening import opened
 from sampan.mirror.room import Room
 from sampan.mirror.spread import Spread
 from sampan.mirror.tries import Tries
-from sampan.store.content import Ingest, Store
+from sampan.mirror.waiting import Committed, Limits, turn
+from sampan.store.content import BeingWritten, Ingest, Store
 
 MIB = 1024 * 1024
 ABANDONED_SECONDS = 30.0  # nobody reads any more ...
 ABANDONED_BYTES = 256 * MIB  # ... and more than this is missing: stop, keep what there is
+ANOTHER = "another process"  # in the place of a host's name
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +45,8 @@ class Abandoned(SampanError):
 
 class Download:
     """Brings what ``source`` is about into ``store``, or into what ``into`` opens instead; ``size`` is in
-    bytes, as a manifest declares it."""
+    bytes, as a manifest declares it. ``waits_seconds``: for how long another process may go on with the same
+    blob in our place."""
 
     def __init__(
         self,
@@ -56,12 +59,16 @@ class Download:
         observer: Observer,
         spread: Spread,
         into: Callable[[], Ingest] | None = None,
+        waits_seconds: float,
     ) -> None:
         self.source = source
         self.arrival = Arrival(
             source.digest, size, is_trusted=source.is_trusted, patience=source.patience, clock=clock
         )
         self.ended = False
+        self.was_found = False
+        self._another: BeingWritten | None = None
+        self._limits = Limits(waits_seconds, source.patience.another_still_seconds)
         self._tries = Tries(source)
         self._gathering = Gathering(
             source,
@@ -98,7 +105,12 @@ class Download:
     @property
     def hosts(self) -> tuple[str, ...]:
         """Who gives now."""
-        return self._gathering.hosts
+        return self._gathering.hosts if self._another is None else (ANOTHER,)
+
+    @property
+    def arrived(self) -> int:
+        """How many bytes are on disk, by us or by another process."""
+        return self.arrival.arrived if self._another is None else self._another.size
 
     async def run(self) -> None:
         """Bring the blob into the store. Never raises but when cancelled: readers are told."""
@@ -106,7 +118,7 @@ class Download:
         outcome = "abandoned"
         try:
             await self._bring()
-            outcome = "committed"
+            outcome = "found" if self.was_found else "committed"
         except SampanError as error:
             self.arrival.failed(error)
             outcome = "abandoned" if isinstance(error, Abandoned) else "failed"
@@ -122,7 +134,10 @@ class Download:
             self._observer.download_ended(self.source.question.registry, outcome)
 
     async def _bring(self) -> None:
-        ingest = await opened(self._into or self._into_store, lambda ingest: ingest.suspend())
+        ingest = await self._place()
+        if isinstance(ingest, Committed):
+            self._found(ingest)
+            return
         try:
             await self._take_up(ingest)
             while not await self._fill_and_verify(ingest):
@@ -135,11 +150,38 @@ class Download:
                 await asyncio.shield(asyncio.to_thread(ingest.suspend))
             raise
 
-    def _into_store(self) -> Ingest:
+    async def _place(self) -> Ingest | Committed:
+        """Where it goes, or what another process has committed."""
+        if self._into is not None:
+            return await opened(self._into, lambda ingest: ingest.suspend())
         size, limit = self.arrival.declared_size, self._room.max_size_bytes
         if size is not None and limit is not None and size > limit:
             raise StoreFull(f"{size} bytes are more than the whole store may hold")
-        return self._store.ingest(self.source.digest, size)
+        return await self._turn(size)
+
+    async def _turn(self, size: int | None) -> Ingest | Committed:
+        try:
+            return await turn(
+                self._store,
+                self.source.digest,
+                size,
+                limits=self._limits,
+                clock=self._clock,
+                told=self._tell_another,
+            )
+        finally:
+            self._another = None
+
+    def _tell_another(self, another: BeingWritten) -> None:
+        self._another = another
+        self._check_wanted()
+
+    def _found(self, blob: Committed) -> None:
+        """Nothing is left to do but to let the readers have it."""
+        self.was_found = True
+        self.arrival.begins(blob, blob.size)
+        self.arrival.size = blob.size
+        self.arrival.is_verified()
 
     async def _take_up(self, ingest: Ingest) -> None:
         """What an earlier run left is gone on from."""

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sampan.errors import HostError, RateLimited
+from sampan.errors import HostError, NotARegistry, RateLimited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sampan.upstream.certificate import Certificate
     from sampan.upstream.url import Url
 
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
 NOTED_HEADERS = ("Date", "Age", "ratelimit-limit", "ratelimit-remaining", "docker-ratelimit-source", "Server")
 
 
@@ -85,14 +86,19 @@ class Trail:
         return (hop for hop in self.hops[position:] if not hop.login)
 
     def begin(self, url: Url, *, login: bool) -> Hop:
-        """A request is about to be made. Raises RateLimited when it is one too many."""
+        """A request is about to be made. Raises RateLimited, or NotARegistry for redirects, when it is one
+        too many."""
         if (login or url.netloc == self._netloc) and self.count >= self._hops_max:
-            raise RateLimited(
-                f"{self._netloc}: left alone after {self._hops_max} requests", outcome="rate-limited"
-            )
+            raise self._too_many()
         hop = Hop(url, login, _now())
         self.hops.append(hop)
         return hop
+
+    def _too_many(self) -> HostError:
+        if self.hops[-1].status in REDIRECTS:
+            return NotARegistry(f"{self._netloc}: redirects without end", outcome="redirect")
+        words = f"{self._netloc}: left alone after {self._hops_max} requests"
+        return RateLimited(words, outcome="rate-limited")
 
 
 TRAIL: ContextVar[Trail | None] = ContextVar("TRAIL", default=None)

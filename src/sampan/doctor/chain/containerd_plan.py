@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from sampan.doctor.chain.contract import Chain, Entry, Login
 from sampan.doctor.chain.hosts_entries import Reader, Unusable, default_entry, entries_of, namespace_for
-from sampan.oci.reference import Reference, origin_url
+from sampan.oci.reference import Reference
 from sampan.runtimes.containerd.faults import config_findings
 from sampan.runtimes.containerd.files import Config, read_config, read_flags
 from sampan.runtimes.containerd.legacy import with_scheme

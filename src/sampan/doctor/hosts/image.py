@@ -71,8 +71,16 @@ async def read_whole(client: RegistryClient, host: Host, repository: str, blob: 
     return data
 
 
-async def read_range(client: RegistryClient, host: Host, repository: str, blob: Descriptor) -> Sample:
-    """The beginning of ``blob``. Raises HostError, WrongContent when all of it was read and is another."""
+async def read_range(
+    client: RegistryClient,
+    host: Host,
+    repository: str,
+    blob: Descriptor,
+    *,
+    range_seconds: float = RANGE_SECONDS,
+) -> Sample:
+    """The beginning of ``blob``, as much of it as comes within ``range_seconds``. Raises
+    HostError, WrongContent when all of it was read and is another."""
     loop = asyncio.get_running_loop()
     stop = min(blob.size, RANGE_BYTES)
     began = loop.time()
@@ -81,24 +89,28 @@ async def read_range(client: RegistryClient, host: Host, repository: str, blob: 
     )
     async with whole as stream:
         answered = loop.time()
-        first, digest, count = await _take(stream, stop, blob.digest.algorithm)
+        first, digest, count = await _take(stream, stop, blob.digest.algorithm, range_seconds)
         seconds = loop.time() - answered
     is_whole = count == blob.size
     if is_whole and digest != blob.digest:
         raise WrongContent(
             f"{stream.served_by}: {blob.size} bytes that are not {blob.digest}", outcome="wrong-content"
         )
-    return Sample(None if first is None else first - began, _rate(count, seconds), count, is_whole)
+    return Sample(
+        None if first is None else first - began, _rate(count, seconds, range_seconds), count, is_whole
+    )
 
 
-def _rate(count: int, seconds: float) -> float | None:
+def _rate(count: int, seconds: float, range_seconds: float) -> float | None:
     # Whatever has come when the time is over says something: that it is slow.
-    enough = count >= RATE_BYTES_MIN or seconds >= RANGE_SECONDS
+    enough = count >= RATE_BYTES_MIN or seconds >= range_seconds
     return count / seconds if enough and seconds > 0 else None
 
 
-async def _take(stream: BlobStream, stop: int, algorithm: str) -> tuple[float | None, Digest, int]:
-    """When the first byte came, the digest of what came, and how much that was, by the time there is."""
+async def _take(
+    stream: BlobStream, stop: int, algorithm: str, seconds: float
+) -> tuple[float | None, Digest, int]:
+    """When the first byte came, the digest of what came, and how much that was, ``seconds`` later at most."""
     loop, hasher, count, first = asyncio.get_running_loop(), new_hasher(algorithm), 0, None
     limit = asyncio.timeout(None)
     try:
@@ -106,7 +118,7 @@ async def _take(stream: BlobStream, stop: int, algorithm: str) -> tuple[float | 
             async for piece in stream:
                 if first is None:
                     first = loop.time()
-                    limit.reschedule(first + RANGE_SECONDS)
+                    limit.reschedule(first + seconds)
                 hasher.update(piece)
                 count += len(piece)
                 if count >= stop and stream.stop != stop:
