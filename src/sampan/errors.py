@@ -19,14 +19,21 @@
     ├── PlatformMissing            an image that there is, but not for the platform asked for
     ├── ContentMismatch            bytes that do not hash to their digest
     ├── StoreError                 the disk under the store
-    │   └── StoreFull              no room, also after evicting
+    │   ├── StoreFull              no room, also after evicting
+    │   └── NotStored              an image or a blob that the command line named, and that is not there
     ├── SinkError                  where a pulled image goes: full, read-only, not answering
     │   ├── SinkExists             something is there already, and is not overwritten
     │   └── SinkUnavailable        a runtime that is missing, unsupported or refuses us
-    └── NodeError                  a machine's files that were to be changed, and are as they were
-        ├── PlanMismatch           a file that is not as the plan saw it, or must not be touched: the diff
-        ├── ApplyFailed            writing, a reload or what was checked after it: all is undone
-        └── RuntimeUnsupported     a runtime, or a version of one, that sampan does not know
+    ├── NodeError                  a machine's files that were to be changed, and are as they were
+    │   ├── PlanMismatch           a file that is not as the plan saw it, or must not be touched: the diff
+    │   ├── ApplyFailed            writing, a reload or what was checked after it: all is undone
+    │   └── RuntimeUnsupported     a runtime, or a version of one, that sampan does not know
+    └── BundleError                a bundle or an archive that is not what it should be
+        ├── InvalidBundle          no bundle, one that contradicts itself, or of a version not known
+        ├── BundleDamaged          bytes that are not what the list of contents says: which
+        ├── BundleIncomplete       a volume that is missing, a file that is not whole
+        ├── BundleUntrusted        a signature that is required and missing, foreign or expired
+        └── BundleExists           something is there already, and is not overwritten
 
     HostError
     ├── Unreachable                no connection: DNS, refused, unroutable, TLS, proxy, blocked address
@@ -93,12 +100,14 @@ class SampanError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(redact(message))
+        redacted = redact(message)
+        super().__init__(message if redacted == message else redacted)  # it may know its translation
         self.hint = hint
 
     @property
     def message(self) -> str:
-        return str(self.args[0])
+        message: str = self.args[0]
+        return message
 
 
 class UsageError(SampanError):
@@ -179,6 +188,10 @@ class StoreFull(StoreError):
     pass
 
 
+class NotStored(StoreError):
+    oci_code, http_status, exit_code = "MANIFEST_UNKNOWN", 404, 3
+
+
 class SinkError(SampanError):
     exit_code = 6
 
@@ -209,6 +222,30 @@ class ApplyFailed(NodeError):
 
 class RuntimeUnsupported(NodeError):
     pass
+
+
+class BundleError(SampanError):
+    exit_code = 8
+
+
+class InvalidBundle(BundleError):
+    pass
+
+
+class BundleDamaged(BundleError):
+    pass
+
+
+class BundleIncomplete(BundleError):
+    pass
+
+
+class BundleUntrusted(BundleError):
+    pass
+
+
+class BundleExists(BundleError):
+    exit_code = 2
 
 
 class HostError(SampanError):

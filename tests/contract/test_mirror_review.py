@@ -95,7 +95,7 @@ def without_room(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise StoreFull("no room")
 
-    monkeypatch.setattr(DiskStore, "ingest", refuse)
+    monkeypatch.setattr(DiskStore, "take_up", refuse)
 
 
 def hurry(monkeypatch: pytest.MonkeyPatch, clock: ManualClock) -> None:

@@ -28,10 +28,11 @@ from sampan.testing import (
     random_layer,
 )
 from sampan.upstream import transport as module
+from sampan.upstream.call import Call
 from sampan.upstream.dialer import Dial, Patience, Resolver
 from sampan.upstream.host import Host
 from sampan.upstream.proxies import Proxy, ProxySettings
-from sampan.upstream.transport import Call, Transport
+from sampan.upstream.transport import Transport
 from sampan.upstream.url import parse_url
 from upstreams import ALPINE, HASTY, SHORT_SECONDS, client_for, said
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sampan.errors import AllHostsFailed, Attempt, NotFound
-from sampan.lock.findings import _age, _moment
+from sampan.lock.findings import _age, moment
 from sampan.lock.verdict import Saying, Verdict, weigh
 from sampan.oci import Digest, Reference
 from sampan.upstream.host import Host
@@ -90,5 +90,5 @@ def test_a_tag_that_every_host_denies_is_denied() -> None:
     ],
 )
 def test_the_older_build_is_stale(theirs: str, agreed: str, word: str) -> None:
-    assert _age(_moment(theirs), _moment(agreed), was_locked=False) == word
-    assert _age(_moment(theirs), _moment(agreed), was_locked=True) == "stale"
+    assert _age(moment(theirs), moment(agreed), was_locked=False) == word
+    assert _age(moment(theirs), moment(agreed), was_locked=True) == "stale"

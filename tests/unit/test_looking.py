@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,9 +28,9 @@ class Watched(DiskStore):
     hashed_by: list[str]
     broken = False
 
-    def check(self, digest: Digest) -> bool | None:
+    def check(self, digest: Digest, stride: Callable[[int], None] | None = None) -> bool | None:
         self.hashed_by.append(threading.current_thread().name)
-        return super().check(digest)
+        return super().check(digest, stride)
 
     def open_at_once(self, digest: Digest, size: int | None = None) -> OpenBlob | None:
         if self.broken:

@@ -13,6 +13,7 @@ import traceback
 import click
 
 from sampan.errors import SampanError, printable, redact
+from sampan.words import Text, in_language
 
 UNEXPECTED = 1
 USAGE = 2
@@ -25,7 +26,7 @@ def report(error: BaseException, *, debug: bool) -> int:
     if debug:
         click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
     if isinstance(error, SampanError):
-        _tell(error.message, error.hint)
+        _tell(_said(error.message), _said(error.hint))
         return error.exit_code
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message(), err=True)
@@ -42,7 +43,19 @@ def report(error: BaseException, *, debug: bool) -> int:
     return UNEXPECTED
 
 
-def _tell(message: str, hint: str | None) -> None:
+def _said(text: str | None) -> str | None:
+    """In the language of whoever is told, where it exists in that."""
+    if not isinstance(text, Text):
+        return text
+    from sampan.config.environment import language  # imports much, for the few errors that are translated
+
+    try:
+        return in_language(text, language(os.environ))
+    except SampanError:  # a language that nobody knows: that is another error than this one
+        return text
+
+
+def _tell(message: str | None, hint: str | None) -> None:
     click.echo(f"error: {message}", err=True)
     for line in (hint or "").splitlines():
         click.echo(f"hint: {line}", err=True)

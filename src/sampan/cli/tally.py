@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 from sampan.errors import Attempt, printable
 from sampan.pull.events import BlobDone, Event, Failed, ImageDone, Resolved
+from sampan.words import UNIT_BYTES as UNIT_BYTES
+from sampan.words import size_text as size_text
 
-UNIT_BYTES = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
 _ALREADY = {"store": "already in the store", "sink": "already where it goes"}
 
 
@@ -70,12 +71,3 @@ def giver_text(host: str, behind: str) -> str:
     if not behind:
         return printable(host)
     return f"the store of {printable(host)}" if behind == "store" else f"{behind} via {printable(host)}"
-
-
-def size_text(size_bytes: int) -> str:
-    """As people read it: ``3.4 MiB``."""
-    if size_bytes < 1024:
-        return f"{size_bytes} B"
-    fitting = [(unit, size) for unit, size in UNIT_BYTES.items() if size_bytes / size < 1000]
-    unit, size = fitting[0] if fitting else ("TiB", UNIT_BYTES["TiB"])
-    return f"{size_bytes / size:.1f} {unit}"

@@ -55,12 +55,14 @@ class Lasting:
     instance: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @classmethod
-    def of(cls, config: Config, clock: Clock | None = None) -> Lasting:
-        """Open the store of ``config``, made if absent. Raises :class:`StoreError`."""
+    def of(cls, config: Config, clock: Clock | None = None, *, read_only: bool = False) -> Lasting:
+        """Open the store of ``config``, made if absent; ``read_only``: one that is there, to look into it
+        alone. Raises :class:`StoreError`."""
         clock = clock or SystemClock()
         path = config.store.path
         try:
-            store, tag_store = DiskStore(path, clock), TagStore(path / TAGS_DIRECTORY, clock)
+            store = DiskStore(path, clock, read_only=read_only)
+            tag_store = TagStore(path / TAGS_DIRECTORY, clock)
         except StoreError as error:
             raise type(error)(error.message, hint=_STORE_HINT) from error
         room = Room(store, tag_store, config.store.max_size_bytes)
@@ -112,7 +114,7 @@ def build_client(
     times = {} if config.via is None else MIRROR_TIMES
     return RegistryClient(
         _transport(config, instance),
-        credentials=_credentials(config, clock),
+        credentials=build_credentials(config, clock),
         clock=clock,
         behind=behind,
         **times,
@@ -126,7 +128,7 @@ def build_destination(config: Config, registry: str, clock: Clock) -> Destinatio
     """
     host = destination_host(config, registry)
     transport = Transport((host,), proxies=ProxySettings.from_environment(config.environ))
-    return Destination(PushClient(transport, credentials=_credentials(config, clock), clock=clock), host)
+    return Destination(PushClient(transport, credentials=build_credentials(config, clock), clock=clock), host)
 
 
 def destination_host(config: Config, registry: str) -> Host:
@@ -143,14 +145,19 @@ def destination_host(config: Config, registry: str) -> Host:
     return Host.from_url(f"{scheme}://{url.netloc}", name=registry, role="origin", private=True)
 
 
-def _credentials(config: Config, clock: Clock) -> CredentialFiles:
+def build_credentials(config: Config, clock: Clock) -> CredentialFiles:
+    """The logins of the environment, of the files of Docker and podman, and of their programs."""
     return CredentialFiles.from_environment(config.environ, clock=clock, logins=config.logins)
 
 
+def configured_hosts(config: Config) -> list[Host]:
+    """The hosts of all registries."""
+    return [host for registry in config.registry.values() for host in registry.hosts]
+
+
 def _transport(config: Config, instance: str | None) -> Transport:
-    configured = [host for registry in config.registry.values() for host in registry.hosts]
     return Transport(
-        configured if config.via is None else [config.via],
+        configured_hosts(config) if config.via is None else [config.via],
         proxies=ProxySettings.from_environment(config.environ),
         instance_id=instance,
     )

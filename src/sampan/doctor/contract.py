@@ -5,8 +5,13 @@ A check is one asynchronous function from a :class:`Scene` to findings, in the m
     async def check_clock(scene: Scene) -> AsyncIterator[Finding]: ...
 
 It looks and changes nothing; what it may not see it says with :class:`Unseen` and goes on; it never raises
-for what the machine or a host does. Checks run side by side, within the time that ``scene`` has left. The
-order of what was found is no check's business: ``verdict.py`` knows which cause comes before which symptom.
+for what the machine or a host does. Checks run side by side, within the time that ``scene`` has left; what
+comes after that is not heard, so each finding is given as soon as it is known. What blocks (a program, a
+file system) is run with :func:`sampan.doctor.aside.aside`. The order of what was found is no check's
+business: ``verdict.py`` knows which cause comes before which symptom, and has a line for every code.
+
+To add one: the function in the module of what it looks at, its name in ``checks.py``, its codes in
+``order.py`` and docs/doctor.md (and .zh-CN.md), its sentences in data/zh/doctor.toml.
 
 Sentences are made with :func:`sampan.words.sentence`, so that they exist in English and in Chinese. Codes are
 words for programs, in capitals, and each is documented in docs/doctor.md.
@@ -19,11 +24,14 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from sampan.clock import Clock
+from sampan.doctor.catalogue import Catalogue
 from sampan.errors import HostError
 from sampan.oci.digest import Digest
 from sampan.oci.reference import Reference
+from sampan.runtimes import contract
 from sampan.runtimes.contract import Installed, Level, Machine, Runtime, Status
 from sampan.runtimes.tree import Tree
+from sampan.upstream.certificate import Certificate as Certificate
 from sampan.upstream.host import Host
 
 # -- what is found --------------------------------------------------------------------------------
@@ -35,7 +43,8 @@ class Finding:
 
     ``subject``: whom it is about, as ``clock``, ``containerd`` or a host's name. ``evidence``: what was seen,
     each a line, foreign text made printable. ``why``: why it matters; ``hint``: what to do; ``command``: the
-    one command that mends it, where there is one. ``file`` and ``line``: where it is written.
+    one command that mends it, where there is one. ``file`` and ``line``: where it is written. ``about``: the
+    names of hosts and images that it is about besides, as those that its subject has asked.
     """
 
     code: str
@@ -48,6 +57,7 @@ class Finding:
     command: tuple[str, ...] = ()
     file: str | None = None
     line: int | None = None
+    about: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +93,12 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Certificate:
-    """What a host showed, believed or not. Times are seconds since 1970; ``problem``: why it is not believed,
-    in OpenSSL's words."""
+class Answer:
+    """What one resolver says the addresses of a name are. ``source``: ``system``, or the nameserver that was
+    asked. ``problem``: why there are none, as ``NXDOMAIN``, ``SERVFAIL`` or ``no answer``."""
 
-    subject: str
-    issuer: str
-    names: tuple[str, ...]
-    not_before: float
-    not_after: float
+    source: str
+    addresses: tuple[str, ...] = ()
     problem: str | None = None
 
 
@@ -108,9 +115,14 @@ class RateLimit:
 class HostReport:
     """What one host does for one image: few requests, never more than it takes to know.
 
-    ``steps`` in their order, to the first that failed and those that make sense after it. ``digest``: of the
-    tag there. ``blob_host``: where its redirect leads. ``first_byte_seconds`` and ``bytes_per_second``: of a
-    range of a real blob. ``error``: the first that ended the way; None: the image arrives from there.
+    ``steps`` in their order, to the first that failed and those that make sense after it. ``answers``: to its
+    name, by this machine and, where the way ended before an answer, by its nameservers each on its own;
+    ``addresses``: those of this machine's. ``realm``: the machine that gives its tokens. ``digest``: of the
+    tag there by GET, ``head_digest`` by HEAD; ``created``: when that image was built, seconds since 1970.
+    ``blob_host``: where its redirect leads. ``first_byte_seconds`` and ``bytes_per_second``: of a range of a
+    real blob. ``date``: the host's clock, and ``dated``: ours at that time. ``requests``: how many it had.
+    ``seconds``: how long all of it took. ``error``: the first that ended the way; None: the image arrives
+    from there.
     """
 
     host: Host
@@ -118,14 +130,21 @@ class HostReport:
     repository: str
     object: str
     steps: tuple[Step, ...]
+    answers: tuple[Answer, ...] = ()
     addresses: tuple[str, ...] = ()
     certificate: Certificate | None = None
+    realm: str | None = None
+    head_digest: Digest | None = None
     digest: Digest | None = None
+    created: float | None = None
     blob_host: str | None = None
     rate_limit: RateLimit | None = None
     first_byte_seconds: float | None = None
     bytes_per_second: float | None = None
-    date: float | None = None  # the host's clock, seconds since 1970
+    date: float | None = None
+    dated: float | None = None
+    requests: int = 0
+    seconds: float = 0.0
     error: HostError | None = None
 
     @property
@@ -165,7 +184,9 @@ class Scene:
     are missing here, and a finding). ``hosts_for``: whom sampan's configuration asks for a registry, in
     order.
     ``machine`` None: the tree is not this machine, or nothing may be run. ``environ``: of this process.
-    ``deadline``: on ``clock``'s monotonic scale, when all must be over.
+    ``after``: what a runtime's files would still have after ``sampan node apply``; None: it changes nothing.
+    ``deadline``: on ``clock``'s monotonic scale, when all must be over. ``store``: where sampan keeps
+    content, a path of this machine. ``config_file``: its configuration; None: there is none.
     """
 
     typed: tuple[str, ...]
@@ -178,6 +199,15 @@ class Scene:
     probe: Probe
     clock: Clock
     deadline: float
+    after: Callable[[Seen], Sequence[contract.Finding] | None] = lambda _: None
+    store: str | None = None
+    catalogue: Catalogue | None = None
+    config_file: str | None = None
+
+    @property
+    def seconds_left(self) -> float:
+        """Until all must be over; never negative."""
+        return max(0.0, self.deadline - self.clock.monotonic())
 
 
 Check = Callable[[Scene], AsyncIterator[Finding | Unseen]]

@@ -170,7 +170,7 @@ async def _ages(survey: Survey, verdict: Verdict, former: Locked | None) -> Mapp
     created = await asyncio.gather(
         *(survey.created(verdict.reference, digest, verdict.hosts(digest)) for digest in verdict.said)
     )
-    when = dict(zip(verdict.said, map(_moment, created), strict=True))
+    when = dict(zip(verdict.said, map(moment, created), strict=True))
     return {
         digest: _age(when[digest], when[agreed], was_locked=former is not None and former.digest == digest)
         for digest in verdict.said
@@ -186,7 +186,7 @@ def _age(when: datetime | None, agreed: datetime | None, *, was_locked: bool) ->
     return "stale" if when < agreed else "newer"
 
 
-def _moment(text: str) -> datetime | None:
+def moment(text: str) -> datetime | None:
     """RFC 3339 as Go writes it, with up to nine digits of a second. None: not that."""
     head, dot, rest = text.partition(".")
     fraction = rest[: len(rest) - len(rest.lstrip("0123456789"))]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from sampan.clock import Clock
 from sampan.errors import ContentMismatch, SampanError
@@ -18,7 +18,6 @@ from sampan.mirror.opening import opened
 from sampan.mirror.patience import Patience
 from sampan.mirror.pulse import Pulse
 from sampan.oci import Digest
-from sampan.store.content import Ingest
 from sampan.store.spans import Spans
 from sampan.upstream.host import Host
 
@@ -36,6 +35,15 @@ class Window:
     file: BinaryIO
     offset: int
     count: int
+
+
+class Written(Protocol):
+    """Where the bytes are: an ingest, or what became of one."""
+
+    @property
+    def spans(self) -> Spans: ...
+
+    def open_reader(self) -> BinaryIO: ...
 
 
 class Arrival:
@@ -67,14 +75,14 @@ class Arrival:
         self._patience = patience
         self._clock = clock
         self._pulse = Pulse()
-        self._ingest: Ingest | None = None
+        self._ingest: Written | None = None
         self._is_disputed = False
         self._changes: list[Spans] = []  # each time that bytes were replaced: which
         self._error: SampanError | None = None
 
     # -- what the download tells -------------------------------------------------------------------
 
-    def begins(self, ingest: Ingest, written: int) -> None:
+    def begins(self, ingest: Written, written: int) -> None:
         """The file, and what an earlier run left in it."""
         self._ingest = ingest
         spans = ingest.spans

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol
 
 from sampan.clock import Clock
@@ -21,7 +22,7 @@ from sampan.mirror.passing import PassingBlob
 from sampan.mirror.room import Room
 from sampan.mirror.spread import Spread
 from sampan.oci import Digest
-from sampan.store.content import OpenBlob, Store
+from sampan.store.content import Ingest, OpenBlob, Store
 
 TOLD_SECONDS = 0.2  # between two words about a download: a display moves, a log does not drown
 
@@ -62,7 +63,7 @@ class StoredBlob:
     async def windows(self, start: int, stop: int) -> AsyncIterator[Window]:
         """One window: all of it is there."""
         if stop > start:
-            yield Window(self.blob.file, start, stop - start)
+            yield Window(self.blob.file, self.blob.offset + start, stop - start)
 
     def close(self) -> None:
         self.blob.close()
@@ -108,6 +109,9 @@ class Brought:
 
     @classmethod
     def by(cls, download: Download, size: int) -> Brought:
+        """What ``download`` came to."""
+        if download.was_found:
+            return cls(size, already=True)
         given = sum(attempt.bytes for attempt in download.attempts if attempt.outcome == "ok")
         return cls(size, resumed_bytes=max(size - given, 0), attempts=tuple(download.attempts))
 
@@ -147,10 +151,18 @@ class Downloads:
             return await self._pass_through(own.source, size, error)
 
     async def bring(
-        self, digest: Digest, size: int | None, source: Callable[[], BlobSource], told: Told
+        self,
+        digest: Digest,
+        size: int | None,
+        source: Callable[[], BlobSource],
+        told: Told,
+        into: Callable[[], Ingest] | None = None,
     ) -> Brought:
         """Until ``digest`` is committed; ``told`` hears now and then how much of it is on disk, and by
-        whom. Raises what ended the download: a disk that cannot hold it, too."""
+        whom. ``into``: what opens the place for it, where that is not the store. Raises what ended the
+        download: a disk that cannot hold it, too."""
+        if into is not None:
+            return await self._ended_alone(self._begin(size, source(), into), told)
         joined = self._joinable(digest, size)
         if joined is not None:
             try:
@@ -159,18 +171,30 @@ class Downloads:
                 raise
             except SampanError:
                 pass
-        return await self._ended(self._begin(size, source()), told)
+        return await self._ended(self._begin(size, source(), waits_seconds=inf), told)
+
+    async def _ended_alone(self, download: Download, told: Told) -> Brought:
+        """As :meth:`_ended`; whoever gives up on it ends it, for nobody else can want it."""
+        task = self._task_of(download)
+        try:
+            return await self._ended(download, told)
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
 
     async def _ended(self, download: Download, told: Told) -> Brought:
-        task = next(task for task, running in self._running.items() if running is download)
+        task = self._task_of(download)
         download.arrival.readers += 1
         try:
             while not task.done():
                 await asyncio.wait([task], timeout=TOLD_SECONDS)
-                told(download.arrival.arrived, download.hosts)
+                told(download.arrived, download.hosts)
         finally:
             download.arrival.readers -= 1
         return Brought.by(download, await download.arrival.ready())
+
+    def _task_of(self, download: Download) -> asyncio.Task[None]:
+        return next(task for task, running in self._running.items() if running is download)
 
     def _joinable(self, digest: Digest, size: int | None) -> Download | None:
         """One in flight for the same content; a stranger's manifest does not decide its size for us."""
@@ -180,6 +204,7 @@ class Downloads:
                 for download in self._running.values()
                 if download.source.digest == digest
                 and not download.ended
+                and not download.is_elsewhere
                 and (size is None or download.arrival.size in (None, size))
             ),
             None,
@@ -196,7 +221,20 @@ class Downloads:
         log.warning("a blob passes through without being stored: %s", error.message)
         return await PassingBlob.begin(source, size)
 
-    def _begin(self, size: int | None, source: BlobSource) -> Download:
+    def _begin(
+        self,
+        size: int | None,
+        source: BlobSource,
+        into: Callable[[], Ingest] | None = None,
+        *,
+        waits_seconds: float | None = None,
+    ) -> Download:
+        """``waits_seconds``: for another process; None: as long as a client can. For another download of
+        our own nobody waits: what it was begun for may be wrong where ours is right."""
+        if any(each.source.digest == source.digest and not each.ended for each in self._running.values()):
+            waits_seconds = 0.0
+        elif waits_seconds is None:
+            waits_seconds = source.patience.another_seconds
         download = Download(
             source,
             size,
@@ -205,6 +243,8 @@ class Downloads:
             clock=self._clock,
             observer=self._observer,
             spread=self._spread,
+            into=into,
+            waits_seconds=waits_seconds,
         )
         task = asyncio.create_task(download.run(), name=f"download {source.digest}")
         self._running[task] = download

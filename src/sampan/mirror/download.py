@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 
 from sampan.clock import Clock
@@ -25,11 +26,13 @@ from sampan.mirror.opening import opened
 from sampan.mirror.room import Room
 from sampan.mirror.spread import Spread
 from sampan.mirror.tries import Tries
-from sampan.store.content import Ingest, Store
+from sampan.mirror.waiting import Committed, Limits, turn
+from sampan.store.content import BeingWritten, Ingest, Store
 
 MIB = 1024 * 1024
 ABANDONED_SECONDS = 30.0  # nobody reads any more ...
 ABANDONED_BYTES = 256 * MIB  # ... and more than this is missing: stop, keep what there is
+ANOTHER = "another process"  # in the place of a host's name
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +44,9 @@ class Abandoned(SampanError):
 
 
 class Download:
-    """Brings what ``source`` is about into ``store``; ``size`` is in bytes, as a manifest declares it."""
+    """Brings what ``source`` is about into ``store``, or into what ``into`` opens instead; ``size`` is in
+    bytes, as a manifest declares it. ``waits_seconds``: for how long another process may go on with the same
+    blob in our place."""
 
     def __init__(
         self,
@@ -53,12 +58,17 @@ class Download:
         clock: Clock,
         observer: Observer,
         spread: Spread,
+        into: Callable[[], Ingest] | None = None,
+        waits_seconds: float,
     ) -> None:
         self.source = source
         self.arrival = Arrival(
             source.digest, size, is_trusted=source.is_trusted, patience=source.patience, clock=clock
         )
         self.ended = False
+        self.was_found = False
+        self._another: BeingWritten | None = None
+        self._limits = Limits(waits_seconds, source.patience.another_still_seconds)
         self._tries = Tries(source)
         self._gathering = Gathering(
             source,
@@ -72,6 +82,7 @@ class Download:
         )
         self._dispute = Dispute(self.arrival, self._gathering)
         self._store = store
+        self._into = into
         self._room = room
         self._clock = clock
         self._observer = observer
@@ -82,6 +93,11 @@ class Download:
         return self._tries.attempts
 
     @property
+    def is_elsewhere(self) -> bool:
+        """Whether it goes somewhere else than into the store, where no reader can follow it."""
+        return self._into is not None
+
+    @property
     def host(self) -> str | None:
         """Who began to give last."""
         return self.arrival.host.name if self.arrival.host else None
@@ -89,7 +105,12 @@ class Download:
     @property
     def hosts(self) -> tuple[str, ...]:
         """Who gives now."""
-        return self._gathering.hosts
+        return self._gathering.hosts if self._another is None else (ANOTHER,)
+
+    @property
+    def arrived(self) -> int:
+        """How many bytes are on disk, by us or by another process."""
+        return self.arrival.arrived if self._another is None else self._another.size
 
     async def run(self) -> None:
         """Bring the blob into the store. Never raises but when cancelled: readers are told."""
@@ -97,7 +118,7 @@ class Download:
         outcome = "abandoned"
         try:
             await self._bring()
-            outcome = "committed"
+            outcome = "found" if self.was_found else "committed"
         except SampanError as error:
             self.arrival.failed(error)
             outcome = "abandoned" if isinstance(error, Abandoned) else "failed"
@@ -113,10 +134,10 @@ class Download:
             self._observer.download_ended(self.source.question.registry, outcome)
 
     async def _bring(self) -> None:
-        size, limit = self.arrival.declared_size, self._room.max_size_bytes
-        if size is not None and limit is not None and size > limit:
-            raise StoreFull(f"{size} bytes are more than the whole store may hold")
-        ingest = await opened(lambda: self._store.ingest(self.source.digest, size), lambda i: i.suspend())
+        ingest = await self._place()
+        if isinstance(ingest, Committed):
+            self._found(ingest)
+            return
         try:
             await self._take_up(ingest)
             while not await self._fill_and_verify(ingest):
@@ -128,6 +149,39 @@ class Download:
             with suppress(StoreError):
                 await asyncio.shield(asyncio.to_thread(ingest.suspend))
             raise
+
+    async def _place(self) -> Ingest | Committed:
+        """Where it goes, or what another process has committed."""
+        if self._into is not None:
+            return await opened(self._into, lambda ingest: ingest.suspend())
+        size, limit = self.arrival.declared_size, self._room.max_size_bytes
+        if size is not None and limit is not None and size > limit:
+            raise StoreFull(f"{size} bytes are more than the whole store may hold")
+        return await self._turn(size)
+
+    async def _turn(self, size: int | None) -> Ingest | Committed:
+        try:
+            return await turn(
+                self._store,
+                self.source.digest,
+                size,
+                limits=self._limits,
+                clock=self._clock,
+                told=self._tell_another,
+            )
+        finally:
+            self._another = None
+
+    def _tell_another(self, another: BeingWritten) -> None:
+        self._another = another
+        self._check_wanted()
+
+    def _found(self, blob: Committed) -> None:
+        """Nothing is left to do but to let the readers have it."""
+        self.was_found = True
+        self.arrival.begins(blob, blob.size)
+        self.arrival.size = blob.size
+        self.arrival.is_verified()
 
     async def _take_up(self, ingest: Ingest) -> None:
         """What an earlier run left is gone on from."""

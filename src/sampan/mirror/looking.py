@@ -26,6 +26,7 @@ class Looking:
         self._store = store
         self._tags = tags
         self._hashing: SingleFlight[bool] = SingleFlight()
+        self._referring: SingleFlight[list[Manifest | Index]] = SingleFlight()
 
     async def manifest(self, digest: Digest) -> Manifest | Index | None:
         """What was used lately costs no thread."""
@@ -76,9 +77,20 @@ class Looking:
             _warn(f"tags of {registry}/{repository}", error)
             return []
 
+    async def referrers(self, subject: Digest) -> list[Manifest | Index]:
+        """What is stored and refers to it; looked for once for all who ask at that time."""
+        try:
+            return await self._referring.run(
+                subject, lambda: asyncio.to_thread(self._store.referrers, subject)
+            )
+        except StoreError as error:
+            _warn(f"what refers to {subject}", error)
+            return []
+
     async def close(self) -> None:
-        """Stop waiting for what is being hashed."""
+        """Stop waiting for what is being hashed or read."""
         await self._hashing.close()
+        await self._referring.close()
 
 
 def _warn(what: object, error: StoreError) -> None:

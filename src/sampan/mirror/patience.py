@@ -31,6 +31,11 @@ class Patience:
     """All hosts rest in mid-blob: when they are asked again."""
     rate_limit_seconds: float = 15.0
     """A rate limit of all hosts that ends sooner is waited for within the request."""
+    another_seconds: float = 120.0
+    """For another process that brings the same blob into the same store, while its file grows: what is left
+    of ``first_byte_seconds`` then is for the bytes that we must bring by ourselves."""
+    another_still_seconds: float = 30.0
+    """And while it does not: it may be hashing or waiting for the disk."""
     stale_seconds: float = 3.0
     """A known tag is not kept waiting longer than a dead host's connection takes."""
 

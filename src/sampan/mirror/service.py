@@ -18,20 +18,19 @@ from sampan.mirror.fetch import BlobSource
 from sampan.mirror.looking import Looking
 from sampan.mirror.manifests import AnyManifest, Manifests
 from sampan.mirror.patience import Patience
+from sampan.mirror.referring import EMPTY_INDEX, referrers_index
 from sampan.mirror.room import Room
 from sampan.mirror.route import Question, eligible
 from sampan.mirror.spread import Spread
 from sampan.mirror.tagged import TagPolicy, Tags
 from sampan.oci import Digest, Index, Registries
+from sampan.oci.attached import attached_tags
 from sampan.oci.manifest import OCI_INDEX
-from sampan.store.content import Store
+from sampan.store.content import Ingest, Store
 from sampan.store.tags import TagStore
 from sampan.upstream.client import RegistryClient
 from sampan.upstream.health import Health
 from sampan.upstream.host import Host
-
-_NO_REFERRERS = b'{"schemaVersion":2,"mediaType":"%s","manifests":[]}' % OCI_INDEX.encode()
-EMPTY_INDEX = Index(_NO_REFERRERS, OCI_INDEX, Digest.of(_NO_REFERRERS), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +112,20 @@ class Mirror:
         return answer
 
     async def bring(
-        self, registry: str, repository: str, digest: Digest, *, told: Told = lambda _bytes, _hosts: None
+        self,
+        registry: str,
+        repository: str,
+        digest: Digest,
+        *,
+        told: Told = lambda _bytes, _hosts: None,
+        into: Callable[[], Ingest] | None = None,
     ) -> Brought:
         """A blob into the store, for those who take it from there: unlike :meth:`blob` it returns when
         the blob is committed, and a disk that cannot hold it is an error.
 
-        ``told`` hears now and then how many bytes are on disk, and who gives them. Raises AllHostsFailed,
-        NotFound, StoreError.
+        ``told`` hears now and then how many bytes are on disk, and who gives them. ``into`` opens another
+        place for a blob that the store lacks (in a thread), and the store does not get it then. Raises
+        AllHostsFailed, NotFound, StoreError.
         """
         self._asking.hosts(registry)
         size = self._manifests.size_of(registry, repository, digest)
@@ -128,7 +134,7 @@ class Mirror:
             with stored:
                 return Brought(stored.size, already=True)
         question = Question(registry, repository, "blob", digest)
-        return await self._downloads.bring(digest, size, lambda: self._source(question, digest), told)
+        return await self._downloads.bring(digest, size, lambda: self._source(question, digest), told, into)
 
     def _source(self, question: Question, digest: Digest) -> BlobSource:
         return BlobSource(
@@ -182,8 +188,9 @@ class Mirror:
         return sorted(known.union(listed))
 
     async def referrers(self, registry: str, repository: str, digest: Digest) -> Index:
-        """What refers to ``digest``, by the first host that tells; empty when all deny that they know,
-        or none may be asked. Raises AllHostsFailed when hosts failed rather than denied."""
+        """What refers to ``digest``, by the first host that tells. When none does, what the store has; if
+        that is nothing, empty when all deny that they know, or none may be asked. Raises AllHostsFailed
+        when hosts failed rather than denied."""
 
         async def ask(host: Host, connected: Callable[[], None]) -> Index:
             connected()
@@ -192,10 +199,19 @@ class Mirror:
         try:
             won = await self._asking.first(Question(registry, repository, "referrers", digest), ask)
         except AllHostsFailed as error:
-            if error.attempts and not isinstance(error, NotFound):
+            known = await self._known_referrers(registry, repository, digest)
+            if known is None and error.attempts and not isinstance(error, NotFound):
                 raise
-            return EMPTY_INDEX
+            return known or EMPTY_INDEX
         return won.answer
+
+    async def _known_referrers(self, registry: str, repository: str, digest: Digest) -> Index | None:
+        """What is stored and names ``digest``, and what stands under the tag in the endpoint's place."""
+        found = await self._looking.referrers(digest)
+        record = await self._looking.tag(registry, repository, attached_tags(digest)[0])
+        listed = None if record is None else await self._looking.manifest(record.descriptor.digest)
+        listed = listed if isinstance(listed, Index) else None
+        return referrers_index(found, listed) if found or listed else None
 
     async def tidy(self) -> None:
         """Drop what earlier runs left behind; to be called once, after the start."""

@@ -7,7 +7,7 @@ whoever drives it decides where they come from. It fetches nothing and reads no 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Container, Generator, Sequence
 from dataclasses import dataclass
 
 from sampan.errors import InvalidManifest, PlatformMissing, printable
@@ -73,15 +73,22 @@ class Wanted:
         return sum(part.size for part in (*self.manifests, *self.blobs))
 
 
-def closure(reference: Reference, root: AnyManifest, platforms: Sequence[Platform] | None) -> Steps:
+def closure(
+    reference: Reference,
+    root: AnyManifest,
+    platforms: Sequence[Platform] | None,
+    *,
+    only: Container[Digest] | None = None,
+) -> Steps:
     """Yields descriptors of manifests that are needed, wants them sent back in the same order, and
-    returns the :class:`Wanted`. ``platforms`` None: all that there are, attestations included.
+    returns the :class:`Wanted`. ``platforms`` None: all that there are, attestations included. ``only``:
+    an index counts as if it listed none but these.
 
     Raises PlatformMissing with what there is, InvalidManifest for an index that nests too deep.
     """
     if isinstance(root, Manifest):
         return Wanted(reference, root, (root,), root.references, (root.descriptor,), ())
-    indexes, entries = yield from _expand(root)
+    indexes, entries = yield from _expand(root, only)
     chosen = _choose(reference, entries, platforms)
     images = yield chosen
     for entry, image in zip(chosen, images, strict=True):
@@ -98,12 +105,13 @@ def closure(reference: Reference, root: AnyManifest, platforms: Sequence[Platfor
 
 
 def _expand(
-    root: Index,
+    root: Index, only: Container[Digest] | None
 ) -> Generator[tuple[Descriptor, ...], Sequence[AnyManifest], tuple[list[Index], tuple[Descriptor, ...]]]:
     """The root and the indexes below it, each once, and all entries of theirs that are no indexes."""
     indexes, level, entries = [root], [root], list[Descriptor]()
     for _ in range(INDEX_DEPTH_MAX):
         listed = _once([entry for index in level for entry in index.references])
+        listed = tuple(entry for entry in listed if only is None or entry.digest in only)
         entries += [entry for entry in listed if entry.media_type not in INDEX_TYPES]
         seen = {index.digest for index in indexes}
         nested = tuple(e for e in listed if e.media_type in INDEX_TYPES and e.digest not in seen)

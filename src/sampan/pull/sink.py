@@ -17,12 +17,19 @@ from sampan.errors import InvalidReference, StoreError, UsageError, printable
 from sampan.oci.digest import Digest
 from sampan.oci.reference import Reference
 from sampan.pull.closure import Wanted
-from sampan.store.content import OpenBlob, Store
+from sampan.store.content import OpenBlob
 
 SMALL_BYTES_MAX = 16 * 1024 * 1024  # of a manifest or a config in memory; configs of real images: 100 KiB
 DEFAULT_NAMESPACE = "k8s.io"  # where a kubelet looks
 _NAMESPACE = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")  # containerd's own rule for identifiers
 _NAMESPACE_CHARACTERS_MAX = 76
+
+
+class Provider(Protocol):
+    """Where verified content lies: a store, or what a bundle holds."""
+
+    def open(self, digest: Digest, /) -> OpenBlob | None:
+        """The blob for reading, or None. Raises StoreError."""
 
 
 class Content:
@@ -32,7 +39,7 @@ class Content:
     it away before the sink has it.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Provider) -> None:
         self._store = store
         self._held: dict[Digest, OpenBlob] = {}
 
@@ -42,19 +49,19 @@ class Content:
             self._held[digest] = self._from_store(digest)
 
     def open(self, digest: Digest) -> OpenBlob:
-        """A manifest or blob, at its beginning. Raises StoreError when it has vanished meanwhile."""
+        """A manifest or blob. Raises StoreError when it has vanished meanwhile."""
         held = self._held.get(digest)
         if held is None:
             return self._from_store(digest)
         # Not a dup(): that would share the position with all others who read it.
         file = FileIO(os.open(f"/proc/self/fd/{held.file.fileno()}", os.O_RDONLY | os.O_CLOEXEC), "r")
-        return OpenBlob(digest, file, held.size, lambda _: None)
+        return OpenBlob(digest, file, held.size, lambda _: None, held.offset)
 
     def read(self, digest: Digest) -> bytes:
         """All of a manifest or config, hashed again. Raises StoreError when it vanished or was damaged."""
         with self.open(digest) as blob:
-            data = blob.file.read(SMALL_BYTES_MAX + 1)
-        if len(data) > SMALL_BYTES_MAX or Digest.of(data, digest.algorithm) != digest:
+            data = os.pread(blob.file.fileno(), min(blob.size, SMALL_BYTES_MAX), blob.offset)
+        if blob.size > SMALL_BYTES_MAX or Digest.of(data, digest.algorithm) != digest:
             raise StoreError(f"{digest} is damaged in the store, or no manifest or config at all")
         return data
 

@@ -1,4 +1,4 @@
-"""How systemd starts a program: the ExecStart of its unit, as the files of a tree have it."""
+"""How systemd starts a program: the unit and its drop-ins, as the files of a tree have them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Started:
 def started_by(tree: Tree, unit: str) -> Started:
     """The command line of ``unit``; a drop-in's ExecStart= stands in the place of the unit's."""
     found = Started()
-    for path, text in _files(tree, unit):
+    for path, text in unit_files(tree, unit):
         for line in text.replace("\\\n", " ").splitlines():
             key, _, value = line.strip().partition("=")
             if key.strip() == "ExecStart" and value.strip():
@@ -38,7 +38,7 @@ def split_words(text: str) -> list[str]:
         return text.split()
 
 
-def _files(tree: Tree, unit: str) -> Iterator[tuple[str, str]]:
+def unit_files(tree: Tree, unit: str) -> Iterator[tuple[str, str]]:
     """The unit and its drop-ins, in the order in which systemd reads them."""
     for directory in DIRECTORIES:
         file = tree.file(f"{directory}/{unit}")

@@ -28,16 +28,19 @@ Buffer = bytes | bytearray | memoryview
 
 @dataclass(frozen=True, slots=True)
 class BlobInfo:
-    """A committed blob as a sweep sees it: ``used_at`` is its last use, seconds since the epoch."""
+    """A committed blob as a sweep sees it: ``used_at`` is its last use, seconds since the epoch; ``stamp``
+    changes when another process uses it (:meth:`~sampan.store.disk.DiskStore.remove`)."""
 
     digest: Digest
     size: int
     used_at: float
+    stamp: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class OpenBlob:
-    """A committed blob, open for reading: ``file`` is unbuffered and has a file number for sendfile.
+    """A verified blob, open for reading: ``file`` is unbuffered and has a file number for sendfile. Its
+    ``size`` bytes begin at ``offset``: 0 in a store, a place in the middle in an archive.
 
     It stays readable to its end whatever happens to the store meanwhile, and is never evicted before
     :meth:`close`. Also a context manager.
@@ -47,6 +50,7 @@ class OpenBlob:
     file: FileIO
     size: int
     release: Callable[[Digest], None]
+    offset: int = 0
 
     def close(self) -> None:
         """Give the blob back; once is enough and twice does no harm."""
@@ -61,6 +65,15 @@ class OpenBlob:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class BeingWritten:
+    """A blob that another writer is bringing, in this process or another: ``size`` bytes of its file so far;
+    ``changed_ns`` is another number after each write of his."""
+
+    size: int = 0
+    changed_ns: int = 0
 
 
 class Ingest(Protocol):
@@ -158,6 +171,10 @@ class Store(Protocol):
     def ingest(self, digest: Digest, size: int | None = None) -> Ingest:
         """Begin, or take up again, writing a blob of ``size`` bytes (None: not known yet)."""
 
+    def take_up(self, digest: Digest, size: int | None = None) -> Ingest | BeingWritten:
+        """As :meth:`ingest`, but nothing is begun beside another writer: it is for the caller to wait, and
+        to look again, for he may commit, or die and leave what he has."""
+
     def put(self, digest: Digest, data: bytes) -> None:
         """Commit a small blob at once. Raises ``ContentMismatch`` when ``data`` is something else."""
 
@@ -169,6 +186,9 @@ class Store(Protocol):
 
     def recall_manifest(self, digest: Digest) -> Manifest | Index | None:
         """As :meth:`get_manifest`, from memory alone: None when it was not used lately."""
+
+    def referrers(self, subject: Digest) -> list[Manifest | Index]:
+        """The stored manifests that refer to ``subject``, by digest; reads those that it has not seen yet."""
 
     def verify(self, digest: Digest) -> bool:
         """Hash the whole blob; a damaged one is quarantined. False when it is absent or damaged."""

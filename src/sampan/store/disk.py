@@ -1,12 +1,5 @@
 """The store on a directory, an OCI image layout that other tools can read and ``sha256sum`` can check.
 
-    oci-layout, index.json   what makes it a layout; the index is left as it is found
-    blobs/ALGORITHM/HEX      verified content
-    ingest/                  content on its way in, or on its way out
-    pieces/                  notes: which bytes of a file in ingest/ are there, when it has holes
-    manifests/, pins/        notes: which blobs are manifests, which must stay
-    quarantine/              what did not hash to its name
-
 Guarantees that no file under ``blobs/`` was put there before it was verified and confirmed by the disk, at
 any instant of a crash; several processes may share the directory. Reads trust the disk except where that
 is cheap (:meth:`DiskStore.read`) or where a size is wrong; :meth:`DiskStore.verify` asks it.
@@ -14,7 +7,6 @@ is cheap (:meth:`DiskStore.read`) or where a size is wrong; :meth:`DiskStore.ver
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
@@ -24,26 +16,28 @@ from typing import TYPE_CHECKING
 
 from sampan.clock import SystemClock
 from sampan.errors import ContentMismatch, InvalidDigest, InvalidManifest, StoreError, StoreFull
-from sampan.oci.digest import ALGORITHMS, Digest
-from sampan.oci.manifest import MANIFEST_BYTES_MAX, OCI_INDEX, parse_manifest
-from sampan.store.content import BlobInfo, OpenBlob
-from sampan.store.directory import Directory, NotAFile, read_all, same_file, store_error
+from sampan.oci.digest import Digest
+from sampan.oci.manifest import MANIFEST_BYTES_MAX, parse_manifest
+from sampan.store.content import BeingWritten, BlobInfo, OpenBlob
+from sampan.store.directory import Directory, NotAFile, read_all, same_file
 from sampan.store.hashing import digest_of_file
-from sampan.store.ingest import FileIngest
+from sampan.store.ingest import FileIngest, Taken, partial_name
+from sampan.store.layout import Layout
+from sampan.store.leftovers import taken_bytes
 from sampan.store.manifests import ManifestShelf, note_name
 from sampan.store.pieces import drop_stray_pieces
 from sampan.store.pins import Pins
+from sampan.store.subjects import Subjects
 from sampan.store.uses import Uses
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from io import FileIO
     from pathlib import Path
 
     from sampan.clock import Clock
     from sampan.oci.manifest import Index, Manifest
 
-LAYOUT_BYTES_MAX = 4 * 1024 * 1024  # an index.json is a manifest, and has its limit
 RECOUNT_TRIES = 3  # on a busy store the count is a little off then, until the next
 
 log = logging.getLogger(__name__)
@@ -56,46 +50,27 @@ class DiskStore:
     reason not to start, for what is stored can be served.
     """
 
-    def __init__(self, root: Path, clock: Clock = SystemClock()) -> None:
+    def __init__(self, root: Path, clock: Clock = SystemClock(), *, read_only: bool = False) -> None:
+        """``read_only``: to look at alone, by one who may not write there; nothing is made or checked."""
         self.root = root
         self.clock = clock
-        self.top = Directory.root(root)
-        blobs = self.top.child("blobs")
-        self._blobs = {algorithm: blobs.child(algorithm) for algorithm in ALGORITHMS}
-        blobs.close()
-        self.ingests = self.top.child("ingest")
-        self._pieces = self.top.child("pieces")
-        self.quarantine = self.top.child("quarantine")
-        self._pins = Pins(self.top.child("pins"))
-        self._notes = self.top.child("manifests")
-        self._manifests = ManifestShelf(self._notes)
+        self._layout = Layout(root)
+        self.top, self.ingests = self._layout.top, self._layout.ingests
+        self.quarantine = self._layout.quarantine
+        self._blobs = self._layout.blobs
+        self._pins = Pins(self._layout.pins)
+        self._manifests = ManifestShelf(self._layout.manifests, clock, is_there=self._is_there)
         self._lock = threading.RLock()
         self._uses = Uses()
+        self._subjects = Subjects(self.manifest_digests, self.peek_manifest)
         self._sizes: dict[Digest, int] = {}  # of blobs that this process verified
         self._counted_bytes: int | None = None
         self._changed_bytes = 0
-        try:
-            self.check_writable()
-            self._lay_out()
-        except StoreFull as error:
-            log.warning("the store is full: %s", error.message)
-
-    def _lay_out(self) -> None:
-        """The two files of an OCI image layout; an index of somebody's own stays as it is."""
-        empty = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}
-        for name, value in (("oci-layout", {"imageLayoutVersion": "1.0.0"}), ("index.json", empty)):
-            try:
-                valid = isinstance(json.loads(self.top.read(name, size_max=LAYOUT_BYTES_MAX) or b""), dict)
-            except (ValueError, RecursionError, NotAFile):
-                valid = False
-            if not valid:
-                self.top.write(name, json.dumps(value).encode())
+        if not read_only:
+            self._layout.complete()
 
     def close(self) -> None:
-        pins = self._pins.directory
-        own = (self.ingests, self._pieces, self.quarantine, pins, self._notes, self.top)
-        for directory in (*self._blobs.values(), *own):
-            directory.close()
+        self._layout.close()
 
     # -- out ---------------------------------------------------------------------------------------
 
@@ -161,14 +136,15 @@ class DiskStore:
     def verify(self, digest: Digest) -> bool:
         return self.check(digest) is True
 
-    def check(self, digest: Digest) -> bool | None:
-        """As :meth:`verify`; None when it is absent, which for a scrub is no damage."""
+    def check(self, digest: Digest, stride: Callable[[int], None] | None = None) -> bool | None:
+        """As :meth:`verify`; None when it is absent, which for a scrub is no damage. ``stride`` is told of
+        each read, and makes it ask the disk, not the memory before it."""
         file = self.find(digest)
         if file is None:
             return None
         with file:
             found = os.fstat(file.fileno())
-            right = digest_of_file(file, digest.algorithm) == digest
+            right = digest_of_file(file, digest.algorithm, stride) == digest
         if right:
             self._sizes[digest] = found.st_size
         else:
@@ -187,6 +163,9 @@ class DiskStore:
             except StoreError as error:
                 log.warning("%s is damaged and cannot be set aside: %s", digest, error.message)
                 return
+            if not same_file(self.quarantine.stat(name), found):
+                self.quarantine.rename(name, blobs, digest.hex)  # another process was quicker: a good one
+                return
             self._forget(digest, found.st_size)
         self.quarantine.stamp(name, self.clock.time())
         log.warning("%s was damaged: it is now %s", digest, self.quarantine.path / name)
@@ -195,10 +174,19 @@ class DiskStore:
 
     def ingest(self, digest: Digest, size: int | None = None) -> FileIngest:
         try:
-            return FileIngest(self.ingests, self, digest, size, notes=self._pieces)
+            return FileIngest(self.ingests, self, digest, size, notes=self._layout.pieces)
         except NotAFile as error:
             log.warning("%s", error.message)
             return FileIngest(self.ingests, self, digest, size)
+
+    def take_up(self, digest: Digest, size: int | None = None) -> FileIngest | BeingWritten:
+        try:
+            return FileIngest(self.ingests, self, digest, size, notes=self._layout.pieces, alone=True)
+        except Taken:
+            found = self.ingests.stat(partial_name(digest))
+            return BeingWritten() if found is None else BeingWritten(taken_bytes(found), found.st_mtime_ns)
+        except NotAFile:
+            return self.ingest(digest, size)
 
     def put(self, digest: Digest, data: bytes) -> None:
         if Digest.of(data, digest.algorithm) != digest:
@@ -232,11 +220,13 @@ class DiskStore:
     def put_manifest(self, manifest: Manifest | Index) -> None:
         self.put(manifest.digest, manifest.raw)
         self._manifests.note(manifest.digest, manifest.media_type)
-        with self._lock:
-            # What it names is wanted now: a sweep that has already chosen its victims will notice.
-            for descriptor in manifest.references:
-                if self._uses.last(descriptor.digest) is not None or self.stat(descriptor.digest) is not None:
-                    self._uses.use(descriptor.digest, self.clock.time())
+        # What it names is wanted now: a sweep that has already chosen its victims will notice, here by the
+        # use, in another process by the stamp.
+        for digest in (descriptor.digest for descriptor in manifest.references):
+            if self._uses.last(digest) is not None or self.stat(digest) is not None:
+                with self._lock:
+                    self._uses.use(digest, now := self.clock.time())
+                self._blobs[digest.algorithm].stamp(digest.hex, now)
         self._manifests.remember(manifest.digest, manifest)
 
     def get_manifest(self, digest: Digest) -> Manifest | Index | None:
@@ -246,6 +236,12 @@ class DiskStore:
             self._manifests.remember(digest, manifest)
             self._use(digest)
         return manifest
+
+    def _is_there(self, digest: Digest) -> bool:
+        try:
+            return self.stat(digest) is not None
+        except StoreError:
+            return True  # a sick disk must not take away what is known
 
     def recall_manifest(self, digest: Digest) -> Manifest | Index | None:
         manifest = self._manifests.remembered(digest)
@@ -274,13 +270,16 @@ class DiskStore:
 
     def drop_stray_notes(self, before: float) -> None:
         """Remove notes of what is gone, and what a killed process left before that time."""
-        drop_stray_pieces(self._pieces, self.ingests)
+        drop_stray_pieces(self._layout.pieces, self.ingests)
         for digest in self.manifest_digests():
             with self._lock:
                 if self.stat(digest) is None:
                     self._manifests.forget(digest, note=True)
-        for directory in (self.top, self._notes, self._pins.directory):
+        for directory in (self.top, self._layout.manifests, self._layout.pins):
             directory.drop_leftovers(before)
+
+    def referrers(self, subject: Digest) -> list[Manifest | Index]:
+        return self._subjects.referrers(subject)
 
     # -- what stays --------------------------------------------------------------------------------
 
@@ -326,14 +325,17 @@ class DiskStore:
 
     # -- what goes ---------------------------------------------------------------------------------
 
-    def remove(self, digest: Digest, *, mark: int | None = None) -> bool:
-        """See the contract; with ``mark``, not when it was used since :meth:`mark` was taken."""
+    def remove(self, digest: Digest, *, mark: int | None = None, stamp: float | None = None) -> bool:
+        """See the contract; with ``mark``, not when it was used since :meth:`mark` was taken; with
+        ``stamp``, only while that is the file's: else another process has begun to use it."""
         blobs = self._blobs[digest.algorithm]
         name = f"{note_name(digest)}.{token_hex(8)}"
         with self._lock:
             found = blobs.stat(digest.hex)
-            kept = self._uses.is_held(digest) or digest in self._pins
+            kept = self._uses.is_held(digest) or self._pins.holds(digest)
             if found is None or kept or (mark is not None and self._uses.used_since(digest, mark)):
+                return False
+            if stamp is not None and found.st_mtime != stamp:
                 return False
             # Moved first: freeing a large file's blocks takes long, and openers wait for this lock.
             try:
@@ -367,7 +369,7 @@ class DiskStore:
                 except InvalidDigest:
                     continue  # not ours
                 used_at = max(min(found.st_mtime, now), self._uses.last(digest) or 0.0)
-                yield BlobInfo(digest, found.st_size, used_at)
+                yield BlobInfo(digest, found.st_size, used_at, found.st_mtime)
 
     def usage(self) -> int:
         """Bytes in committed blobs. The first call counts; later ones add what changed since, in this
@@ -385,12 +387,4 @@ class DiskStore:
         return self.usage()
 
     def check_writable(self) -> None:
-        name = f"probe.{token_hex(8)}"
-        file = self.ingests.create(name)
-        try:
-            with file:
-                file.write(b"?")
-        except OSError as error:
-            raise store_error(f"write to {self.ingests.path}", error) from error
-        finally:
-            self.ingests.unlink(name)
+        self._layout.check_writable()

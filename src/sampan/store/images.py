@@ -65,9 +65,21 @@ class Images:
         """What only this unit needs, of those still kept: manifests first."""
         return tuple(digest for digest in unit.needs if self._needed[digest] == 1)
 
-    def size(self, digest: Digest) -> int:
-        """In bytes."""
-        return self._blobs[digest].size
+    def blob(self, digest: Digest) -> BlobInfo:
+        """What is known of it. Raises KeyError for what is not stored."""
+        return self._blobs[digest]
+
+    def unit(self, root: Digest) -> Unit | None:
+        """The unit of that root; None: it is not stored, or only a part of others."""
+        return self._units.get(root)
+
+    def users(self, digest: Digest) -> list[Unit]:
+        """The units that need it, by their roots."""
+        return sorted((u for u in self._units.values() if digest in u.needs), key=lambda u: u.root)
+
+    def __iter__(self) -> Iterator[Unit]:
+        """All units, in no order."""
+        return iter(self._units.values())
 
     def is_manifest(self, digest: Digest) -> bool:
         """Whether it names others."""
@@ -76,11 +88,11 @@ class Images:
     def least_recent_first(self) -> Iterator[Unit]:
         """The units by last use. One that was dropped on the way frees what it shared, so later ones
         may turn out to be younger than they seemed, and are put back."""
-        waiting = [(self._used_at(unit), str(unit.root), unit) for unit in self._units.values()]
+        waiting = [(self.used_at(unit), str(unit.root), unit) for unit in self._units.values()]
         heapq.heapify(waiting)
         while waiting:
             used_at, name, unit = heapq.heappop(waiting)
-            if (now_used_at := self._used_at(unit)) > used_at:
+            if (now_used_at := self.used_at(unit)) > used_at:
                 heapq.heappush(waiting, (now_used_at, name, unit))
                 continue
             yield unit
@@ -89,8 +101,8 @@ class Images:
         """The unit is kept no longer: what it shared may now be another's alone."""
         self._needed.subtract(unit.needs)
 
-    def _used_at(self, unit: Unit) -> float:
-        """The last use of what only this unit needs. A base layer that some other image shares says
-        nothing of this one: by it, one busy image would keep all of its relatives."""
+    def used_at(self, unit: Unit) -> float:
+        """The last use of what only this unit needs, seconds since the epoch. A base layer that some other
+        image shares says nothing of this one: by it, one busy image would keep all of its relatives."""
         mine = (unit.root, *self.exclusive(unit))
         return max(self._blobs[digest].used_at for digest in mine)

@@ -36,6 +36,10 @@ TAKE_UP_TRIES = 8  # the file may be committed or swept away between opening and
 log = logging.getLogger(__name__)
 
 
+class Taken(StoreError):
+    """Another writer has the digest's partial. Handled within the store: nobody else sees it."""
+
+
 class Shelf(Protocol):
     """Where a verified file goes: the store's side of a commit."""
 
@@ -61,15 +65,23 @@ class FileIngest:
         size: int | None,
         *,
         notes: Directory | None = None,
+        alone: bool = False,
     ) -> None:
-        """``notes``: where to remember the pieces of a partial; None for a private file."""
+        """``notes``: where to remember the pieces of a partial; None for a private file. ``alone``: raise
+        :class:`Taken` rather than begin a private one beside another writer."""
         self.digest = digest
         self.size = size
         self._directory = directory
         self._shelf = shelf
         self._lock = threading.RLock()
-        take_up = _create_private if notes is None else _take_up
-        self._file, self._name, self.resumable = take_up(directory, digest, size)
+        shared = None
+        try:
+            shared = None if notes is None else _take_up(directory, digest, size)
+        except Taken:
+            if alone:
+                raise
+        self.resumable = shared is not None
+        self._file, self._name = shared or _create_private(directory, digest)
         self._identity = os.fstat(self._file.fileno())
         self._note = PieceNote(notes, self._name) if notes is not None and self.resumable else None
         self._spans = self._found()
@@ -307,15 +319,21 @@ class FileIngest:
         return store_error(f"{action} {self.path}", error)
 
 
-def _take_up(directory: Directory, digest: Digest, size: int | None) -> tuple[FileIO, str, bool]:
-    """(locked file, its name, whether it can be resumed): the digest's own partial, or a private one."""
-    name = f"{digest.algorithm}-{digest.hex}"
+def partial_name(digest: Digest) -> str:
+    """Of the partial that whoever comes next goes on with."""
+    return f"{digest.algorithm}-{digest.hex}"
+
+
+def _take_up(directory: Directory, digest: Digest, size: int | None) -> tuple[FileIO, str] | None:
+    """The digest's own partial, locked, and its name; None where there cannot be one. Raises Taken."""
+    name = partial_name(digest)
     for _ in range(TAKE_UP_TRIES):
         file = _open_shared(directory, name)
-        if file is None or not try_lock(file):
-            if file is not None:
-                file.close()
+        if file is None:
             break
+        if not try_lock(file):
+            file.close()
+            raise Taken(f"another writer has {directory.path / name}")
         found = os.fstat(file.fileno())
         if not same_file(directory.stat(name), found):
             file.close()
@@ -325,8 +343,8 @@ def _take_up(directory: Directory, digest: Digest, size: int | None) -> tuple[Fi
             directory.unlink(name)
             file.close()
         else:
-            return file, name, True
-    return _create_private(directory, digest, size)
+            return file, name
+    return None
 
 
 def _open_shared(directory: Directory, name: str) -> FileIO | None:
@@ -344,16 +362,16 @@ def _open_shared(directory: Directory, name: str) -> FileIO | None:
         return None
 
 
-def _create_private(directory: Directory, digest: Digest, _size: int | None) -> tuple[FileIO, str, bool]:
+def _create_private(directory: Directory, digest: Digest) -> tuple[FileIO, str]:
     for _ in range(TAKE_UP_TRIES):
         name = _private_name(digest)
         file = directory.create(name)
         # A sweep may have found it in the moment before it was locked.
         if try_lock(file) and same_file(directory.stat(name), os.fstat(file.fileno())):
-            return file, name, False
+            return file, name
         file.close()
     raise StoreError(f"cannot create a file in {directory.path}", hint="ask again")
 
 
 def _private_name(digest: Digest) -> str:
-    return f"{digest.algorithm}-{digest.hex}.{token_hex(8)}"
+    return f"{partial_name(digest)}.{token_hex(8)}"

@@ -35,12 +35,13 @@ class Leftover:
 def leftovers(directory: Directory) -> list[Leftover]:
     """All files of ``directory``, those in flight included."""
     return [
-        Leftover(name, _taken_bytes(found), found.st_mtime, noted_digest(name) is not None)
+        Leftover(name, taken_bytes(found), found.st_mtime, noted_digest(name) is not None)
         for name, found in directory.stats()
     ]
 
 
-def _taken_bytes(found: os.stat_result) -> int:
+def taken_bytes(found: os.stat_result) -> int:
+    """On disk, holes left out."""
     return min(found.st_size, found.st_blocks * BLOCK_BYTES)
 
 

@@ -2,7 +2,8 @@
 
 A manifest is a blob like any other; a small file ``manifests/<algorithm>-<hex>`` says that it is one and
 with which media type it came, for a manifest fetched by digest is named by no tag. Guarantees that what
-it remembers in memory stays within its bound. It does not read blobs.
+it remembers in memory stays within its bound, and is forgotten soon after another process has removed it
+from the disk. It does not read blobs.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sampan.errors import InvalidDigest
@@ -17,6 +19,9 @@ from sampan.oci.digest import Digest
 from sampan.store.directory import NotAFile
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sampan.clock import Clock
     from sampan.oci.manifest import Index, Manifest
     from sampan.store.directory import Directory
 
@@ -24,14 +29,34 @@ NOTE_BYTES_MAX = 4096  # a media type is at most 255 characters
 REMEMBERED_BYTES_MAX = 16 * 1024 * 1024  # raw; parsed they take some three times as much: 5,000 usual ones
 
 
-class ManifestShelf:
-    """The notes in ``directory``, and the manifests used last. Safe to use from several threads."""
+LOOK_AGAIN_SECONDS = 2.0  # as with tags: what another process removed is gone here by then
 
-    def __init__(self, directory: Directory, *, bytes_max: int = REMEMBERED_BYTES_MAX) -> None:
+
+@dataclass(slots=True)
+class _Remembered:
+    manifest: Manifest | Index
+    looked_at: float
+
+
+class ManifestShelf:
+    """The notes in ``directory``, and the manifests used last. Safe to use from several threads.
+
+    ``is_there``: whether a manifest is on disk, asked of what is remembered, now and then."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        clock: Clock,
+        *,
+        is_there: Callable[[Digest], bool],
+        bytes_max: int = REMEMBERED_BYTES_MAX,
+    ) -> None:
         self._directory = directory
+        self._clock = clock
+        self._is_there = is_there
         self._bytes_max = bytes_max
         self._bytes = 0
-        self._remembered: OrderedDict[Digest, Manifest | Index] = OrderedDict()
+        self._remembered: OrderedDict[Digest, _Remembered] = OrderedDict()
         self._lock = threading.Lock()
 
     def note(self, digest: Digest, media_type: str) -> None:
@@ -58,18 +83,26 @@ class ManifestShelf:
         return [digest for name in self._directory.names() if (digest := noted_digest(name)) is not None]
 
     def remembered(self, digest: Digest) -> Manifest | Index | None:
-        """The manifest, if it was used lately."""
+        """The manifest, if it was used lately and is still on disk."""
+        now = self._clock.monotonic()
         with self._lock:
-            manifest = self._remembered.get(digest)
-            if manifest is not None:
-                self._remembered.move_to_end(digest)
-            return manifest
+            known = self._remembered.get(digest)
+            if known is None:
+                return None
+            self._remembered.move_to_end(digest)
+            if abs(now - known.looked_at) < LOOK_AGAIN_SECONDS:
+                return known.manifest
+            known.looked_at = now
+        if self._is_there(digest):
+            return known.manifest
+        self.forget(digest, note=False)
+        return None
 
     def remember(self, digest: Digest, manifest: Manifest | Index) -> None:
         """Keep it at hand, in place of those not used for longest."""
         with self._lock:
             self._drop(digest)
-            self._remembered[digest] = manifest
+            self._remembered[digest] = _Remembered(manifest, self._clock.monotonic())
             self._bytes += manifest.size
             while self._bytes > self._bytes_max:
                 self._drop(next(iter(self._remembered)))
@@ -82,8 +115,8 @@ class ManifestShelf:
             self._directory.unlink(note_name(digest))
 
     def _drop(self, digest: Digest) -> None:
-        if (manifest := self._remembered.pop(digest, None)) is not None:
-            self._bytes -= manifest.size
+        if (known := self._remembered.pop(digest, None)) is not None:
+            self._bytes -= known.manifest.size
 
 
 def note_name(digest: Digest) -> str:

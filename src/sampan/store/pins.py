@@ -35,6 +35,10 @@ class Pins:
             self._known = frozenset(digest for digest in found if digest is not None)
             return self._known
 
+    def holds(self, digest: Digest) -> bool:
+        """As ``in``, and if not, what the disk says: another process may have pinned this moment."""
+        return digest in self or self.directory.stat(note_name(digest)) is not None
+
     def add(self, digest: Digest) -> None:
         """Pin it; twice does no harm."""
         with self._changing:

@@ -61,6 +61,11 @@ class TagRecord:
     changed_at: float
     previous: Digest | None = None
 
+    @property
+    def name(self) -> str:
+        """As people write it: ``registry/repository:tag``."""
+        return f"{self.registry}/{self.repository}:{self.tag}"
+
 
 @dataclass(slots=True)
 class _Remembered:

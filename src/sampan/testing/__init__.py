@@ -1,7 +1,8 @@
 """The test kit that sampan ships: a registry that misbehaves on request and a clock that stands still.
 
-Beside what is named here: :mod:`sampan.testing.faults` (what can be wrong with an answer) and
-:mod:`sampan.testing.catalogue` (every fault that sampan is tested against, by its number).
+Beside what is named here: :mod:`sampan.testing.faults` (what can be wrong with an answer),
+:mod:`sampan.testing.catalogue` (every fault that sampan is tested against, by its number) and
+:mod:`sampan.testing.dns` (a nameserver that says what it is told to).
 """
 
 from sampan.testing import faults

@@ -8,10 +8,10 @@ import threading
 from typing import TYPE_CHECKING, Self, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
+    from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
-    from sampan.testing.listener import Listener
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ class ServerThread:
     ``cut``) must go through :meth:`call`.
     """
 
-    def __init__(self, *servers: Listener) -> None:
+    def __init__(self, *servers: AbstractAsyncContextManager[object]) -> None:
         self._servers = servers
         self._thread = threading.Thread(target=self._run, name="sampan.testing", daemon=True)
         self._ready = threading.Event()
@@ -52,13 +52,18 @@ class ServerThread:
 
     def call(self, function: Callable[[], T]) -> T:
         """Call ``function`` in the thread of the servers and return what it returns."""
-        if self._loop is None:
-            raise RuntimeError("the servers are not running")
 
         async def called() -> T:
             return function()
 
-        return asyncio.run_coroutine_threadsafe(called(), self._loop).result()
+        return self.run(called())
+
+    def run(self, coroutine: Coroutine[object, object, T]) -> T:
+        """What ``coroutine`` returns when it is run to its end there: ``thread.run(registry.accept())``."""
+        if self._loop is None:
+            coroutine.close()
+            raise RuntimeError("the servers are not running")
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def _raise(self) -> None:
         if self._error is not None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sampan.testing.tap import Tap
 
 REQUEST_BODY_BYTES_MAX = 1024 * 1024  # token requests are the only ones with a body
+TLS_HANDSHAKE = b"\x16"  # how its first record begins
 BEFORE_HEAD = -1  # a place in an answer: before its status line
 
 Headers = tuple[tuple[str, str], ...]
@@ -176,7 +177,10 @@ async def read_request(reader: asyncio.StreamReader) -> Request | None:
     Raises MalformedRequest for what is not HTTP/1.x.
     """
     try:
-        head = await reader.readuntil(b"\r\n\r\n")
+        first = await reader.readexactly(1)
+        if first == TLS_HANDSHAKE:  # nginx and Go's server answer it at once, as they do here
+            raise MalformedRequest("a TLS handshake with a server that has no TLS")
+        head = first + await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError:
         return None
     except asyncio.LimitOverrunError as error:

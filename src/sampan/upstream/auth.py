@@ -200,6 +200,23 @@ def authorize(
         send = Send(f"Bearer {token}", key if credential is None or not credential.registry_token else None)
 
 
+def way_in(
+    host: str, base: Url, scope: str, credential: Credential | None, headers: Iterable[str]
+) -> TokenKey | Basic | None:
+    """What the challenges ``headers`` ask for, so that the next request need not be refused first; None:
+    nothing that can be given. Raises NotARegistry for a realm that must not be asked.
+    """
+    try:
+        challenge = _choose(base, parse_challenges(headers), credential)
+    except Denied:
+        return None
+    if challenge.scheme == "basic":
+        return Basic()
+    if credential is not None and credential.registry_token is not None:
+        return None
+    return _key(host, base, challenge, scope)
+
+
 def fetch_token(key: TokenKey, credential: Credential | None) -> Generator[TokenRequest, TokenReply, Token]:
     """Asks the realm of ``key`` for a token; ``credential`` must be one that the realm may see."""
     if credential is not None and credential.identity_token is not None:

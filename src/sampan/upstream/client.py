@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -23,10 +24,10 @@ from sampan.oci.manifest import ACCEPT, MANIFEST_BYTES_MAX, MANIFEST_TYPES, Desc
 from sampan.upstream import lists
 from sampan.upstream.answers import declared_digest, error_of, is_page, manifest_of, media_type_of
 from sampan.upstream.behind import Behind
+from sampan.upstream.call import FIRST_BYTE_SECONDS, READ_SECONDS, Call
 from sampan.upstream.limits import Limits
 from sampan.upstream.login import Login
 from sampan.upstream.stream import BlobStream, open_stream
-from sampan.upstream.transport import FIRST_BYTE_SECONDS, READ_SECONDS, Call
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -37,12 +38,21 @@ if TYPE_CHECKING:
     from sampan.upstream.response import Response
     from sampan.upstream.transport import Transport
 
-__all__ = ["BlobStream", "RegistryClient"]
+__all__ = ["BlobStream", "Ping", "RegistryClient"]
 
+BASE_PATH = "/v2/"
 ERROR_BYTES_MAX = 64 * 1024  # of an error's body; what is shown of it is far less
 HOSTS_REMEMBERED_MAX = 10_000  # strangers may choose the hosts
 SMALL_SECONDS = 15.0  # a manifest, a list or a size, with login, redirects and all
 _HAS_NAMESPACE = re.compile(r"[?&]ns=")
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """An answer to ``/v2/``. ``realm``: the machine that gives tokens; None: none is asked for."""
+
+    status: int
+    realm: str | None = None
 
 
 class RegistryClient:
@@ -75,6 +85,27 @@ class RegistryClient:
         """Ends what is in flight and closes every connection."""
         await self._login.close()
         await self._transport.close()
+
+    async def ping(self, host: Host, repository: str) -> Ping:
+        """What ``host`` says of itself (``/v2/``). The login that it asks for is used when it is asked for
+        something of ``repository`` next. Raises NotARegistry for a web page, and what other statuses mean.
+        """
+        name, path = _name_at(host, repository), _asked_of(host, BASE_PATH)
+        call = Call("GET", {}, first_byte_seconds=self._first_byte_seconds, read_seconds=self._read_seconds)
+        async with self._limits.turn(host):
+            self._limits.count(host)
+            async with await self._transport.request(host, host.base.at(path), call) as response:
+                await self._expect(response, host, 200, 401)
+                if response.status == 200 and is_page(response.header("Content-Type")):
+                    raise NotARegistry(
+                        f"{response.served_by}: a web page at {BASE_PATH}",
+                        outcome="not-a-registry",
+                        status=response.status,
+                    )
+                realm = None
+                if response.status == 401 and response.url.origin == host.base.origin:
+                    realm = await self._login.expect(host, name, response.headers("WWW-Authenticate"))
+                return Ping(response.status, realm)
 
     # -- manifests ---------------------------------------------------------------------------------
 

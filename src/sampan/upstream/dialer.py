@@ -16,15 +16,16 @@ import threading
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sampan.errors import Unreachable
 from sampan.upstream.addresses import is_metadata, may_dial
-from sampan.upstream.tls import HANDSHAKE_BEGINS
+from sampan.upstream.tls import CERTIFICATE_SHOWN, HANDSHAKE_BEGINS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from sampan.upstream.trail import Hop
     from sampan.upstream.url import Url
 
 CONNECT_SECONDS = 3.0  # name and TCP; three SYNs are out by then
@@ -61,12 +62,14 @@ class Dial:
     """How far one request has come; :meth:`enter` moves the deadline of ``limit`` with each phase.
 
     ``phase`` is one of ``resolve``, ``connect``, ``tls``, ``answer``; the first two share a deadline.
+    ``hop`` is told of it, where somebody wants to know.
     """
 
     limit: asyncio.Timeout
     patience: Patience
     first_byte_seconds: float
     connected: Callable[[], None] | None = None
+    hop: Hop | None = None
     phase: str = "resolve"
     reused: bool = False
     over: bool = False
@@ -76,6 +79,16 @@ class Dial:
         self.phase = phase
         if not self.over:  # a handshake that lost a race may report late
             self.limit.reschedule(asyncio.get_running_loop().time() + seconds)
+            if self.hop is not None:
+                self.hop.enter(phase)
+
+    def dialling(self, address: str) -> None:
+        """A socket is made for ``address``, one of several maybe."""
+        if self.phase == "resolve":
+            self.phase = "connect"
+        if self.hop is not None:
+            self.hop.enter("connect")
+            self.hop.dialled.append(address)
 
     def handshake_begins(self) -> None:
         """Called for every step of the handshake: the first one counts."""
@@ -85,6 +98,8 @@ class Dial:
     def established(self, *, reused: bool) -> None:
         """A connection, new or reused, carries the request from here on."""
         self.reused = reused
+        if self.hop is not None:
+            self.hop.reused = reused
         self.enter("answer", self.first_byte_seconds)
         if self.connected is not None:
             self.connected()
@@ -115,6 +130,7 @@ def begin(dial: Dial) -> None:
     """Makes ``dial`` the one that this task's sockets and handshakes report to."""
     DIAL.set(dial)
     HANDSHAKE_BEGINS.set(dial.handshake_begins)
+    CERTIFICATE_SHOWN.set(None if dial.hop is None else dial.hop.see)
 
 
 def guarded_socket(*, private: bool) -> Callable[[AddressInfo], socket.socket]:
@@ -169,6 +185,18 @@ def _hint(addresses: list[str]) -> str | None:
     return "set private = true for a mirror in your own network"
 
 
+class Names(Protocol):
+    """What makes addresses of names."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: int = socket.AF_UNSPEC
+    ) -> list[dict[str, str | int]]:
+        """The addresses of ``host``, each as ``host``, with its ``family``. Raises OSError."""
+        ...
+
+    async def close(self) -> None: ...
+
+
 class Resolver:
     """Names to addresses, within limits.
 
@@ -176,8 +204,8 @@ class Resolver:
     interrupted, and in the loop's own pool a few hanging ones would stop all work on the disk.
     """
 
-    def __init__(self) -> None:
-        self._slots = asyncio.Semaphore(LOOKUPS_MAX)
+    def __init__(self, *, lookups_max: int = LOOKUPS_MAX) -> None:
+        self._slots = asyncio.Semaphore(lookups_max)
 
     async def resolve(
         self, host: str, port: int = 0, family: int = socket.AF_UNSPEC
@@ -239,8 +267,8 @@ def _resolve(
 
 def _socket(info: AddressInfo) -> socket.socket:
     dial = DIAL.get()
-    if dial is not None and dial.phase == "resolve":
-        dial.phase = "connect"
+    if dial is not None:
+        dial.dialling(info[4][0])
     made = socket.socket(*info[:3])
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     return made

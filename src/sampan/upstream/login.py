@@ -24,11 +24,12 @@ from sampan.upstream.auth import (
     authorize,
     fetch_token,
     may_see_credentials,
+    way_in,
 )
-from sampan.upstream.transport import Call
+from sampan.upstream.call import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from sampan.clock import Clock
     from sampan.upstream.auth import Token, TokenRequest
@@ -81,8 +82,7 @@ class Login:
         """
         credential = await self._credential(host, repository)
         room = (host.name, repository)
-        scope = f"repository:{repository}:{self._actions}"
-        flow = authorize(host.name, host.base, scope, credential, self._ways.get(room))
+        flow = authorize(host.name, host.base, self._scope(repository), credential, self._ways.get(room))
         answer: list[str] | str | None = None
         try:
             step: Send | Fetch = next(flow)
@@ -105,6 +105,18 @@ class Login:
             raise
         finally:
             flow.close()
+
+    async def expect(self, host: Host, repository: str, headers: Iterable[str]) -> str | None:
+        """``host`` asks for a login with the challenges ``headers``: the next request for ``repository`` is
+        not refused first. The realm of its tokens, as a machine's name. Raises NotARegistry, Denied.
+        """
+        credential = await self._credential(host, repository)
+        way = way_in(host.name, host.base, self._scope(repository), credential, headers)
+        self._remember((host.name, repository), way)
+        return way.realm.netloc if isinstance(way, TokenKey) else None
+
+    def _scope(self, repository: str) -> str:
+        return f"repository:{repository}:{self._actions}"
 
     async def close(self) -> None:
         """Stops what is still being fetched."""
@@ -168,7 +180,7 @@ class Login:
         headers = {"Accept": "application/json"}
         if request.form is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
-        call = Call(request.method, headers, request.authorization, request.form, TOKEN_SECONDS)
+        call = Call(request.method, headers, request.authorization, request.form, TOKEN_SECONDS, login=True)
         try:
             async with await self._transport.request(host, request.url, call) as response:
                 body = await response.read(TOKEN_BYTES_MAX)

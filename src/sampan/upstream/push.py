@@ -15,6 +15,7 @@ import os
 import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlencode
 
@@ -34,9 +35,9 @@ from sampan.oci.distribution import DOCKER_CONTENT_DIGEST, OCI_SUBJECT, blob_pat
 from sampan.oci.headers import parse_retry_after
 from sampan.oci.manifest import ACCEPT, MANIFEST_BYTES_MAX
 from sampan.upstream.answers import declared_digest, error_of
+from sampan.upstream.call import Call
 from sampan.upstream.limits import Limits
 from sampan.upstream.login import Login
-from sampan.upstream.transport import Call
 from sampan.upstream.url import Url, follow
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from sampan.upstream.login import Credentials
     from sampan.upstream.response import Response
     from sampan.upstream.transport import Transport
+
+    Pieces = Callable[[int, int], AsyncIterator[bytes]]  # the bytes of a blob, from here to there
 
 T = TypeVar("T")
 
@@ -152,16 +155,19 @@ class PushClient:
             await self._take_back(host, repository, upload)
         return upload is None
 
-    async def blob(self, host: Host, repository: str, digest: Digest, file: FileIO, size: int) -> None:
-        """Upload ``size`` bytes of ``file``, from its beginning, as ``digest``."""
+    async def blob(
+        self, host: Host, repository: str, digest: Digest, file: FileIO, size: int, *, offset: int = 0
+    ) -> None:
+        """Upload ``size`` bytes of ``file``, from ``offset`` on, as ``digest``."""
+        pieces = partial(_pieces, file, offset)
         if size > self._chunk_bytes and host.name not in self._whole_only:
             try:
-                await self._in_chunks(host, repository, digest, file, size)
+                await self._in_chunks(host, repository, digest, pieces, size)
             except _NoChunks:
                 self._whole_only.add(host.name)
             else:
                 return
-        await self._patiently(lambda: self._whole(host, repository, digest, file, size))
+        await self._patiently(lambda: self._whole(host, repository, digest, pieces, size))
 
     async def manifest(
         self, host: Host, repository: str, name: str | Digest, raw: bytes, digest: Digest, media_type: str
@@ -210,17 +216,19 @@ class PushClient:
         except HostError:
             return
 
-    async def _whole(self, host: Host, repository: str, digest: Digest, file: FileIO, size: int) -> None:
+    async def _whole(self, host: Host, repository: str, digest: Digest, pieces: Pieces, size: int) -> None:
         upload = await self._begin(host, repository)
-        await self._put(host, repository, digest, upload, lambda: _pieces(file, 0, size), size)
+        await self._put(host, repository, digest, upload, lambda: pieces(0, size), size)
 
-    async def _in_chunks(self, host: Host, repository: str, digest: Digest, file: FileIO, size: int) -> None:
+    async def _in_chunks(
+        self, host: Host, repository: str, digest: Digest, pieces: Pieces, size: int
+    ) -> None:
         upload = await self._patiently(lambda: self._begin(host, repository))
         failures = 0
         while upload.offset < size:
             before = upload.offset
             try:
-                await self._patch(host, repository, upload, file, min(before + upload.chunk_bytes, size))
+                await self._patch(host, repository, upload, pieces, min(before + upload.chunk_bytes, size))
             except HostError as error:
                 passing = isinstance(error, _PASSING) or error.status == 416
                 if before == 0 and failures == 0 and not passing and not isinstance(error, Denied):
@@ -233,14 +241,14 @@ class PushClient:
             failures = 0 if upload.offset > before else failures
         await self._finish(host, repository, digest, upload)
 
-    async def _patch(self, host: Host, repository: str, upload: _Upload, file: FileIO, stop: int) -> None:
+    async def _patch(self, host: Host, repository: str, upload: _Upload, pieces: Pieces, stop: int) -> None:
         start = upload.offset
         headers = {
             "Content-Type": _OCTETS,
             "Content-Length": str(stop - start),
             "Content-Range": f"{start}-{stop - 1}",
         }
-        content = _from(file, start, stop)
+        content = partial(pieces, start, stop)
         async with self._open(host, repository, "PATCH", upload.url, headers, content=content) as response:
             await self._expect(response, host, 202)
             upload.url = _next(response)
@@ -374,14 +382,12 @@ def _check_digest(response: Response, host: Host, digest: Digest) -> None:
         raise WrongContent(f"{host.name}: took {digest} for {declared}", outcome="wrong-content")
 
 
-def _from(file: FileIO, start: int, stop: int) -> Callable[[], AsyncIterator[bytes]]:
-    return lambda: _pieces(file, start, stop)
-
-
-async def _pieces(file: FileIO, start: int, stop: int) -> AsyncIterator[bytes]:
-    """The bytes from ``start`` to ``stop``; the position of ``file`` does not matter."""
+async def _pieces(file: FileIO, offset: int, start: int, stop: int) -> AsyncIterator[bytes]:
+    """The bytes from ``start`` to ``stop`` of what begins at ``offset``; where ``file`` stands is nothing."""
     while start < stop:
-        piece = await asyncio.to_thread(os.pread, file.fileno(), min(PIECE_BYTES, stop - start), start)
+        piece = await asyncio.to_thread(
+            os.pread, file.fileno(), min(PIECE_BYTES, stop - start), offset + start
+        )
         if not piece:
             raise OSError(f"the file ended {stop - start} bytes early")
         start += len(piece)

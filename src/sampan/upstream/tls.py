@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sampan.errors import ConfigError, printable
+from sampan.upstream.certificate import Certificate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from sampan.upstream.host import Host
 
@@ -24,6 +25,10 @@ NAME_CHARACTERS_MAX = 80
 
 # Called when a handshake begins: the only moment that tells that TCP is through (see dialer.py).
 HANDSHAKE_BEGINS: ContextVar[Callable[[], None] | None] = ContextVar("HANDSHAKE_BEGINS", default=None)
+# Given the peer's certificate, believed or not, where somebody wants to see it (see trail.py).
+CERTIFICATE_SHOWN: ContextVar[Callable[[Certificate | None], None] | None] = ContextVar(
+    "CERTIFICATE_SHOWN", default=None
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,21 +97,36 @@ class _TellingObject(ssl.SSLObject):
         try:
             super().do_handshake()
         except ssl.SSLCertVerificationError as error:
-            names = _names(self)
-            if names:
-                error.add_note(names)
+            info = _shown(self)
+            if info:
+                error.add_note(_names(info))
+            _show(info, error)
             raise
+        if CERTIFICATE_SHOWN.get() is not None:
+            _show(_shown(self), None)
 
 
-def _names(handshake: ssl.SSLObject) -> str:
-    """The names in the peer's certificate; empty where this Python cannot tell."""
-    # The standard library shows the peer's certificate only after success, when nobody needs it.
-    # The object inside has it all along; should a Python do without, the message is only shorter.
+def _show(info: Mapping[str, Any], error: ssl.SSLCertVerificationError | None) -> None:
+    shown = CERTIFICATE_SHOWN.get()
+    if shown is not None:
+        shown(Certificate.of(info, error))
+
+
+def _shown(handshake: ssl.SSLObject) -> Mapping[str, Any]:
+    """What the peer's certificate says; empty where this Python cannot tell."""
+    # The standard library shows the peer's certificate only after success, when nobody needs it, and then
+    # not one that nobody was to check. The object inside has it all along; should a Python do without, the
+    # message is only shorter.
     inner = getattr(handshake, "_sslobj", None)
     try:
         info: dict[str, Any] = inner.get_unverified_chain()[0].get_info()  # type: ignore[union-attr] # None: caught
     except (AttributeError, TypeError, IndexError, ValueError, ssl.SSLError):
-        return ""
+        return {}
+    return info
+
+
+def _names(info: Mapping[str, Any]) -> str:
+    """The names in a peer's certificate, and how long it holds, in words."""
     names = [value for kind, value in info.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
     if not names:
         names = [value for part in info.get("subject", ()) for key, value in part if key == "commonName"]

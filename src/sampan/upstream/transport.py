@@ -22,8 +22,10 @@ import aiohttp_socks
 import yarl
 
 from sampan.errors import ConfigError, HostError, NotARegistry
+from sampan.upstream.call import Call
 from sampan.upstream.dialer import (
     Dial,
+    Names,
     Once,
     Patience,
     Resolver,
@@ -36,46 +38,26 @@ from sampan.upstream.faults import interrupted, malformed, out_of_time, proxy_fa
 from sampan.upstream.proxies import Proxy, ProxySettings
 from sampan.upstream.response import Response
 from sampan.upstream.tls import TlsOptions, client_context
+from sampan.upstream.trail import NOTED_HEADERS, REDIRECTS, Hop, begin_hop
 from sampan.upstream.url import Url, follow
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
     from types import SimpleNamespace
 
     from sampan.upstream.host import Host
 
 REDIRECTS_MAX = 5
-REDIRECTS = frozenset({301, 302, 303, 307, 308})
 READ_BUFFER_BYTES = 1024 * 1024  # twice this may arrive while a write waits; speed is the same from 64 KiB on
 HEADER_BYTES_MAX = 16 * 1024  # each; presigned Locations have up to 3 thousand
 HEADERS_MAX = 128
 STALE_CONNECTIONS_MAX = 8  # idle connections that the peer may have closed, one after the other
 IDLE_SECONDS = 15.0
 DNS_CACHE_SECONDS = 30
-FIRST_BYTE_SECONDS = 10.0
-READ_SECONDS = 10.0
 LOOP_HEADER = "X-Sampan-Loop"
 
 _NO_LIMITS = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request, to be made wherever redirects lead. ``headers`` go everywhere; ``authorization``
-    only to the origin of the first URL. ``connected`` is called once, when a connection exists.
-    ``content`` makes a body too large for ``body``, whose Content-Length is in ``headers``: while its
-    pieces are taken, the time for the first byte of the answer begins anew with each.
-    """
-
-    method: str
-    headers: Mapping[str, str]
-    authorization: str | None = None
-    body: bytes | None = None
-    first_byte_seconds: float = FIRST_BYTE_SECONDS
-    read_seconds: float = READ_SECONDS
-    connected: Callable[[], None] | None = None
-    content: Callable[[], AsyncIterator[bytes]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +73,8 @@ class Transport:
     """Makes requests on behalf of hosts. Lives on one event loop; :meth:`close` ends it.
 
     ``instance_id`` goes out with every request, so that a server that turns out to be ourselves can
-    say so. ConfigError at construction: a file of one of ``hosts`` cannot be used.
+    say so. ``names`` makes addresses of names; None: as this machine does. ConfigError at construction: a
+    file of one of ``hosts`` cannot be used.
     """
 
     def __init__(
@@ -102,12 +85,13 @@ class Transport:
         instance_id: str | None = None,
         user_agent: str = "sampan",
         patience: Patience = Patience(),
+        names: Names | None = None,
     ) -> None:
         self._patience = patience
         self._proxies = proxies or ProxySettings()
         self._contexts: dict[TlsOptions, ssl.SSLContext] = {}
         self._sessions: dict[_Way, aiohttp.ClientSession] = {}
-        self._names: Resolver | None = None
+        self._names = names
         self._headers = {"User-Agent": user_agent, "Accept-Encoding": "identity"}
         if instance_id is not None:
             self._headers[LOOP_HEADER] = instance_id
@@ -176,11 +160,12 @@ class Transport:
         headers = {**self._headers, **(host.headers if home else {}), **call.headers}
         if trusted and call.authorization is not None:
             headers["Authorization"] = call.authorization
+        hop = begin_hop(url, login=call.login)
         try:
             check_destination(url, private=host.private)
             for _ in range(STALE_CONNECTIONS_MAX):
                 try:
-                    response = await self._exchange(way, url, call, headers, connected)
+                    response = await self._exchange(way, url, call, headers, connected, hop)
                 except _Stale:
                     continue
                 response.behind = behind
@@ -190,15 +175,23 @@ class Transport:
             error.behind = behind
             if url.origin != start.origin:
                 error.args = (f"redirected by {start.netloc}: {error.message}",)
+            if hop is not None:
+                hop.failed(error)
             raise
 
     async def _exchange(
-        self, way: _Way, url: Url, call: Call, headers: Mapping[str, str], connected: Once
+        self,
+        way: _Way,
+        url: Url,
+        call: Call,
+        headers: Mapping[str, str],
+        connected: Once,
+        hop: Hop | None,
     ) -> Response:
         session = self._session(way)
         patience = self._patience
         limit = asyncio.timeout(patience.connect_seconds if way.proxy is None else patience.proxy_seconds)
-        dial = Dial(limit, patience, call.first_byte_seconds, connected)
+        dial = Dial(limit, patience, call.first_byte_seconds, connected, hop)
         begin(dial)
         try:
             async with limit:
@@ -226,6 +219,8 @@ class Transport:
         if raw.status == 407 and way.proxy is not None:
             raw.close()
             raise proxy_fault(url, way.proxy, "it wants other credentials (407)")
+        if hop is not None:
+            hop.answered(raw.status, {key: raw.headers[key] for key in NOTED_HEADERS if key in raw.headers})
         return Response(raw, url, read_seconds=call.read_seconds, broken=_broken_body)
 
     # -- sessions ----------------------------------------------------------------------------------

@@ -67,11 +67,12 @@ def copy(blob: OpenBlob, to: int, stop: threading.Event) -> None:
 
     The kernel copies, or shares the blocks where the file system can.
     """
-    source, position, by_range = blob.file.fileno(), 0, True
-    while position < blob.size:
+    source, position, by_range = blob.file.fileno(), blob.offset, True
+    stop_at = blob.offset + blob.size
+    while position < stop_at:
         if stop.is_set():
             raise Stopped
-        count = min(COPY_BYTES, blob.size - position)
+        count = min(COPY_BYTES, stop_at - position)
         if by_range:
             try:
                 copied = os.copy_file_range(source, to, count, position)

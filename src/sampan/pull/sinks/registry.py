@@ -133,7 +133,9 @@ class RegistrySink:
             return
         async with self._room:
             with content.open(blob.digest) as stored:
-                await self._client.blob(self._host, self._repository, blob.digest, stored.file, stored.size)
+                await self._client.blob(
+                    self._host, self._repository, blob.digest, stored.file, stored.size, offset=stored.offset
+                )
 
     @asynccontextmanager
     async def _explained(self) -> AsyncIterator[None]:

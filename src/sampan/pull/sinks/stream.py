@@ -8,11 +8,12 @@ stream that was cut names nothing. What the runtime has already can be left out.
 from __future__ import annotations
 
 import json
-import shutil
+import os
 import tarfile
 from collections.abc import Collection, Sequence
 from typing import BinaryIO
 
+from sampan.errors import SinkError
 from sampan.oci.digest import Digest
 from sampan.pull.closure import Wanted
 from sampan.pull.sink import Content
@@ -72,7 +73,13 @@ def _member(stream: BinaryIO, name: str, data: bytes) -> None:
 def _copy(stream: BinaryIO, digest: Digest, content: Content) -> None:
     with content.open(digest) as blob:
         stream.write(_header(blob_path(digest), blob.size))
-        shutil.copyfileobj(blob.file, stream, PIECE_BYTES)
+        position, stop = blob.offset, blob.offset + blob.size
+        while position < stop:
+            piece = os.pread(blob.file.fileno(), min(PIECE_BYTES, stop - position), position)
+            if not piece:
+                raise SinkError(f"{digest} ends early", hint="sampan store scrub finds what is damaged")
+            stream.write(piece)
+            position += len(piece)
         stream.write(_padding(blob.size))
 
 
