@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -101,6 +102,11 @@ def flipped(content: Content, *places: int) -> Content:
             wrong = Body.of(bytes([body.slice(at, at + 1).read()[0] ^ 1]))
             body = body.slice(0, at) + wrong + body.slice(at + 1, body.size)
     return replace(content, body=body)
+
+
+@lru_cache(maxsize=3)  # to make one takes as long as many a test
+def made(size: int, seed: int) -> Image:
+    return image(ALPINE, "3", layers=[random_layer(seed, size)])
 
 
 @dataclass
@@ -202,7 +208,7 @@ async def ground(
     if not threads:
         asyncio.get_running_loop().set_default_executor(AtOnce())
     async with AsyncExitStack() as stack:
-        layer = image(ALPINE, "3", layers=[random_layer(seed, size)])
+        layer = made(size, seed)
         lines = []
         for number, speed in enumerate(speeds):
             registry = FakeRegistry(f"host{number}", host=f"127.0.0.{number + 2}", clock=clock)
