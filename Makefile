@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 LISTEN ?= 127.0.0.1:5050
 STORE  ?= .cache/store
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet
-FAST   := tests/unit tests/contract tests/property tests/docs
+FAST   := tests/unit tests/contract tests/docs
 
 .PHONY: serve test check quick peers interop bench lock clean
 
@@ -16,7 +16,7 @@ serve: $(VENV)/.run            ## run the mirror: make serve LISTEN=127.0.0.1:50
 	$(BIN)/sampan serve --listen $(LISTEN) --store $(STORE)
 
 test: check peers              ## everything, real programs included
-	$(BIN)/python -m pytest -q -n 2 tests/command
+	$(BIN)/python -m pytest -q -n 2 tests/property tests/command
 	$(BIN)/python -m pytest -q tests/state tests/faults tests/interop
 
 check: $(VENV)/.test           ## the quick part: style, types, layers, fast tests

@@ -84,7 +84,7 @@ class ApiServer:
             self._connection.close()
             self.ignored += 1
             return images_of("Pod", created)["base"]
-        assert response.status == 200
+        assert response.status == 200, (response.status, body)
         return images_of("Pod", applied(created, patch_of(json.loads(body))))["base"]
 
     def close(self) -> None:
