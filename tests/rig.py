@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sampan.clock import Clock
+from sampan.clock import Clock, SystemClock
 from sampan.errors import Attempt
 from sampan.mirror.blobs import BlobAnswer
 from sampan.mirror.patience import Patience

@@ -89,6 +89,16 @@ async def test_a_host_that_joins_and_fails_costs_no_time(tmp_path: Path) -> None
         assert min(given(g)[::2]) > 8 * MIB
 
 
+async def test_the_lead_keeps_its_connection_when_nobody_can_help_it(tmp_path: Path) -> None:
+    async with ground(tmp_path, FAST, FAST, FAST, size=24 * MIB) as g:
+        g.lines[1].does(faults.status(404))
+        g.lines[2].does(faults.status(503))
+        await g.bring()
+        assert [bool(line.asked) for line in g.lines] == [True, True, True]
+        assert len(g.lines[0].asked) == 1
+        assert given(g) == [g.size, 0, 0]
+
+
 async def test_no_more_hosts_than_a_few_are_asked(tmp_path: Path) -> None:
     speeds = [MIB / 2] * 6
     async with ground(tmp_path, *speeds, size=24 * MIB) as g:

@@ -209,6 +209,8 @@ class Crew:
                 self._widening.gone()
             self._changed.beat()
             task.result()
+        for claim in () if self._wings else self._board.claims:
+            self._board.take_back(claim)  # the lead's: it keeps its connection
 
     async def _run_wing(self, worker: Worker, host: Host) -> None:
         """Pieces of the rest from ``host``, until there are none, or it fails or is of no more use."""
