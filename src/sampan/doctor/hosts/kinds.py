@@ -30,7 +30,9 @@ KINDS: Mapping[str, Kind] = {
     # The way there.
     "HOST_NAME_DEAD": Kind(
         sentence("its name has no address"),
-        sentence("public mirrors come and go: half of those that are gone lived for less than seven weeks"),
+        sentence(
+            "it is misspelt, or hidden by the nameserver, or gone: half of the mirrors that died were not seven weeks old"
+        ),
         _ANOTHER,
         TEST,
     ),
