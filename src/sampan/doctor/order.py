@@ -218,7 +218,8 @@ def _rule(relation: Relation, causes: tuple[str, ...], effects: tuple[str, ...])
     return Rule(relation, frozenset(causes), frozenset(effects))
 
 
-_ASKED = ("CHAIN_ASKS_NOBODY", "CHAIN_FAILS", "PULL_FAILS", "CHAIN_DETOUR")
+_ASKED = ("CHAIN_FAILS", "PULL_FAILS", "CHAIN_DETOUR")
+_SHORT = ("SHORT_NAMES_NOWHERE", "SHORT_NAMES_AMBIGUOUS")
 _OF_A_HOST = (*HOSTS, "DNS_FORGED", "DNS_PINNED", "DNS_DIFFERS")
 _CERTIFICATES = ("HOST_CERTIFICATE_EXPIRED", "HOST_CERTIFICATE_EARLY")
 _NOT_LOADED = ("CONFIG_REFUSED", "CRI_NOT_LOADED", "LOG_PLUGIN_FAILED")
@@ -234,7 +235,7 @@ RULES: tuple[Rule, ...] = (
     _rule("subject", ("HOSTS_TOML_DROPPED",), ("LOG_FILE_DROPPED",)),
     _rule("subject", ("DNS_PINNED",), HOSTS),
     _rule("name", ("NAME_MISREAD", "NAME_NOT_OF_HUB"), ("IMAGE_NOWHERE",)),
-    _rule("subject", (*RUNTIMES, "PROXY_WITHOUT_NO_PROXY"), ("CHAIN_ASKS_NOBODY",)),
+    _rule("subject", (*RUNTIMES, *_SHORT), ("CHAIN_ASKS_NOBODY",)),
     _rule("host", _OF_A_HOST, (*_ASKED, "LOG_HOST_LEFT")),
     _rule("subject", (*RUNTIMES, *BETWEEN, *CONFIGURED), _ASKED),
     _rule("origin", _OF_A_HOST, (*_ASKED, "LOG_HOST_LEFT")),
