@@ -114,7 +114,7 @@ def test(
 
     async def run() -> Trial:
         known = await load_catalogue(catalogue, config)
-        chosen = candidates(config, known, wanted.registry, everything=everything)
+        chosen = candidates(config, known, wanted, everything=everything)
         telling = sentence("asking {count} hosts for {reference}", count=len(chosen), reference=wanted)
         click.echo(in_language(telling, config.language), err=True)
         return await try_candidates(config, wanted, chosen, nameservers=servers)

@@ -246,6 +246,11 @@ KINDS: Mapping[str, Kind] = {
         sentence("all of them answer, and say so: it is misspelt, private, or deleted"),
         sentence("check the name and the tag where the image is published"),
     ),
+    "IMAGE_LEFT_OUT": Kind(
+        sentence("no host may be asked for it"),
+        sentence("the settings of each of them (allow, repositories) name other images"),
+        sentence("widen allow or repositories in sampan.toml, or add a host without them"),
+    ),
     "REGISTRY_WITHOUT_HOSTS": Kind(
         sentence("no host is configured for this registry: nobody is asked"),
         sentence("sampan never asks a registry that its configuration does not name"),
