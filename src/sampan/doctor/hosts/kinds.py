@@ -30,7 +30,7 @@ KINDS: Mapping[str, Kind] = {
     # The way there.
     "HOST_NAME_DEAD": Kind(
         sentence("its name has no address"),
-        sentence("public mirrors come and go: half of those that are gone were listed for seven weeks"),
+        sentence("public mirrors come and go: half of those that are gone lived for less than seven weeks"),
         _ANOTHER,
         TEST,
     ),
