@@ -30,7 +30,7 @@ KINDS: Mapping[str, Kind] = {
     # The way there.
     "HOST_NAME_DEAD": Kind(
         sentence("its name has no address"),
-        sentence("public mirrors come and go: half of those that are gone lived for less than seven weeks"),
+        sentence("it is misspelt, hidden by the nameserver, or gone: mirrors that die do so within weeks"),
         _ANOTHER,
         TEST,
     ),
