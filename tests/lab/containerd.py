@@ -58,7 +58,13 @@ class Containerd:
         self._stack.enter_context(self.cri)
         self.process = self._stack.enter_context(
             self.machine.running(
-                "containerd", "/usr/bin/containerd", "--log-level", "debug", ready=self._is_up(whole=whole), log=self.logs, environment=environment
+                "containerd",
+                "/usr/bin/containerd",
+                "--log-level",
+                "debug",
+                ready=self._is_up(whole=whole),
+                log=self.logs,
+                environment=environment,
             )
         )
 
@@ -82,7 +88,9 @@ class Containerd:
         def look() -> bool:
             if not self.machine.path(SOCKET).exists():
                 return False
-            return self.cri is not None and (self.cri.ready() if whole else self.machine.run("ctr", "version").returncode == 0)
+            return self.cri is not None and (
+                self.cri.ready() if whole else self.machine.run("ctr", "version").returncode == 0
+            )
 
         return look
 

@@ -83,6 +83,7 @@ CONFIGURED = (
     "DOCKER_MIRRORS_HUB_ALONE",
     "MIRROR_IS_GONE",
     "HOSTS_TOML_DROPPED",
+    "TRANSFER_CONFIG_PATH",
     "HOSTS_TOML_UNREAD",
     "HOSTS_DIRECTORY_EMPTY",
     "HOST_WITHOUT_HEADER",
@@ -109,7 +110,6 @@ CONFIGURED = (
     "TEMPLATE_WITHOUT_REGISTRIES",
     "TLS_NEVER_READ",
     "CERTIFICATE_UNREAD",
-    "TRANSFER_CONFIG_PATH",
     "CRIO_KEY_DEAD",
     "SERVICE_STOPPED",
 )
@@ -198,7 +198,7 @@ TIERS: tuple[tuple[str, ...], ...] = (
 ORDER: tuple[str, ...] = tuple(code for tier in TIERS for code in tier)
 
 # What may be a cause although it is no more than a note by itself: it is harmless until something else fails.
-CONDITIONAL = frozenset({"NO_RESOLVER"})
+CONDITIONAL = frozenset({"NO_RESOLVER", "CRI_DISABLED"})
 
 # any: whoever they are about. subject: both of the same subject. name: the cause is about the effect's
 # subject too. host: the cause is a host's that the effect is about, and no origin: that one is asked when all
