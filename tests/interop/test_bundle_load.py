@@ -15,7 +15,7 @@ import pytest
 from interop import peers
 from interop.clients import Skopeo
 from interop.containerd import CLOSED, VERSIONS, Containerd, containerd
-from interop.engines import ENGINES, Docker, Podman, docker, podman
+from interop.engines import ENGINES, Docker, docker, podman
 from interop.images import Library
 from interop.lines import lines
 from interop.processes import CommandFailed, answers, free_port, run, running, surroundings
@@ -278,25 +278,30 @@ def test_what_docker_saves_is_loaded_and_runs_elsewhere(
         assert_alpine_runs(node)
 
 
-def test_what_podman_and_ctr_save_is_loaded(
-    node: Containerd, bundle: Path, library: Library, tmp_path: Path
-) -> None:
+def test_what_ctr_exports_is_loaded(node: Containerd, bundle: Path, tmp_path: Path) -> None:
     there = ("--to", "containerd", "--containerd-address", node.socket)
     load(*there, bundle, home=tmp_path, environment=with_ctr(node))
     names = [f"docker.io/library/{name}" for name in ("alpine:3", "debian:oci-zstd")]
     ctr(node, "images", "export", str(tmp_path / "ctr.tar"), *names)
-    load("--to", "store", tmp_path / "ctr.tar", home=tmp_path / "from-ctr")
-    assert stored_tags(tmp_path / "from-ctr") == {"3", "oci-zstd"}
+    load("--to", "store", tmp_path / "ctr.tar", home=tmp_path / "other")
+    assert stored_tags(tmp_path / "other") == {"3", "oci-zstd"}
+
+
+def test_what_podman_saves_is_loaded(
+    complete: None, way_out: Sentinel, bundle: Path, library: Library, tmp_path: Path
+) -> None:
+    names = ("docker.io/library/alpine:3", "docker.io/library/debian:oci-gzip")
     with podman() as pods:
-        save_all(pods, tmp_path / "ctr.tar", tmp_path)
-    load("--to", "store", tmp_path / "many.tar", home=tmp_path / "from-podman")
-    assert stored_tags(tmp_path / "from-podman") == {"3", "oci-zstd"}
-    load("--to", "store", tmp_path / "one.tar", home=tmp_path / "from-podman-oci")
-    assert stored_tags(tmp_path / "from-podman-oci") == {"3"}
-
-
-def save_all(pods: Podman, source: Path, directory: Path) -> None:
-    pods("load", "-i", str(source))
-    names = ("docker.io/library/alpine:3", "docker.io/library/debian:oci-zstd")
-    pods("save", "--multi-image-archive", "-o", str(directory / "many.tar"), *names)
-    pods("save", "--format", "oci-archive", "-o", str(directory / "one.tar"), names[0])
+        load("--to", "podman", bundle, home=tmp_path, environment=pods.environ)
+        pods("save", "--multi-image-archive", "-o", str(tmp_path / "many.tar"), *names)
+        pods("save", "--format", "oci-archive", "-o", str(tmp_path / "one.tar"), names[0])
+        pods("save", "--format", "oci-dir", "-o", str(tmp_path / "one"), names[1])
+        load("--to", "store", tmp_path / "many.tar", home=tmp_path / "archive")
+        assert stored_tags(tmp_path / "archive") == {"3", "oci-gzip"}
+        load("--to", "store", tmp_path / "one.tar", tmp_path / "one", home=tmp_path / "layouts")
+        assert stored_tags(tmp_path / "layouts") == {"3", "oci-gzip"}
+        inventory = sampan(
+            "bundle", "inventory", "--of", "podman", "-o", "-", home=tmp_path, environment=pods.environ
+        )
+        held = {blob["digest"] for blob in json.loads(inventory)["blobs"]}
+        assert set(library.image("library/debian:oci-gzip").layer_digests()) <= held

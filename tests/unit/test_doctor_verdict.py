@@ -139,6 +139,12 @@ def test_a_wrong_clock_is_behind_the_certificates_that_it_makes_invalid() -> Non
     assert first(*expired, fails, finding("CLOCK_OFF", "warning", "clock")) == "CLOCK_OFF"
 
 
+def test_a_proxy_that_is_dead_is_behind_what_its_users_do_not_get() -> None:
+    dead = finding("PROXY_DEAD", subject="containerd, docker", about=("containerd", "docker"))
+    fails = finding("CHAIN_FAILS", about=(MIRROR,))
+    assert [len(cause.effects) for cause in judge([fails, dead]).causes] == [1]
+
+
 def test_a_misread_name_is_behind_an_image_that_nobody_has() -> None:
     misread = finding("NAME_MISREAD", "warning", "10.0.0.1:5000", ("docker.io/library/10.0.0.1:5000",))
     assert (

@@ -117,6 +117,7 @@ CONFIGURED = (
 HOSTS = (
     "REGISTRY_WITHOUT_HOSTS",
     "IMAGE_NOWHERE",
+    "IMAGE_LEFT_OUT",
     "HOST_CERTIFICATE_EARLY",
     "HOST_PROXY_FAILS",
     "HOST_CERTIFICATE_FOREIGN",
@@ -236,6 +237,7 @@ RULES: tuple[Rule, ...] = (
     _rule("subject", ("DNS_PINNED",), HOSTS),
     _rule("name", ("NAME_MISREAD", "NAME_NOT_OF_HUB"), ("IMAGE_NOWHERE",)),
     _rule("subject", (*RUNTIMES, *_SHORT), ("CHAIN_ASKS_NOBODY",)),
+    _rule("name", ("PROXY_DEAD",), _ASKED),
     _rule("host", _OF_A_HOST, (*_ASKED, "LOG_HOST_LEFT")),
     _rule("subject", (*RUNTIMES, *BETWEEN, *CONFIGURED), _ASKED),
     _rule("origin", _OF_A_HOST, (*_ASKED, "LOG_HOST_LEFT")),

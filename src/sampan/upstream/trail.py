@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 CIRCLE = 3  # redirects in a row: whoever leads further leads in circles
-NOTED_HEADERS = ("Date", "Age", "ratelimit-limit", "ratelimit-remaining", "docker-ratelimit-source", "Server")
+NOTED_HEADERS = ("Date", "Age", "ratelimit-limit", "ratelimit-remaining")
 
 
 @dataclass(slots=True)

@@ -52,7 +52,8 @@ _ATTEMPT_IN_JSON = re.compile(
     r'(?:,\s{0,9}"status":\s{0,4}(?P<status>\d{3}|null))?'
 )
 _MIRRORS = "(Mirrors also failed: "
-_GONE_ON = ("trying next host", "next endpoint for pull", "retrying ")
+_NEXT_ENDPOINT = "next endpoint for pull"  # what dockerd writes of a mirror, often without its name
+_GONE_ON = ("trying next host", _NEXT_ENDPOINT, "retrying ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,8 @@ def errors_in(piece: Piece) -> Iterator[Said]:
         yield from _attempts(text)
     elif _MIRRORS in text:
         yield from _mirrors(text)
+    elif _NEXT_ENDPOINT in text and "://" not in text:
+        yield Said(piece, is_mirror=True)
     else:
         yield Said(piece, is_aside=any(word in text for word in _GONE_ON))
 

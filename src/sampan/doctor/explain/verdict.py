@@ -17,7 +17,8 @@ from sampan.doctor.explain.printer import Edition, edition, family, printed_by
 from sampan.doctor.explain.text import Piece, pieces
 from sampan.doctor.explain.unwrap import Said, core, errors_in
 
-EXPLAINED_MAX = 50  # a person reads fewer; a log of thousands of hosts is no question
+EXPLAINED_MAX = 50  # a person reads fewer
+FOUND_MAX = 1000  # among which the root cause is looked for; a log of more hosts is no question
 NAMING_MAX = 200  # messages of a text of which nothing is known that are searched for what they name
 PRINTER_CHARACTERS_MAX = 100_000
 
@@ -120,7 +121,7 @@ class _Found:
             better = one if _told(one) > _told(before) else before
             is_aside = one.is_aside and before.is_aside
             self._by_key[key] = replace(better, count=before.count + 1, is_aside=is_aside)
-        elif len(self._by_key) < EXPLAINED_MAX:
+        elif len(self._by_key) < FOUND_MAX:
             self._by_key[key] = one
 
     def ordered(self) -> list[Explained]:
@@ -128,7 +129,7 @@ class _Found:
         with_host = {code for code, host in self._by_key if host}
         kept = [one for (code, host), one in self._by_key.items() if host or code not in with_host]
         has_mirror = any(one.role == "mirror" for one in kept)
-        return sorted(kept, key=lambda one: _depth(one, has_mirror=has_mirror))
+        return sorted(kept, key=lambda one: _depth(one, has_mirror=has_mirror))[:EXPLAINED_MAX]
 
 
 def _told(one: Explained) -> int:
