@@ -121,8 +121,6 @@ def containerd_1_6_without_a_configuration(world: World) -> None:
 
 @broken(None)
 def containerd_1_7_with_mirrors_of_the_old_form(world: World) -> None:
-    from lab.case import legacy
-
     world.containerd("1.7", registry=legacy(A))
 
 
