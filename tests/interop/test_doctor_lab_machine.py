@@ -8,7 +8,7 @@ import pytest
 
 from interop.sentinel import Sentinel
 from lab.broken import Broken, broken, said, worlds_of
-from lab.case import A, B, certs, daemon_json, registries_conf
+from lab.case import A, B, certs, daemon_json, legacy, registries_conf
 from lab.network import Network
 from lab.world import World, world
 
