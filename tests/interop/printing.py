@@ -43,7 +43,7 @@ def pulled(runtime: Containerd) -> str:
 
 
 def forget(runtime: Containerd) -> None:
-    """Have it collect its garbage: a manifest that came damaged is kept, and ends every pull after it,
+    """Have it collect its garbage: a manifest that came damaged is kept until then, and ends the next pull,
     whichever host is asked."""
     ctr: list[str | Path] = [
         peers.beside(runtime.name, "ctr"),
@@ -98,7 +98,12 @@ def by_skopeo(directory: Path, registries: str, *words: str, auth: str | None = 
     if auth is not None:
         (directory / "auth.json").write_text(auth)
         environment["REGISTRY_AUTH_FILE"] = str(directory / "auth.json")
-    settings = ["--policy", directory / "policy.json", "--registries-conf", directory / "registries.conf"]
+    settings: list[str | Path] = [
+        "--policy",
+        directory / "policy.json",
+        "--registries-conf",
+        directory / "registries.conf",
+    ]
     return said([peers.program("skopeo"), *settings, "inspect", *words], environment)
 
 
