@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from interop import peers
 from interop.containerd import Containerd
 from interop.cri import CriError
 from interop.engines import Docker
-from interop.processes import surroundings
+from interop.processes import POLL_SECONDS, surroundings
 
 COMMAND_SECONDS = 50.0
 START_SECONDS = 3.0  # a daemon that refuses its files ends in a fraction of that
@@ -40,6 +41,14 @@ def pulled(runtime: Containerd) -> str:
             return f"rpc error: code = {name} desc = {error.details}"
         runtime.cri.remove("alpine:3")
         return ""
+
+
+def pulled_in_the_end(runtime: Containerd) -> None:
+    """Pull until it works: garbage is collected behind what is asked."""
+    deadline = time.monotonic() + COMMAND_SECONDS
+    while words := pulled(runtime):
+        assert time.monotonic() < deadline, words
+        time.sleep(POLL_SECONDS)
 
 
 def forget(runtime: Containerd) -> None:
