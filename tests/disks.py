@@ -51,14 +51,16 @@ def remount(path: Path, *options: str) -> None:
     subprocess.run(["mount", "-o", ",".join(("remount", *options)), str(path)], check=True)
 
 
-def image(*layers: bytes, config: bytes = b"{}") -> Manifest:
-    """The manifest of an image with these layers."""
-    document = {
+def image(*layers: bytes, config: bytes = b"{}", subject: Manifest | Index | None = None) -> Manifest:
+    """The manifest of an image with these layers; ``subject``: what it is attached to."""
+    document: dict[str, object] = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
         "config": _descriptor(OCI_CONFIG, config),
         "layers": [_descriptor(OCI_LAYER_GZIP, layer) for layer in layers],
     }
+    if subject is not None:
+        document["subject"] = _descriptor(subject.media_type, subject.raw)
     manifest = parse_manifest(json.dumps(document).encode())
     assert isinstance(manifest, Manifest)
     return manifest

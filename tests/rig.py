@@ -26,6 +26,7 @@ from sampan.upstream.credentials import CredentialFiles
 from sampan.upstream.health import Health
 from sampan.upstream.host import Host
 from sampan.upstream.transport import Transport
+from standstill import LoopClock
 
 HUB = "docker.io"
 ALPINE = "library/alpine"
@@ -111,15 +112,17 @@ async def mirror_of(
     spread: Spread | None = None,
     read_seconds: float = 10.0,
     max_size_bytes: int | None = None,
+    store_clock: Clock | None = None,
 ) -> AsyncIterator[Rig]:
-    """A mirror of docker.io (or of the registries of a mapping) with its store in ``path``."""
+    """A mirror of docker.io (or of the registries of a mapping) with its store in ``path``; ``store_clock``:
+    the store's own, which is the machine's otherwise, for files have the machine's stamps."""
     if isinstance(hosts, Mapping):
         table = dict(hosts)
     else:
         table = {HUB: [h if isinstance(h, Host) else Host.from_url(h.url, verify=verify) for h in hosts]}
-    watcher, time = Watcher(), clock or SystemClock()
-    store = await asyncio.to_thread(DiskStore, path)
-    tag_store = TagStore(path / "tags")
+    watcher, time = Watcher(), clock or LoopClock()
+    store = await asyncio.to_thread(DiskStore, path, store_clock or SystemClock())
+    tag_store = TagStore(path / "tags", store_clock or SystemClock())
     room = Room(store, tag_store, max_size_bytes)
     mirror = Mirror(
         hosts_for=lambda registry: table.get(registry),

@@ -19,7 +19,8 @@
     ├── PlatformMissing            an image that there is, but not for the platform asked for
     ├── ContentMismatch            bytes that do not hash to their digest
     ├── StoreError                 the disk under the store
-    │   └── StoreFull              no room, also after evicting
+    │   ├── StoreFull              no room, also after evicting
+    │   └── NotStored              an image or a blob that the command line named, and that is not there
     ├── SinkError                  where a pulled image goes: full, read-only, not answering
     │   ├── SinkExists             something is there already, and is not overwritten
     │   └── SinkUnavailable        a runtime that is missing, unsupported or refuses us
@@ -59,7 +60,10 @@ from typing import ClassVar
 
 _USERINFO = re.compile(r"(?<=//)[^/@\s]*@")
 _QUERY = re.compile(r"\?[^\s\"']*")
-_UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a1-\u1fff\u2e80-\ud7ff\uf900-\ufaff\uff01-\uffef]")
+# Letters of all kinds, quotation marks, dashes and arrows; nothing that ends a line or turns its direction.
+_UNPRINTABLE = re.compile(
+    r"[^\x20-\x7e\u00a1-\u1fff\u2010-\u2027\u2030-\u205e\u2190-\u21ff\u2e80-\ud7ff\uf900-\ufaff\uff01-\uffef]"
+)
 
 
 def redact(text: str) -> str:
@@ -185,6 +189,10 @@ class StoreError(SampanError):
 
 class StoreFull(StoreError):
     pass
+
+
+class NotStored(StoreError):
+    oci_code, http_status, exit_code = "MANIFEST_UNKNOWN", 404, 3
 
 
 class SinkError(SampanError):

@@ -11,10 +11,8 @@ Facts are shown as they are: whoever makes a sentence of foreign text makes that
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cache
-from importlib.resources import files
 from typing import Literal, Self
 
 Language = Literal["en", "zh"]
@@ -76,6 +74,9 @@ def size_text(size_bytes: int) -> str:
 @cache
 def _translations(language: Language) -> Mapping[str, str]:
     """Every pattern that is translated; read when the first sentence is."""
+    import tomllib  # with what reads resources, more than all else that every call of sampan imports
+    from importlib.resources import files
+
     found: dict[str, str] = {}
     for page in files("sampan.data").joinpath(language).iterdir():
         if page.name.endswith(".toml"):

@@ -7,26 +7,20 @@ import gzip
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 import zstandard
 
-from bundling import Bundled, docker_tar, layout_files, layout_tar
-from sampan.bundle.carried import Carried
-from sampan.bundle.load import Report, Target, load
+from carrying import Bundled, docker_tar, layout_files, layout_tar
+from loading import Node, Shelf, told
+from sampan.bundle.load import Report
 from sampan.errors import BundleDamaged, BundleError, BundleIncomplete, SampanError, UsageError
-from sampan.oci import Digest, Platform, Reference
+from sampan.oci import Digest, Platform
 from sampan.oci.manifest import Index
-from sampan.pull.closure import Wanted
 from sampan.pull.events import BlobDone, Event, Failed, ImageDone, Resolved, Started, Waiting
-from sampan.pull.sink import Content
-from sampan.pull.sinks.store import StoreSink
-from sampan.store.disk import DiskStore
-from sampan.store.tags import TagStore
-from sampan.testing import ManualClock, artifact, image, index, random_layer
+from sampan.testing import artifact, image, index, random_layer
 from sampan.testing.images import Content as Made
 from sampan.testing.images import Image
 from tars import written
@@ -37,101 +31,10 @@ ALPINE, NGINX = "docker.io/library/alpine:3", "docker.io/library/nginx:1.27"
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64", "v8")
 
 
-@dataclass
-class Shelf:
-    """A sink that keeps everything in memory."""
-
-    has: frozenset[str] = frozenset()
-    name: str = "shelf"
-    images: dict[str, dict[str, bytes]] = field(default_factory=dict)
-    finished: bool = False
-
-    async def check(self) -> None: ...
-
-    async def present(self, wanted: Wanted, content: Content) -> frozenset[Digest]:
-        return frozenset(layer.digest for layer in wanted.layers if str(layer.digest) in self.has)
-
-    async def put(self, wanted: Wanted, content: Content) -> None:
-        taken = {str(manifest.digest): manifest.raw for manifest in wanted.manifests}
-        for blob in wanted.blobs:
-            if str(blob.digest) not in self.has:
-                with content.open(blob.digest) as opened:
-                    taken[str(blob.digest)] = os.pread(opened.file.fileno(), opened.size, opened.offset)
-        self.images[str(wanted.reference)] = taken
-
-    async def finish(self) -> None:
-        self.finished = True
-
-    async def close(self) -> None: ...
-
-
-@dataclass
-class Node:
-    """A machine behind the gap: a store, and what its loads told."""
-
-    directory: Path
-    events: list[Event] = field(default_factory=list)
-    clock: ManualClock = field(default_factory=ManualClock)
-
-    def __post_init__(self) -> None:
-        self.store = DiskStore(self.directory / "store", self.clock)
-        self.tags = TagStore(self.directory / "store/tags", self.clock)
-
-    def close(self) -> None:
-        self.tags.close()
-        self.store.close()
-
-    def file(self, name: str, data: bytes) -> Path:
-        (self.directory / name).write_bytes(data)
-        return self.directory / name
-
-    async def load(
-        self,
-        *paths: Path,
-        sink: Shelf | None = None,
-        name: str | None = None,
-        platforms: Sequence[Platform] | None = None,
-        own: Platform | None = None,
-        takes_attached: bool = True,
-    ) -> list[Report]:
-        carried = Carried.opened(paths, name=Reference.parse(name, default_tag=None) if name else None)
-        target = Target(
-            sink or StoreSink(None),
-            self.store,
-            self.clock,
-            None if sink else self.tags,
-            takes_attached=takes_attached,
-            platforms=platforms,
-            own_platform=own,
-        )
-        try:
-            return await load(carried, target, self.events.append)
-        finally:
-            carried.close()
-
-    def has(self, made: Image) -> bool:
-        """Whether all of it is in the store, whole."""
-        parts = (*made.manifests, *made.blobs)
-        return all(self.store.verify(Digest.parse(part.digest)) for part in parts)
-
-    def tag(self, name: str) -> str | None:
-        reference = Reference.parse(name)
-        assert reference.tag is not None
-        record = self.tags.get(reference.registry, reference.repository, reference.tag)
-        return None if record is None else str(record.descriptor.digest)
-
-
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[Node]:
-    made = Node(tmp_path)
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-def told(node: Node, kind: type[E]) -> list[E]:
-    return [event for event in node.events if isinstance(event, kind)]
+    with Node.at(tmp_path) as one:
+        yield one
 
 
 def two_images() -> Mapping[str, Image]:
@@ -497,3 +400,15 @@ async def test_what_an_earlier_run_left_wrong_is_read_again(node: Node) -> None:
     await node.load(node.file("images.tar", Bundled({ALPINE: made}).volumes()[0]))
     assert node.has(made)
     assert not told(node, Failed)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files that are not its own")
+async def test_what_root_loads_into_the_store_of_a_service_is_the_services(node: Node) -> None:
+    node.close()
+    service = 4321
+    for path in (node.directory / "store", *(node.directory / "store").rglob("*")):
+        os.chown(path, service, service)
+    node.__post_init__()
+    await node.load(node.file("images.tar", Bundled(two_images()).volumes()[0]))
+    made = list((node.directory / "store").rglob("*"))
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in made} == {(service, service)}

@@ -19,8 +19,8 @@ from rig import ALPINE, HUB, Rig, assert_store_is_sound, mirror_of
 from sampan.errors import StoreFull
 from sampan.mirror.patience import Patience
 from sampan.oci import Digest
-from sampan.store import DiskStore
-from sampan.store.ingest import partial_name
+from sampan.store import BeingWritten, DiskStore
+from sampan.store.ingest import FileIngest, partial_name
 from sampan.testing import FakeRegistry, Match, Tap, faults, image, random_layer
 
 MIB = 1024 * 1024
@@ -44,6 +44,10 @@ class Pair:
     def ranges(self) -> list[str]:
         """Of each request for the layer."""
         return [r.headers.get("range", "") for r in self.host.requests if r.kind == "blob"]
+
+    async def ended(self, *tasks: asyncio.Task[int]) -> None:
+        """Each client has the whole layer."""
+        assert [await task for task in tasks] == [SIZE] * len(tasks)
 
     async def begun(self, rig: Rig) -> asyncio.Task[int]:
         """The layer, read by a client of ``rig``, of which the host has been asked."""
@@ -91,7 +95,7 @@ async def test_what_one_brings_the_other_waits_for_and_serves(tmp_path: Path) ->
         first, second = await p.begun(p.one), asyncio.create_task(p.other.read(p.layer))
         await p.poured(p.one, 5 * MIB)
         p.tap.open()
-        assert await asyncio.gather(first, second) == [SIZE, SIZE]
+        await p.ended(first, second)
         assert p.ranges == [""]
         assert (p.one.watcher.downloads, p.other.watcher.downloads) == (["committed"], ["found"])
         assert await p.other.bytes(p.layer, start=SIZE - 10) == p.data[-10:]
@@ -149,7 +153,7 @@ async def test_who_is_too_slow_with_it_is_not_waited_for(tmp_path: Path, patienc
         second = asyncio.create_task(p.other.read(p.layer))
         await until(lambda: p.ranges == ["", ""])
         p.tap.open()
-        assert await asyncio.gather(first, second) == [SIZE, SIZE]
+        await p.ended(first, second)
         await until(lambda: p.other.watcher.downloads == ["committed"])
     assert assert_store_is_sound(tmp_path) == 2
     assert list((tmp_path / "ingest").iterdir()) == []
@@ -196,16 +200,20 @@ async def test_of_our_own_downloads_none_waits_for_another(tmp_path: Path) -> No
         await until(lambda: p.ranges == ["", ""])
         running.arrival.size = SIZE
         p.tap.open()
-        assert await asyncio.gather(first, second) == [SIZE, SIZE]
+        await p.ended(first, second)
 
 
-async def test_a_store_that_cannot_be_written_to_is_no_other_process(tmp_path: Path) -> None:
-    class Full(DiskStore):
-        def take_up(self, digest: Digest, size: int | None = None) -> object:  # type: ignore[override]
-            raise StoreFull("no space left")
+class Full(DiskStore):
+    """No file can be made in it, and nobody else writes there."""
 
+    def take_up(self, digest: Digest, size: int | None = None) -> FileIngest | BeingWritten:
+        raise StoreFull("no space left")
+
+
+async def test_a_full_disk_is_no_other_process(tmp_path: Path) -> None:
     async with pair(tmp_path) as p:
-        p.one.mirror._downloads._store = Full(tmp_path)
+        full = Full(tmp_path)
+        p.one.mirror._downloads._store = full
         p.tap.open()
         assert await p.one.read(p.layer) == SIZE, "it passes through"
-        p.one.mirror._downloads._store.close()
+        full.close()

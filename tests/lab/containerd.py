@@ -51,14 +51,20 @@ class Containerd:
             else:
                 self.machine.write(f"{ETC}/{path}", text)
 
-    def start(self, *, whole: bool = True) -> None:
-        """Start it (again). ``whole``: its CRI loads."""
+    def start(self, *, whole: bool = True, environment: Mapping[str, str] | None = None) -> None:
+        """Start it (again). ``whole``: its CRI loads. ``environment``: of its unit."""
         self.stop()
         self.cri = Cri(self.machine.path(SOCKET))
         self._stack.enter_context(self.cri)
         self.process = self._stack.enter_context(
             self.machine.running(
-                "containerd", "/usr/bin/containerd", "--log-level", "debug", ready=self._is_up(whole=whole), log=self.logs
+                "containerd",
+                "/usr/bin/containerd",
+                "--log-level",
+                "debug",
+                ready=self._is_up(whole=whole),
+                log=self.logs,
+                environment=environment,
             )
         )
 
@@ -82,7 +88,9 @@ class Containerd:
         def look() -> bool:
             if not self.machine.path(SOCKET).exists():
                 return False
-            return self.cri is not None and (self.cri.ready() if whole else self.machine.run("ctr", "version").returncode == 0)
+            return self.cri is not None and (
+                self.cri.ready() if whole else self.machine.run("ctr", "version").returncode == 0
+            )
 
         return look
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import trustme
 
-from lab.machine import Machine
+from lab.machine import NAMESERVER, Machine
 from sampan.doctor.chain.contract import Answer, Ask
 from sampan.testing import FakeCdn, FakeRegistry, HelloReset, ServerThread, TokenServer
 from sampan.testing.dns import FakeNameserver
@@ -32,7 +32,7 @@ HUB = "registry-1.docker.io"
 LONG_AGO = datetime.datetime(2020, 1, 2, tzinfo=datetime.UTC)
 LONGER_AGO = datetime.datetime(2019, 1, 2, tzinfo=datetime.UTC)
 REDIRECTS_MAX = 5
-NAMESERVER = "127.0.0.53"
+
 # Name -> port, and what its certificate is.
 REGISTRIES = {
     "a.lan": (443, "right"),
@@ -77,9 +77,17 @@ class Network:
     def __post_init__(self) -> None:
         self.registries = {key: self._registry(key, port, kind) for key, (port, kind) in REGISTRIES.items()}
         context = self._context("auth.lan", "right")
-        self.realm = TokenServer("auth.lan", host=address_of("auth.lan"), port=443, tls=context, hostname="auth.lan")
+        self.realm = TokenServer(
+            "auth.lan", host=address_of("auth.lan"), port=443, tls=context, hostname="auth.lan"
+        )
         context = self._context("cdn.lan", "right")
         self.cdn = FakeCdn("cdn.lan", host=address_of("cdn.lan"), port=443, tls=context, hostname="cdn.lan")
+        self.names = list(
+            dict.fromkeys(
+                [k.partition(":")[0] for k in REGISTRIES] + ["auth.lan", "cdn.lan", "dead.lan", "reset.lan"]
+            )
+        )
+        self.nameserver = FakeNameserver(host=NAMESERVER, port=53)
         self._refusing: set[str] = set()
         self._threads: dict[str, ServerThread] = {}
 
@@ -95,6 +103,9 @@ class Network:
                 thread.call(server.cut)  # no case goes on by connections of the last
                 thread.run(server.accept())
         self._refusing.clear()
+        self.nameserver.forget()
+        for name in self.names:
+            self.nameserver.say(name, [address_of(name)])
         self.realm.users, self.realm.private = {}, frozenset()
         self.realm.expire_all()
         for registry in self.registries.values():
@@ -128,12 +139,11 @@ class Network:
     def open(self, machine: Machine) -> Iterator[None]:
         """Everybody listens there."""
         with contextlib.ExitStack() as stack:
-            for name in {*(k.partition(":")[0] for k in REGISTRIES), "auth.lan", "cdn.lan", "dead.lan", "reset.lan"}:
-                machine.name(name, machine.address(address_of(name)))
+            for name in ("", *self.names):
+                machine.address(address_of(name) if name else NAMESERVER)
             reset = HelloReset(host=address_of("reset.lan"))
             reset.port = 443
-            nameserver = FakeNameserver(host=NAMESERVER, port=53)
-            stack.enter_context(machine.namespace.begun(ServerThread(reset, nameserver)))
+            stack.enter_context(machine.namespace.begun(ServerThread(reset, self.nameserver)))
             for server in self.servers:
                 self._threads[server.name] = stack.enter_context(
                     machine.namespace.begun(ServerThread(server))
@@ -184,7 +194,8 @@ class Network:
         if kind == "expired":
             certificate = authority.issue_cert(*names, not_before=LONGER_AGO, not_after=LONG_AGO)
         else:
-            certificate = authority.issue_cert(*names)
+            begin = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=30)
+            certificate = authority.issue_cert(*names, not_before=begin)
         certificate.configure_cert(context)
         return context
 
@@ -208,7 +219,13 @@ def _request(ask: Ask, url: Url, method: str) -> Request:
     parts = urlsplit(url.target)
     headers = {"accept": ask.accept, "host": url.netloc}
     headers |= {name.lower(): value for name, value in ask.entry.headers.items()}
-    if ask.authorization is not None and url.netloc == ask.entry.netloc or ask.part == "token" and ask.authorization:
+    headers |= {"range": f"bytes={ask.offset}-"} if ask.offset else {}
+    if (
+        ask.authorization is not None
+        and url.netloc == ask.entry.netloc
+        or ask.part == "token"
+        and ask.authorization
+    ):
         headers["authorization"] = ask.authorization or ""
     from urllib.parse import parse_qsl, unquote
 
@@ -225,6 +242,11 @@ def _answer(reply: Reply, request: Request, address: str, port: int) -> Answer:
         return Answer(failure=words, outcome="reset")
     headers = {name.lower(): value for name, value in reversed(reply.headers)}
     body = b"" if request.method == "HEAD" else reply.body.read()
-    if how.stop_at is not None:
-        body = body[: how.stop_at]
-    return Answer(reply.status, headers, body)
+    if how.stop_at is None or how.stop_at >= len(body):
+        return Answer(reply.status, headers, body)
+    broken = (
+        "EOF"
+        if how.ending is Ending.CLOSE
+        else f"read tcp …->{address}:{port}: read: connection reset by peer"
+    )
+    return Answer(reply.status, headers, body[: how.stop_at], broken=broken)

@@ -7,40 +7,31 @@ nothing anywhere: see :mod:`sampan.bundle.load` and :mod:`sampan.bundle.served`.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Container, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+import logging
+from collections.abc import Callable, Container, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from io import FileIO
 from pathlib import Path
+from threading import Event
 
-from sampan.bundle.archive import Archive, Extent, open_archive
-from sampan.bundle.contents import Blob, Contents
-from sampan.bundle.layout import part_name
-from sampan.bundle.named import Named, Names, check_names, names_in, renamed
-from sampan.bundle.tape import reading
+from sampan.bundle.archive import Archive, open_archive
+from sampan.bundle.contents import Blob
+from sampan.bundle.extent import Extent
+from sampan.bundle.group import Group, Part, grouped
+from sampan.bundle.named import Named, check_names, renamed
 from sampan.errors import BundleDamaged, BundleIncomplete, UsageError
 from sampan.oci.digest import Digest, new_hasher
-from sampan.oci.manifest import Descriptor, Index, Manifest, parse_manifest
+from sampan.oci.manifest import MANIFEST_BYTES_MAX, Descriptor, Index, Manifest, parse_manifest
 from sampan.oci.platform import Platform
 from sampan.oci.reference import Reference
 from sampan.pull.closure import AnyManifest, Steps, Wanted, closure
 from sampan.store.content import OpenBlob
 
-STRIDE_BYTES = 4 * 1024 * 1024
+log = logging.getLogger(__name__)
 
 Beside = Callable[[Digest], bytes | None]
 Told = Callable[[int], None]
 """Hears how many bytes have been read; called in a thread. What it raises ends the reading."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Bytes of a blob, from ``start`` on. ``digest``: of just these."""
-
-    start: int
-    digest: Digest
-    extent: Extent
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,52 +46,36 @@ class CarriedImage:
 
 
 @dataclass(slots=True)
-class _Group:
-    """The volumes of one bundle, or one archive of another program."""
-
-    archives: list[Archive]
-    names: Names
-    contents: Contents | None = None
-
-    @property
-    def volumes(self) -> frozenset[int]:
-        """Of a bundle: those that are here."""
-        heads = [archive.head for archive in self.archives]
-        return frozenset(
-            head.volume.number for head in heads if head and head.volume and head.volume.kind == "data"
-        )
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether nothing of it is in a volume that is not here."""
-        listed = self.contents.volumes if self.contents else ()
-        return len(self.volumes) == len(listed) or any(a.head and not a.head.volume for a in self.archives)
-
-
-@dataclass(slots=True)
 class Carried:
     """The archives, opened. ``images``: those with a name, in their order; ``unnamed``: the others."""
 
-    groups: list[_Group]
+    groups: list[Group]
     images: tuple[CarriedImage, ...] = ()
     unnamed: tuple[Named, ...] = ()
     _blobs: dict[Digest, tuple[Archive, str]] = field(default_factory=dict)
     _made: dict[Digest, bytes] = field(default_factory=dict)
-    _split: dict[Digest, tuple[_Group, Blob]] = field(default_factory=dict)
+    _listed: dict[Digest, tuple[Group, Blob]] = field(default_factory=dict)
+    _doubted: set[Digest] = field(default_factory=set)
     _verified: set[Digest] = field(default_factory=set)
+    _needed: set[Digest] = field(default_factory=set)
 
     @classmethod
-    def opened(cls, paths: Sequence[Path], *, name: Reference | None = None) -> Carried:
-        """What is in the files ``paths``. ``name``: of the one image among them that has none.
+    def opened(
+        cls, paths: Sequence[Path], *, name: Reference | None = None, stop: Event | None = None
+    ) -> Carried:
+        """What is in the files ``paths``. ``name``: of the one image among them that has none. ``stop``: ends
+        it, with Stopped, where it takes long.
 
         Raises BundleError for a file that is refused, and then none of them is used.
         """
         with ExitStack() as stack:
             archives = []
             for path in paths:
-                archives.append(open_archive(path))
+                archives.append(open_archive(path, stop))
                 stack.callback(archives[-1].close)
-            carried = cls(_grouped(archives))
+            carried = cls(grouped(archives))
+            for group in carried.groups:
+                stack.callback(group.close)
             carried._find_blobs()
             carried._find_images(name)
             stack.pop_all()
@@ -121,8 +96,7 @@ class Carried:
                 for digest, member in members:
                     self._blobs.setdefault(digest, (archive, member))
             for blob in group.contents.blobs if group.contents else ():
-                if blob.parts:
-                    self._split.setdefault(blob.digest, (group, blob))
+                self._listed.setdefault(blob.digest, (group, blob))
 
     def _find_images(self, name: Reference | None) -> None:
         images: list[CarriedImage] = []
@@ -150,9 +124,9 @@ class Carried:
     def volumes_with(self, image: CarriedImage, digests: Container[Digest]) -> tuple[int, ...]:
         """Which volumes of its bundle have ``digests``, of those that are not here."""
         group = self.groups[image.group]
-        blobs = group.contents.blobs if group.contents is not None and not group.is_whole else ()
+        blobs = group.contents.blobs if group.contents is not None else ()
         places = (place for blob in blobs if blob.digest in digests for place in blob.places)
-        return tuple(sorted({place.volume for place in places} - group.volumes))
+        return tuple(sorted({place.volume for place in places if not group.has(place.volume)}))
 
     def wanted(
         self, image: CarriedImage, platforms: Sequence[Platform] | None, beside: Beside = lambda _: None
@@ -182,7 +156,15 @@ class Carried:
                 f"nothing that the index of {image.reference} lists is in {image.title}",
                 hint="get the archive anew from whoever made it",
             )
+        self._needed.update(part.digest for part in (*wanted.manifests, *wanted.blobs))
         return wanted
+
+    @property
+    def unused(self) -> int:
+        """How many blobs of other programs' archives no image has needed that was asked for."""
+        groups = [group for group in self.groups if group.contents is None]
+        found = [blob for group in groups for one in group.archives for blob, _ in _layout_blobs(one)]
+        return len(set(found) - self._needed)
 
     def manifest(self, digest: Digest, media_type: str | None = None) -> Manifest | Index | None:
         """The manifest, verified; None when it is not here. Raises BundleDamaged, InvalidManifest."""
@@ -191,12 +173,17 @@ class Carried:
 
     def small(self, digest: Digest) -> bytes | None:
         """A blob that is no larger than a manifest may be, verified; None when it is not here."""
-        raw = self._made.get(digest)
-        if raw is None and digest in self._blobs:
+        raw, where = self._made.get(digest), ""
+        if raw is None and digest in self._blobs and digest not in self._doubted:
             archive, member = self._blobs[digest]
-            raw = archive.small(member)
-            if raw is not None and Digest.of(raw, digest.algorithm) != digest:
-                raise damaged(digest, f"{member} in {archive.name}")
+            raw, where = archive.small(member), f"{member} in {archive.name}"
+        elif raw is None and (self.size_of(digest) or MANIFEST_BYTES_MAX + 1) <= MANIFEST_BYTES_MAX:
+            parts = self.parts(digest)
+            raw, where = b"".join(part.extent.read() for part in parts), _names(parts)
+        if raw is not None and Digest.of(raw, digest.algorithm) != digest:
+            if self.doubt(digest):
+                return self.small(digest)
+            raise damaged(digest, where)
         return raw
 
     # -- where it lies -----------------------------------------------------------------------------
@@ -209,8 +196,18 @@ class Carried:
             archive, member = self._blobs[digest]
             found = archive.resolve(member)
             return None if found is None else found.size
-        _, blob = self._split.get(digest, (None, None))
-        return blob.size if blob is not None and len(self.parts(digest)) == len(blob.parts) else None
+        group, blob = self._listed.get(digest, (None, None))
+        if group is None or blob is None or not group.has_all_of(blob):
+            return None
+        return blob.size
+
+    def whole_size_of(self, digest: Digest) -> int | None:
+        """Of a blob of which some part is here, or all of it, in bytes."""
+        size = self.size_of(digest)
+        group, blob = self._listed.get(digest, (None, None))
+        if size is None and group is not None and blob is not None and self.parts(digest):
+            return blob.size
+        return size
 
     def packed(self, digest: Digest) -> tuple[Archive, str] | None:
         """The packed archive that has it, and its member; None when it can be read where it lies."""
@@ -229,16 +226,24 @@ class Carried:
     def parts(self, digest: Digest) -> tuple[Part, ...]:
         """Where its bytes lie, in order: one part for a whole blob, else those that are here. Empty: nothing
         of it is here, or it is in a packed archive. Raises BundleError."""
-        if digest in self._blobs:
+        group, blob = self._listed.get(digest, (None, None))
+        if digest in self._blobs and digest not in self._doubted:
             archive, member = self._blobs[digest]
             extent = archive.extent(member)
             return () if extent is None else (Part(0, digest, extent),)
-        group, blob = self._split.get(digest, (None, None))
-        return () if group is None or blob is None else tuple(_parts_in(group, blob))
+        if group is None or blob is None:
+            return ()
+        return tuple(group.parts_of(blob, doubted=digest in self._doubted))
 
-    def whole_size_of(self, digest: Digest) -> int | None:
-        """Of a blob of which some part is here, in bytes; as its bundle lists it."""
-        return self._split[digest][1].size if digest in self._split else self.size_of(digest)
+    def doubt(self, digest: Digest) -> bool:
+        """Its bytes were read, and are wrong: whether they can be had from recovery volumes instead. Then
+        they are, from now on."""
+        group, _ = self._listed.get(digest, (None, None))
+        if group is None or group.rows is None or digest in self._doubted:
+            return False
+        log.warning("%s is damaged where it lies: it is had from the recovery volumes", digest)
+        self._doubted.add(digest)
+        return True
 
     # -- verified content --------------------------------------------------------------------------
 
@@ -254,12 +259,14 @@ class Carried:
             return size
         hasher, read = new_hasher(digest.algorithm), 0
         for part in parts:
-            with strides(part.extent) as pieces:
+            with part.extent.strides() as pieces:
                 for data in pieces:
                     hasher.update(data)
                     told(read := read + len(data))
         if Digest.from_hasher(hasher) != digest:
-            raise damaged(digest, " and ".join(part.extent.name for part in parts))
+            if self.doubt(digest):
+                return self.verify(digest, told)
+            raise damaged(digest, _names(parts))
         self._verified.add(digest)
         return size
 
@@ -270,25 +277,21 @@ class Carried:
     def open(self, digest: Digest) -> OpenBlob | None:
         """A verified blob that lies in one piece, where it lies; None for any other."""
         parts = self.parts(digest) if digest in self._verified else ()
-        if len(parts) != 1:
+        extent = parts[0].extent if len(parts) == 1 else None
+        if not isinstance(extent, Extent):
             return None
-        extent = parts[0].extent
         return OpenBlob(digest, extent.open(), extent.size, lambda _: None, extent.offset)
 
     def close(self) -> None:
         """Let go of the files."""
+        for group in self.groups:
+            group.close()
         for archive in self.archives:
             archive.close()
 
 
-def _parts_in(group: _Group, blob: Blob) -> Iterator[Part]:
-    start = 0
-    for number, place in enumerate(blob.parts, start=1):
-        extents = (archive.extent(part_name(blob, number)) for archive in group.archives)
-        extent = next(filter(None, extents), None)
-        if extent is not None:
-            yield Part(start, place.digest, extent)
-        start += place.size
+def _names(parts: Sequence[Part]) -> str:
+    return " and ".join(part.extent.name for part in parts)
 
 
 def _parsed(raw: bytes, digest: Digest, media_type: str | None) -> AnyManifest:
@@ -303,28 +306,6 @@ def _walked(steps: Steps, find: Callable[[Descriptor], AnyManifest]) -> Wanted:
     except StopIteration as stop:
         wanted: Wanted = stop.value
         return wanted
-
-
-@contextmanager
-def strides(extent: Extent, start: int = 0) -> Iterator[Iterator[memoryview]]:
-    """The bytes of ``extent`` from ``start`` on, some MiB at a time: each is gone with the next.
-
-    Raises BundleError when they cannot be read.
-    """
-    with extent.open() as file:
-        yield _strides(extent, file, start)
-
-
-def _strides(extent: Extent, file: FileIO, start: int) -> Iterator[memoryview]:
-    buffer = memoryview(bytearray(min(STRIDE_BYTES, max(extent.size, 1))))
-    position, stop = extent.offset + start, extent.offset + extent.size
-    while position < stop:
-        with reading(extent.name):
-            count = os.preadv(file.fileno(), [buffer[: stop - position]], position)
-        if not count:
-            raise BundleIncomplete(f"{extent.name} ends early", hint="was the file changed meanwhile?")
-        yield buffer[:count]
-        position += count
 
 
 def damaged(digest: Digest, where: str) -> BundleDamaged:
@@ -343,19 +324,3 @@ def _layout_blobs(archive: Archive) -> list[tuple[Digest, str]]:
         if top == "blobs" and "." not in rest:
             found.append((Digest(*rest.split("/")), member))
     return found
-
-
-def _grouped(archives: Sequence[Archive]) -> list[_Group]:
-    """The volumes of each bundle together; each other archive alone."""
-    bundles: dict[Digest, _Group] = {}
-    groups: list[_Group] = []
-    for archive in archives:
-        head = archive.head
-        if head is None:
-            groups.append(_Group([archive], names_in(archive)))
-        elif head.bundle in bundles:
-            bundles[head.bundle].archives.append(archive)
-        else:
-            bundles[head.bundle] = _Group([archive], names_in(archive), head.contents)
-            groups.append(bundles[head.bundle])
-    return groups

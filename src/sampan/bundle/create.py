@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sampan.bundle.contents import Contents
-from sampan.bundle.finish import publish, seal, take_back, write_frame
+from sampan.bundle.finish import publish, published, seal, take_back, write_frame
 from sampan.bundle.order import Order, check_same
 from sampan.bundle.packing import Plan, Stamp, arrange
 from sampan.bundle.partial import Partial
@@ -22,16 +22,15 @@ from sampan.bundle.recovery import write_recovery
 from sampan.bundle.rows import recovery_bytes
 from sampan.bundle.survey import Survey, Surveyed
 from sampan.bundle.target import Target
-from sampan.bundle.transfer import Transfer
+from sampan.bundle.transfer import Supply, Transfer
 from sampan.errors import SampanError
-from sampan.mirror.service import Mirror
+from sampan.mirror.opening import opened
 from sampan.oci.digest import Digest
 from sampan.oci.platform import Platform
 from sampan.pull import events
-from sampan.pull.events import Event, Failed, Listener, Resolved, Started
+from sampan.pull.events import Event, Failed, Resolved, Started
 from sampan.pull.service import Report, pull
 from sampan.pull.sinks.files import in_thread
-from sampan.upstream.behind import Behind
 
 Sign = Callable[[Digest], bytes]
 
@@ -45,50 +44,27 @@ class Outcome:
     contents: Contents | None = None
 
 
-async def create(
-    mirror: Mirror,
-    target: Target,
-    order: Order,
-    *,
-    stamp: Stamp,
-    sign: Sign,
-    listener: Listener,
-    keep: bool = False,
-    behind: Behind | None = None,
-) -> Outcome:
-    """Make the bundle ``order`` at ``target``. ``sign`` gives the signature of a list by its digest;
-    ``keep``: what is fetched goes into the store, too; ``behind``: what hosts said of their own sources.
+async def create(supply: Supply, target: Target, order: Order, *, stamp: Stamp, sign: Sign) -> Outcome:
+    """Make the bundle ``order`` at ``target``. ``sign`` gives the signature of a list by its digest.
 
     An error of one reference is in its report, and the bundle is not made then; what came is kept for the
     next call. Raises BundleExists, StoreError (the disk), UsageError (volumes that cannot be).
     """
-    partial = await asyncio.to_thread(Partial, target)
+    partial = await opened(lambda: Partial(target), lambda partial: partial.close())
     try:
-        return await _Creation(mirror, partial, order, stamp, sign, listener, keep, behind or Behind()).run()
+        return await _Creation(supply, partial, order, stamp, sign).run()
     finally:
         await asyncio.to_thread(partial.close)
 
 
 class _Creation:
-    def __init__(
-        self,
-        mirror: Mirror,
-        partial: Partial,
-        order: Order,
-        stamp: Stamp,
-        sign: Sign,
-        listener: Listener,
-        keep: bool,
-        behind: Behind,
-    ) -> None:
-        self._mirror = mirror
+    def __init__(self, supply: Supply, partial: Partial, order: Order, stamp: Stamp, sign: Sign) -> None:
+        self._supply = supply
+        self._listener = supply.listener
         self._partial = partial
         self._order = order
         self._stamp = stamp
         self._sign = sign
-        self._listener = listener
-        self._keep = keep
-        self._behind = behind
 
     async def run(self) -> Outcome:
         begun = await asyncio.to_thread(self._begun)
@@ -98,9 +74,11 @@ class _Creation:
                 return Outcome(reports)
         else:
             self._tell_begun(begun[0])
+            if (files := await asyncio.to_thread(published, self._partial, *begun)) is not None:
+                return self._done(files, *begun)
+            await asyncio.to_thread(take_back, self._partial, *begun)
         contents, raw = begun
-        transfer = Transfer(self._mirror, self._partial, contents, self._listener, self._keep, self._behind)
-        errors = await transfer.run()
+        errors = await Transfer(self._supply, self._partial, contents).run()
         if errors:
             return Outcome(tuple(self._failed(contents, errors)))
         return await self._finish(contents, raw)
@@ -113,13 +91,13 @@ class _Creation:
         if begun is None:
             return None
         check_same(begun[0].asked, self._order.asked, self._partial.path)
-        take_back(self._partial, *begun)
         return begun
 
     async def _begin(self) -> tuple[tuple[Report, ...], tuple[Contents, bytes] | None]:
         """Find out what is needed, and lay it out; None when not all of it could be found out."""
         try:
-            await asyncio.to_thread(self._partial.target.check_free)
+            if not self._order.volume_bytes:
+                await asyncio.to_thread(self._partial.target.check_free)
             survey = Survey(str(self._partial.target))
             reports = await self._survey(survey)
             if any(report.error is not None for report in reports):
@@ -142,13 +120,13 @@ class _Creation:
                 self._listener(event)
 
         return await pull(
-            self._mirror,
+            self._supply.mirror,
             self._order.references,
             sink=survey,
             platforms=self._order.platforms,
             listener=heard,
             with_referrers=self._order.referrers,
-            behind=self._behind,
+            behind=self._supply.behind,
         )
 
     def _tell_begun(self, contents: Contents) -> None:
@@ -190,17 +168,18 @@ class _Creation:
         name = str(self._partial.target)
         self._listener(events.Giving("", Digest.of(raw), name))
         contents, raw = await asyncio.to_thread(seal, self._partial, contents, raw)
-        bundle = Digest.of(raw)
-        signature = self._sign(bundle)
+        signature = self._sign(Digest.of(raw))
         await asyncio.to_thread(write_frame, self._partial, contents, raw, signature)
         await in_thread(lambda stop: write_recovery(self._partial, contents, raw, signature, stop))
-        files = await asyncio.to_thread(publish, self._partial, contents)
-        reports = []
+        return self._done(await asyncio.to_thread(publish, self._partial, contents), contents, raw)
+
+    def _done(self, files: Sequence[Path], contents: Contents, raw: bytes) -> Outcome:
+        name, reports = str(self._partial.target), []
         for image in contents.images:
             if image.attached_to is None:
                 self._listener(events.ImageDone(str(image.reference), image.root, name))
                 reports.append(Report(image.reference, image.root))
-        self._listener(_done(bundle, files, contents))
+        self._listener(_bundle_done(Digest.of(raw), files, contents))
         return Outcome(tuple(reports), tuple(files), contents)
 
 
@@ -215,7 +194,7 @@ def _manifests(images: Iterable[Surveyed]) -> dict[Digest, bytes]:
     return {manifest.digest: manifest.raw for image in images for manifest in image.wanted.manifests}
 
 
-def _done(bundle: Digest, files: Sequence[Path], contents: Contents) -> events.BundleDone:
+def _bundle_done(bundle: Digest, files: Sequence[Path], contents: Contents) -> events.BundleDone:
     return events.BundleDone(
         bundle,
         tuple(map(str, files)),

@@ -20,7 +20,7 @@ from sampan.bundle.packing import padded, with_parts
 from sampan.bundle.partial import Partial
 from sampan.bundle.region import disk_error
 from sampan.bundle.target import refuse_existing
-from sampan.errors import BundleExists, InvalidBundle
+from sampan.errors import InvalidBundle
 from sampan.oci.digest import Digest, new_hasher
 from sampan.pull.sinks.files import sync_directory
 
@@ -28,18 +28,12 @@ _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 def seal(partial: Partial, contents: Contents, raw: bytes) -> tuple[Contents, bytes]:
-    """The list with nothing unknown in it: the digests of the parts of split blobs, which have come now.
+    """The list with nothing unknown in it: the digests of the parts of split blobs, which have come now; and
+    what other programs read in its place.
 
-    Raises BundleExists when what other programs read was damaged, which only a new beginning can mend."""
+    Raises BundleExists when that was damaged, which only a new beginning can mend."""
     for file in contents.files:
-        hasher = new_hasher(file.digest.algorithm)
-        with closing(partial.file(file)) as region:
-            region.hash(hasher, 0, file.size)
-        if Digest.from_hasher(hasher) != file.digest:
-            raise BundleExists(
-                f"{partial.path} was damaged, and cannot be gone on with",
-                hint=f"begin anew: rm -r {partial.path}",
-            )
+        partial.write_file(file)
     split = [blob for blob in contents.blobs if blob.parts]
     if not split:
         return contents, raw
@@ -77,6 +71,16 @@ def write_frame(partial: Partial, contents: Contents, raw: bytes, signature: byt
 def volume_of(raw: bytes, kind: Literal["data", "recovery"], number: int) -> Volume:
     """The document that tells a volume from the others of its bundle, whose list is ``raw``."""
     return Volume(format="sampan-volume", version=VERSION, bundle=Digest.of(raw), kind=kind, number=number)
+
+
+def published(partial: Partial, contents: Contents, raw: bytes) -> list[Path] | None:
+    """All files, when an earlier run gave each its own name and was killed before it had tidied up; what they
+    were made in is removed then. None when there is more to do."""
+    finals = [final for _, final in named(partial, contents)]
+    if not all(_is_of(final, raw) for final in finals):
+        return None
+    partial.remove()
+    return finals
 
 
 def take_back(partial: Partial, contents: Contents, raw: bytes) -> None:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from sampan.bundle.archive import INDEX, LAYOUT, Archive
+from sampan.bundle.archive import ANEW, INDEX, LAYOUT, Archive
 from sampan.bundle.docker_archive import made_of
 from sampan.errors import InvalidBundle, InvalidManifest, InvalidReference, UsageError, printable
 from sampan.oci.digest import Digest
@@ -85,12 +85,12 @@ def _of_layout(archive: Archive) -> Iterator[Named]:
     try:
         version = parse_document(archive.documents[LAYOUT]).text("imageLayoutVersion")
         if version != LAYOUT_VERSION:
-            raise InvalidBundle(f"{archive.name} is a layout of version {printable(version)}")
+            raise InvalidBundle(f"{archive.name} is a layout of version {printable(version)}", hint=ANEW)
         index = parse_manifest(archive.documents[INDEX])
     except InvalidManifest as error:
-        raise InvalidBundle(f"{archive.name} is refused: {INDEX}: {error.message}") from error
+        raise InvalidBundle(f"{archive.name} is refused: {INDEX}: {error.message}", hint=ANEW) from error
     if not isinstance(index, Index):
-        raise InvalidBundle(f"{archive.name} is refused: {INDEX} is no index")
+        raise InvalidBundle(f"{archive.name} is refused: {INDEX} is no index", hint=ANEW)
     for entry in index.manifests:
         if entry.media_type not in MANIFEST_TYPES:
             continue  # an artifact of another kind; nobody would find it by a name

@@ -36,6 +36,7 @@ from sampan.oci.manifest import Descriptor
 from sampan.pull.sinks.describe import Described
 
 UNKNOWN = Digest("sha256", "0" * 64)  # of a part whose bytes have not come yet: as long as any other
+MIB = 1024 * 1024
 ROUNDS_MAX = 20  # the list tells places that depend on its own length: two or three rounds settle it
 
 Images = Sequence[tuple[Surveyed, Described]]
@@ -125,10 +126,11 @@ class _Arrangement:
         )
         capacity = room - head_bytes(length) - len(END) - others
         if capacity < PART_BYTES_MIN + MEMBER_BYTES:
-            need = asked.volume_bytes - capacity + PART_BYTES_MIN + MEMBER_BYTES
+            # And one more: with more volumes the list grows, and so does what each of them needs.
+            need = -(-(asked.volume_bytes - capacity + MEMBER_BYTES) // MIB) + 2
             raise UsageError(
                 f"volumes of {asked.volume_bytes} bytes are too small for this bundle",
-                hint=f"its list and names alone need room in each of them: --volume-size {need}B or more",
+                hint=f"its list and names alone need room in each of them: --volume-size {need}MiB or more",
             )
         return capacity
 

@@ -2,6 +2,7 @@
 
     plan.json      the list of contents, as far as it is known
     notes/         which bytes of each blob have come
+    files/         what other programs will read
     volumes/       the volumes, or the layout, as they grow
 
 Guarantees that one process at a time works in it, and that a plan which is found there can be gone on with:
@@ -39,7 +40,7 @@ class Partial:
     def __init__(self, target: Target) -> None:
         self.target = target
         self.path = target.partial
-        _make(self.path)
+        _make(self.path, parents=False)
         self._lock = _locked(self.path, target)
         self._directory = Directory.root(self.path)
         self._notes: Directory | None = None
@@ -110,10 +111,9 @@ class Partial:
         _make(self.growing)
         for algorithm in ALGORITHMS if self.target.is_directory else ():
             _make(self.growing / "blobs" / algorithm)
-        for file in plan.contents.files:
-            with closing(self.file(file)) as region:
-                region.write_all(plan.files[file.volume, file.name])
-                region.sync()
+        with closing(self._directory.child("files")) as files:
+            for file in plan.contents.files:
+                files.write(file.digest.hex, plan.files[file.volume, file.name])
         for blob in plan.contents.blobs:
             if blob.digest in manifests:
                 self.put(blob, manifests[blob.digest])
@@ -123,7 +123,7 @@ class Partial:
         if self._notes is not None:
             self._notes.close()
             self._notes = None
-        for part in (self.growing, self.path / "notes"):
+        for part in (self.growing, self.path / "notes", self.path / "files"):
             shutil.rmtree(part, ignore_errors=True)
 
     # -- what goes where ---------------------------------------------------------------------------
@@ -142,8 +142,18 @@ class Partial:
             self._notes = self._directory.child("notes")
         return Arriving(blob.digest, Region(self._stretches(blob)), Note(self._notes, blob.digest))
 
-    def file(self, file: File) -> Region:
-        """The place of what only other programs read."""
+    def write_file(self, file: File) -> None:
+        """What only other programs read, to its place. Raises BundleExists when it is gone or damaged."""
+        with closing(self._directory.child("files")) as files:
+            data = files.read(file.digest.hex, size_max=max(file.size, 1))
+        if data is None or Digest.of(data, file.digest.algorithm) != file.digest:
+            raise BundleExists(
+                f"{self.path} was damaged, and cannot be gone on with", hint=f"begin anew: rm -r {self.path}"
+            )
+        with closing(self._file_region(file)) as region:
+            region.write_all(data)
+
+    def _file_region(self, file: File) -> Region:
         if self.target.is_directory:
             return Region([Stretch(self.growing / file.name, 0, file.size)])
         return Region([Stretch(self.volume(file.volume), file.offset, file.size)])
@@ -159,9 +169,9 @@ class Partial:
         return [Stretch(self.volume(place.volume), place.offset, place.size) for place in blob.places]
 
 
-def _make(path: Path) -> None:
+def _make(path: Path, *, parents: bool = True) -> None:
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=parents, exist_ok=True)
     except FileExistsError:
         raise BundleExists(f"{path} is there, and is no directory of a bundle", hint="remove it") from None
     except OSError as error:

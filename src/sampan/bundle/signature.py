@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
 from sampan.bundle.keys import PrivateKey, PublicKey
 from sampan.bundle.layout import SIGNATURE_BYTES
 from sampan.bundle.records import Record, decode, encode
-from sampan.errors import BundleUntrusted, InvalidBundle, printable
+from sampan.errors import BundleError, BundleUntrusted, InvalidBundle, printable
 from sampan.oci.digest import Digest
 
 VERSION = 1
@@ -57,6 +57,11 @@ def read_signature(raw: bytes) -> SignatureDocument | None:
     return decode(raw, SignatureDocument, what=what, version=VERSION, bytes_max=SIGNATURE_BYTES)
 
 
+def fingerprint_of(document: SignatureDocument) -> str:
+    """Of the key that a document names; nobody has checked it."""
+    return PublicKey(_decoded(document.key)).fingerprint
+
+
 def check_signature(raw: bytes, bundle: Digest, keys: Sequence[PublicKey], now: datetime) -> PublicKey:
     """Which of ``keys`` vouches for ``bundle``, the digest of a list, by the document ``raw``.
 
@@ -87,6 +92,20 @@ def check_signature(raw: bytes, bundle: Digest, keys: Sequence[PublicKey], now: 
             hint="get a newer bundle; if it is this machine's clock that is wrong, set it",
         )
     return key
+
+
+def check_signatures(
+    documents: Iterable[bytes], bundle: Digest, keys: Sequence[PublicKey], now: datetime
+) -> tuple[PublicKey, bytes]:
+    """Which of ``keys`` vouches for ``bundle``, and by which of ``documents``: every volume has one, and some
+    may be damaged. Raises BundleUntrusted, or InvalidBundle, for the first when none is good."""
+    first: BundleError | None = None
+    for document in dict.fromkeys(documents):
+        try:
+            return check_signature(document, bundle, keys, now), document
+        except BundleError as error:
+            first = first or error
+    raise first or BundleUntrusted("the bundle is not signed")
 
 
 def _message(bundle: Digest, signed_at: str, expires_at: str) -> bytes:

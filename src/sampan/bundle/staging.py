@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sampan.bundle.archive import Archive
-from sampan.bundle.carried import STRIDE_BYTES, Carried, Part, Told, damaged, strides
+from sampan.bundle.carried import Carried, Told, damaged
+from sampan.bundle.extent import STRIDE_BYTES
+from sampan.bundle.group import Part
 from sampan.bundle.tape import Tape, open_tape
 from sampan.bundle.tar import Member, members
-from sampan.errors import BundleIncomplete, ContentMismatch
+from sampan.errors import BundleDamaged, BundleIncomplete, ContentMismatch
 from sampan.oci.digest import Digest, new_hasher
 from sampan.store.content import Ingest, Store
 
@@ -22,6 +24,15 @@ def stage(carried: Carried, digest: Digest, store: Store, told: Told) -> bool:
 
     Raises BundleDamaged, StoreError; what ``told`` raises ends it, and what has arrived is kept.
     """
+    try:
+        return _stage(carried, digest, store, told)
+    except BundleDamaged:
+        if not carried.doubt(digest):
+            raise
+        return _stage(carried, digest, store, told)
+
+
+def _stage(carried: Carried, digest: Digest, store: Store, told: Told) -> bool:
     size = carried.whole_size_of(digest)
     parts = carried.parts(digest)
     if not parts or size is None:
@@ -54,7 +65,7 @@ def _place(ingest: Ingest, part: Part, told: Told) -> None:
         begun = 0
     position = part.start + begun
     try:
-        with strides(part.extent, begun) as pieces:
+        with part.extent.strides(begun) as pieces:
             for data in pieces:
                 ingest.place(position, data)
                 position += len(data)
@@ -84,7 +95,7 @@ def _commit(ingest: Ingest, parts: tuple[Part, ...]) -> None:
     if not ingest.matches() and ingest.resumed_bytes:
         ingest.rewind()
         for part in parts:
-            with strides(part.extent) as pieces:
+            with part.extent.strides() as pieces:
                 for data in pieces:
                     ingest.write(data)
     try:

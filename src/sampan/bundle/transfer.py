@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from threading import Event as Flag
+from typing import Protocol
 
 from sampan.bundle.contents import Blob, Contents, Image
 from sampan.bundle.partial import Partial
 from sampan.errors import AllHostsFailed, BundleError, ContentMismatch, SampanError, StoreError
 from sampan.mirror.blobs import Brought
+from sampan.mirror.opening import opened
 from sampan.mirror.service import Mirror
 from sampan.oci.digest import Digest
 from sampan.pull.events import BlobDone, BlobProgress, BlobStarted, Listener
@@ -29,24 +32,35 @@ ERRORS_MAX = 10  # then it is no longer single blobs that are the trouble
 TRIES = 2  # the store may get a blob, or lose it, between a look and the next
 
 
-class Transfer:
-    """All blobs of ``contents`` into ``partial``. ``keep``: what hosts give goes into the store as well."""
+class Pours(Protocol):
+    """Who may have a blob, and gives all of it to ``take``; False when it has not."""
 
-    def __init__(
-        self,
-        mirror: Mirror,
-        partial: Partial,
-        contents: Contents,
-        listener: Listener,
-        keep: bool,
-        behind: Behind,
-    ) -> None:
-        self._mirror = mirror
+    @property
+    def name(self) -> str: ...
+
+    async def pour(self, digest: Digest, take: Callable[[bytes], None]) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """Where blobs come from, and who hears of it. ``behind``: what hosts said of their own sources; ``keep``:
+    what hosts give goes into the store, too; ``nodes``: runtimes that are asked before any host."""
+
+    mirror: Mirror
+    listener: Listener
+    behind: Behind = field(default_factory=Behind)
+    keep: bool = False
+    nodes: Sequence[Pours] = ()
+
+
+class Transfer:
+    """All blobs of ``contents`` into ``partial``."""
+
+    def __init__(self, supply: Supply, partial: Partial, contents: Contents) -> None:
+        self._supply = supply
+        self._mirror, self._listener = supply.mirror, supply.listener
         self._partial = partial
         self._contents = contents
-        self._listener = listener
-        self._keep = keep
-        self._behind = behind
         self._image_of = {d: image for image in reversed(contents.images) for d in image.needs}
         self._sized: set[Digest] = set()
         self._errors: dict[Digest, SampanError] = {}
@@ -83,7 +97,7 @@ class Transfer:
             await asyncio.to_thread(self._partial.put, blob, answer.manifest.raw)
         elif await self._from_store(blob):
             self._tell_already(blob, "store")
-        else:
+        elif not await self._from_node(blob):
             await self._from_hosts(blob)
 
     def _is_there(self, blob: Blob) -> bool:
@@ -127,6 +141,28 @@ class Transfer:
         finally:
             arriving.suspend()
 
+    # -- from this machine's runtimes ----------------------------------------------------------------
+
+    async def _from_node(self, blob: Blob) -> bool:
+        """Whether a runtime had it, whole and right."""
+        for node in self._supply.nodes:
+            began = time.monotonic()
+            arriving = await opened(lambda: self._partial.arriving(blob), lambda one: one.suspend())
+            try:
+                await asyncio.to_thread(arriving.rewind)
+                if not await node.pour(blob.digest, arriving.write):
+                    continue
+                await asyncio.to_thread(arriving.commit)
+            except ContentMismatch:
+                continue
+            finally:
+                await asyncio.to_thread(arriving.suspend)
+            image = str(self._image_of[blob.digest].reference)
+            seconds = time.monotonic() - began
+            self._listener(BlobDone(image, blob.digest, blob.size, "", {node.name: blob.size}, 0, seconds))
+            return True
+        return False
+
     # -- from hosts --------------------------------------------------------------------------------
 
     async def _from_hosts(self, blob: Blob) -> None:
@@ -136,7 +172,7 @@ class Transfer:
         self._listener(BlobStarted(str(image.reference), blob.digest, blob.size))
         for _ in range(TRIES):
             brought = await self._brought(blob, image)
-            if not (brought.already or self._keep) or await self._from_store(blob):
+            if not (brought.already or self._supply.keep) or await self._from_store(blob):
                 self._tell_brought(blob, image, brought, time.monotonic() - began)
                 return
         raise AllHostsFailed(f"{blob.digest} of {image.reference}", ())
@@ -153,7 +189,7 @@ class Transfer:
                 image.reference.repository,
                 blob.digest,
                 told=told,
-                into=None if self._keep else lambda: self._partial.arriving(blob),
+                into=None if self._supply.keep else lambda: self._partial.arriving(blob),
             )
 
     async def _learn_sizes(self, image: Image) -> None:
@@ -171,7 +207,7 @@ class Transfer:
 
     def _tell_brought(self, blob: Blob, image: Image, brought: Brought, seconds: float) -> None:
         given = bytes_by_host(brought.attempts)
-        told = {host: self._behind.of(host, blob.digest) for host in given}
+        told = {host: self._supply.behind.of(host, blob.digest) for host in given}
         self._listener(
             BlobDone(
                 str(image.reference),

@@ -21,6 +21,7 @@ from sampan.bundle.carried import Carried
 from sampan.bundle.fan import FanSink, is_template
 from sampan.bundle.load import Report, Target, load
 from sampan.bundle.trust import check_trust
+from sampan.cli.bundle_words import say
 from sampan.cli.command import Command, Invocation
 from sampan.cli.machine import Machine
 from sampan.cli.progress import Display, Events, Quiet, Verbs, display
@@ -35,6 +36,8 @@ from sampan.pull.detect import detect_sink, platform_of_machine
 from sampan.pull.events import Event
 from sampan.pull.sink import Sink, SinkSpec, parse_sink
 from sampan.pull.sinks import MODULES, SinkSetting, forms, open_sink
+from sampan.pull.sinks.files import in_thread
+from sampan.words import Language, sentence
 
 LOADING = Verbs("loading into", "could not be loaded")
 RUNTIMES = ("containerd", "docker", "podman")  # they keep images alone, and want one platform of them
@@ -106,19 +109,21 @@ def command(
     config = Config.load(invocation.config, store=store, pulls=spec.kind != "store")
     warn_on_stderr()
     shown = display(as_events=as_events, quiet=quiet, terminal=is_terminal(config), verbs=LOADING)
-    kept = f"what has arrived is kept in {config.store.path}: the same command goes on from there"
+    kept = sentence(
+        "what has arrived is kept in {store}: the same command goes on from there", store=config.store.path
+    )
     try:
         reports, tally = asyncio.run(_load(asked, spec, config, shown))
     except KeyboardInterrupt:
-        click.echo(f"interrupted: {kept}", err=True)
+        say(sentence("interrupted: {kept}", kept=kept), config.language)
         return INTERRUPTED
     except asyncio.CancelledError:
-        click.echo(f"terminated: {kept}", err=True)
+        say(sentence("terminated: {kept}", kept=kept), config.language)
         return TERMINATED
     if not quiet and not as_events:
         for line in tally.lines():
             click.echo(line, err=True)
-    return _outcome(reports, invocation)
+    return _outcome(reports, invocation, config.language)
 
 
 def _spec(asked: _Asked) -> SinkSpec:
@@ -134,7 +139,7 @@ async def _load(asked: _Asked, spec: SinkSpec, config: Config, shown: Display) -
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    carried = await asyncio.to_thread(lambda: Carried.opened(asked.files, name=asked.name))
+    carried = await in_thread(lambda stop: Carried.opened(asked.files, name=asked.name, stop=stop))
     try:
         check_trust(carried, asked.keys, datetime.now(UTC))
         lasting = Lasting.of(config)
@@ -169,9 +174,9 @@ async def _load_into(
 
     with shown.shown():
         reports = await load(carried, target, listen)
-    _tell_unnamed(carried)
+    _tell_left(carried, config.language)
     if target.tags is not None:
-        _warn_of_room(lasting)
+        _warn_of_room(lasting, config.language)
     return reports, tally
 
 
@@ -188,31 +193,51 @@ def _sink(asked: _Asked, spec: SinkSpec, lasting: Lasting, config: Config) -> Si
     return open_sink(spec, setting)
 
 
-def _tell_unnamed(carried: Carried) -> None:
+def _tell_left(carried: Carried, language: Language) -> None:
+    """What is in the files and was not loaded."""
     for image in carried.unnamed:
-        tag = f", but the tag {image.tag}" if image.tag else ""
-        click.echo(f"left out, since it has no name{tag}: {image.root.digest}; --as names one", err=True)
+        say(
+            sentence(
+                "left out, for it has no name: {digest} {tag}; --as names one",
+                digest=image.root.digest,
+                tag=f"({image.tag})" if image.tag else "",
+            ),
+            language,
+        )
+    if carried.unused:
+        say(sentence("warning: left out: {count} blobs that no image needs", count=carried.unused), language)
 
 
-def _warn_of_room(lasting: Lasting) -> None:
+def _warn_of_room(lasting: Lasting, language: Language) -> None:
     """On a node without hosts nobody brings back what a sweep drops."""
     limit, used = lasting.room.max_size_bytes, lasting.store.usage()
     if limit is not None and used > limit:
-        click.echo(
-            f"warning: the store has {size_text(used)}, and store.max_size is {size_text(limit)}: what was "
-            "used least will be dropped; raise store.max_size",
-            err=True,
+        say(
+            sentence(
+                "warning: the store has {used}, and store.max_size is {limit}: what was used least will be "
+                "dropped; raise store.max_size",
+                used=size_text(used),
+                limit=size_text(limit),
+            ),
+            language,
         )
 
 
-def _outcome(reports: Sequence[Report], invocation: Invocation) -> int:
+def _outcome(reports: Sequence[Report], invocation: Invocation, language: Language) -> int:
     """Tell each error; the exit code is the first one's. To wait for volumes is no error."""
     codes = [report(one.error, debug=invocation.debug) for one in reports if one.error is not None]
     if codes and len(reports) > 1:
-        click.echo(f"{len(codes)} of {len(reports)} could not be loaded", err=True)
+        say(sentence("{failed} of {all} could not be loaded", failed=len(codes), all=len(reports)), language)
     waiting = [one for one in reports if one.volumes]
     if waiting:
         volumes = sorted({volume for one in waiting for volume in one.volumes})
-        numbers = ", ".join(map(str, volumes))
-        click.echo(f"{len(waiting)} of {len(reports)} are not complete yet: load volume {numbers}", err=True)
+        say(
+            sentence(
+                "{waiting} of {all} are not complete yet: load volume {volumes}, in any order, any time",
+                waiting=len(waiting),
+                all=len(reports),
+                volumes=", ".join(map(str, volumes)),
+            ),
+            language,
+        )
     return codes[0] if codes else 0

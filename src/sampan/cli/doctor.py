@@ -13,7 +13,8 @@ import os
 import click
 
 from sampan.cli.command import Command, Invocation
-from sampan.cli.doctor_words import examination_json, tell_examination
+from sampan.cli.doctor_json import examination_json
+from sampan.cli.doctor_words import tell_examination
 from sampan.cli.explain import explain
 from sampan.clock import SystemClock
 from sampan.config import Config, environment
@@ -70,7 +71,7 @@ def command(
         return explain(text, environment.language(os.environ), as_json, invocation.config)
     config = Config.load(invocation.config)
     examination = asyncio.run(_examined(config, references, root, runtimes, pull=pull))
-    verdict = judge(examination.findings)
+    verdict = judge(examination.findings, examination.origins)
     if as_json:
         click.echo(json.dumps(examination_json(examination, verdict), indent=2, ensure_ascii=False))
     else:

@@ -111,7 +111,7 @@ def command(
 ) -> int:
     """Pull whole images, resuming what an earlier pull left, and say which host gave what."""
     address = Path(containerd) if containerd else None
-    wanted = _references(references, lists)
+    wanted = _named(references, lists)
     asked = _Asked(wanted, _sink(sink), parse_platforms(platforms), address, bool(extras))
     _check_referrers(asked)
     if via is not None and direct:
@@ -140,7 +140,7 @@ async def _pull(asked: _Asked, config: Config, shown: Display) -> tuple[list[Rep
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    lasting, tally, behind = _opened(config), Tally(), Behind()
+    lasting, tally, behind = open_lasting(config), Tally(), Behind()
     try:
         mirror = build(config, lasting=lasting, behind=behind)
         try:
@@ -180,7 +180,7 @@ async def _pull(asked: _Asked, config: Config, shown: Display) -> tuple[list[Rep
     return reports, tally
 
 
-def _opened(config: Config) -> Lasting:
+def open_lasting(config: Config) -> Lasting:
     """The store. Raises StoreError: where it is that of a mirror that runs, one can go through it."""
     try:
         return Lasting.of(config)
@@ -213,15 +213,20 @@ def _check_referrers(asked: _Asked) -> None:
         )
 
 
-def _references(words: Sequence[str], lists: Sequence[str]) -> tuple[Reference, ...]:
+def _named(words: Sequence[str], lists: Sequence[str]) -> tuple[Reference, ...]:
+    found = parse_references(words, lists)
+    if not found:
+        raise UsageError("nothing to pull", hint="sampan pull alpine:3, or --from-file LIST")
+    return found
+
+
+def parse_references(words: Sequence[str], lists: Sequence[str]) -> tuple[Reference, ...]:
     """All that were named, each once. Raises UsageError, InvalidReference."""
     named = [Reference.parse(word) for word in words if word != STDIN]
     for name in [*lists, *(word for word in words if word == STDIN)]:
         named += _listed(name)
         if len(named) > REFERENCES_MAX:
             raise UsageError(f"more than {REFERENCES_MAX} references", hint="pull them in parts")
-    if not named:
-        raise UsageError("nothing to pull", hint="sampan pull alpine:3, or --from-file LIST")
     return tuple(dict.fromkeys(named))
 
 

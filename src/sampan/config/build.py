@@ -55,12 +55,14 @@ class Lasting:
     instance: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @classmethod
-    def of(cls, config: Config, clock: Clock | None = None) -> Lasting:
-        """Open the store of ``config``, made if absent. Raises :class:`StoreError`."""
+    def of(cls, config: Config, clock: Clock | None = None, *, read_only: bool = False) -> Lasting:
+        """Open the store of ``config``, made if absent; ``read_only``: one that is there, to look into it
+        alone. Raises :class:`StoreError`."""
         clock = clock or SystemClock()
         path = config.store.path
         try:
-            store, tag_store = DiskStore(path, clock), TagStore(path / TAGS_DIRECTORY, clock)
+            store = DiskStore(path, clock, read_only=read_only)
+            tag_store = TagStore(path / TAGS_DIRECTORY, clock)
         except StoreError as error:
             raise type(error)(error.message, hint=_STORE_HINT) from error
         room = Room(store, tag_store, config.store.max_size_bytes)

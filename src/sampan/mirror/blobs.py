@@ -162,7 +162,7 @@ class Downloads:
         whom. ``into``: what opens the place for it, where that is not the store. Raises what ended the
         download: a disk that cannot hold it, too."""
         if into is not None:
-            return await self._ended(self._begin(size, source(), into), told)
+            return await self._ended_alone(self._begin(size, source(), into), told)
         joined = self._joinable(digest, size)
         if joined is not None:
             try:
@@ -173,8 +173,17 @@ class Downloads:
                 pass
         return await self._ended(self._begin(size, source(), waits_seconds=inf), told)
 
+    async def _ended_alone(self, download: Download, told: Told) -> Brought:
+        """As :meth:`_ended`; whoever gives up on it ends it, for nobody else can want it."""
+        task = self._task_of(download)
+        try:
+            return await self._ended(download, told)
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
     async def _ended(self, download: Download, told: Told) -> Brought:
-        task = next(task for task, running in self._running.items() if running is download)
+        task = self._task_of(download)
         download.arrival.readers += 1
         try:
             while not task.done():
@@ -183,6 +192,9 @@ class Downloads:
         finally:
             download.arrival.readers -= 1
         return Brought.by(download, await download.arrival.ready())
+
+    def _task_of(self, download: Download) -> asyncio.Task[None]:
+        return next(task for task, running in self._running.items() if running is download)
 
     def _joinable(self, digest: Digest, size: int | None) -> Download | None:
         """One in flight for the same content; a stranger's manifest does not decide its size for us."""

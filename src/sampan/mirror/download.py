@@ -22,6 +22,7 @@ from sampan.mirror.dispute import Dispute
 from sampan.mirror.events import Observer
 from sampan.mirror.fetch import BlobSource
 from sampan.mirror.gathering import BeginAnew, Gathering
+from sampan.mirror.opening import opened
 from sampan.mirror.room import Room
 from sampan.mirror.spread import Spread
 from sampan.mirror.tries import Tries

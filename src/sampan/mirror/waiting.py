@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from io import FileIO
 
@@ -42,9 +43,9 @@ class Committed:
     def open_reader(self) -> FileIO:
         """The file, which outlives its name. Raises StoreError when it was evicted meanwhile."""
         blob = self.store.open(self.digest)
-        if blob is None:
-            raise StoreError(f"{self.digest} vanished from the store", hint="ask again")
-        with blob:
+        with blob if blob is not None else nullcontext():
+            if blob is None or blob.offset:  # in the middle of an archive it is no file of its own
+                raise StoreError(f"{self.digest} vanished from the store", hint="ask again")
             return FileIO(os.dup(blob.file.fileno()), "r")
 
 

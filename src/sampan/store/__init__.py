@@ -2,9 +2,10 @@
 
 from sampan.store.content import BeingWritten, BlobInfo, Ingest, OpenBlob, Store
 from sampan.store.disk import DiskStore
-from sampan.store.removal import Gone, Removal, SweepReport
+from sampan.store.removal import Gone, Outcome, Removal, SweepReport
 from sampan.store.scrub import ScrubReport, Throttle, scrub
-from sampan.store.sweep import evict, free, remove_image, tidy
+from sampan.store.stock import Stock, StoredBlob, StoredImage
+from sampan.store.sweep import evict, free, remove, tidy
 from sampan.store.tags import TagRecord, TagStore
 
 __all__ = [
@@ -14,16 +15,20 @@ __all__ = [
     "Gone",
     "Ingest",
     "OpenBlob",
+    "Outcome",
     "Removal",
     "ScrubReport",
+    "Stock",
     "Store",
+    "StoredBlob",
+    "StoredImage",
     "SweepReport",
     "TagRecord",
     "TagStore",
     "Throttle",
     "evict",
     "free",
-    "remove_image",
+    "remove",
     "scrub",
     "tidy",
 ]

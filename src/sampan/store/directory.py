@@ -27,6 +27,7 @@ DIRECTORY_MODE = 0o755
 
 # O_NONBLOCK: opening a planted named pipe must not wait for its other end. Regular files ignore it.
 _SAFE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _HINTS = {
     errno.EROFS: "the file system is mounted read-only: choose another [store] path, or remount it",
@@ -69,8 +70,8 @@ class Directory:
     def root(cls, path: Path) -> Directory:
         """The top, made if absent. It may itself be a symbolic link: that is the operator's choice."""
         try:
-            path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-            return cls(path, os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            _make(path)
+            return cls(path, os.open(path, _DIRECTORY))
         except OSError as error:
             raise store_error(f"open the store at {path}", error) from error
 
@@ -85,19 +86,21 @@ class Directory:
         except OSError as error:
             raise store_error(f"make the directory {self.path / name}", error) from error
         self.sync()
-        if (made := self.find_child(name)) is None:
+        if (made := self.find_child(name, made=True)) is None:
             raise StoreError(f"cannot open {self.path / name}: it vanished", hint=_HINTS[errno.ENOENT])
         return made
 
-    def find_child(self, name: str) -> Directory | None:
-        """The directory ``name`` within, or None."""
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    def find_child(self, name: str, *, made: bool = False) -> Directory | None:
+        """The directory ``name`` within, or None. ``made``: just now, by us."""
         try:
-            return Directory(self.path / name, os.open(name, flags, dir_fd=self._fd))
+            fd = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=self._fd)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise store_error(f"open the directory {self.path / name}", error) from error
+        if made:
+            self._hand_over(fd)
+        return Directory(self.path / name, fd)
 
     def close(self) -> None:
         """Open files live on."""
@@ -133,9 +136,22 @@ class Directory:
                 raise NotAFile(f"{self.path / name} is not a file", hint=_HINTS[errno.ELOOP]) from error
             raise store_error(f"open {self.path / name}", error) from error
         if stats.S_ISREG(os.fstat(fd).st_mode):
+            if flags & os.O_CREAT:
+                self._hand_over(fd)
             return FileIO(fd, mode)
         os.close(fd)
         raise NotAFile(f"{self.path / name} is not a file", hint=_HINTS[errno.ELOOP])
+
+    def _hand_over(self, fd: int) -> None:
+        """What root makes in the store of a service is the service's, which must be able to change it."""
+        if os.geteuid() != 0:
+            return
+        owner, made = os.fstat(self._fd), os.fstat(fd)
+        if owner.st_uid != 0 and made.st_uid == 0:
+            try:
+                os.fchown(fd, owner.st_uid, owner.st_gid)
+            except OSError as error:
+                log.debug("cannot hand over a file of %s: %s", self.path, error)
 
     def read(self, name: str, *, size_max: int) -> bytes | None:
         """The whole of a small file, or None when absent. Raises NotAFile beyond ``size_max`` bytes."""
@@ -234,6 +250,26 @@ class Directory:
             os.fsync(self._fd)
         except OSError as error:
             raise store_error(f"write the directory {self.path}", error) from error
+
+
+def _make(path: Path) -> None:
+    """The directory, and those above it, where they are absent: each name on disk before the next one, or a
+    power cut would take away all that is put into them. Raises OSError."""
+    if os.path.isdir(path):
+        return
+    _make(path.parent)
+    try:
+        path.mkdir(DIRECTORY_MODE)
+    except FileExistsError:
+        pass  # another process was quicker; what else it may be, opening it tells
+    try:
+        above = os.open(path.parent, _DIRECTORY)
+    except PermissionError:
+        return  # one may make a directory there and not look: then the disk takes its own time
+    try:
+        os.fsync(above)
+    finally:
+        os.close(above)
 
 
 def read_all(file: FileIO, size_max: int) -> bytes | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sampan.store.images import Images, Unit
-from sampan.store.removal import Account, Gone, Kind, Removal, when
+from sampan.store.removal import Account, Gone, Kind, Outcome, Removal, when
 from sampan.words import Text, sentence
 
 if TYPE_CHECKING:
@@ -54,24 +54,50 @@ class Eviction:
             else:
                 self._remove(unit, self._why(unit))
 
-    def drop(self, root: Digest, why: Text) -> Text:
-        """The unit of that root; the sentence that tells what came of it."""
+    def drop(self, root: Digest, tag: TagRecord | None) -> Outcome:
+        """The image of that root, or a lone blob; with ``tag``, only that name while others need it."""
+        name = str(root) if tag is None else tag.name
+        other = self._another(root, tag)
+        if tag is not None and other is not None:
+            self._forget(tag)
+            told = sentence(
+                "{name} is no name of it any more; it stays: {other} needs it", name=name, other=other
+            )
+            return Outcome(root, name, False, True, told)
+        if other is not None:
+            return Outcome(
+                root, name, False, False, sentence("{name} stays: {other} needs it", name=name, other=other)
+            )
         unit = self._images.unit(root)
         if unit is None:
-            users = [user.root for user in self._images.users(root)]
-            if not users:
-                return sentence("{digest} is not in the store", digest=root)
-            return sentence("{digest} stays: {image} needs it", digest=root, image=self._name(users[0]))
+            return self._drop_stale(root, name)
         reason = self._why_not(unit)
-        if reason is None and self._remove(unit, why):
-            return sentence("{image} is removed", image=self._name(root))
-        reason = reason or self._account.what_stays()
-        return sentence("{image} stays: {reason}", image=self._name(root), reason=reason)
+        if reason is None and self._remove(unit, sentence("it was to be removed")):
+            return Outcome(root, name, True, True, sentence("{name} is removed", name=name))
+        reason = reason or sentence("in use")
+        return Outcome(root, name, False, False, sentence("{name} stays: {reason}", name=name, reason=reason))
+
+    def _another(self, root: Digest, tag: TagRecord | None) -> str | None:
+        """Who else needs it: for one of its names another name, for either another image."""
+        names = [] if tag is None else [each.name for each in self._named.get(root, ()) if each != tag]
+        names += [self._name(user.root) for user in self._images.users(root) if user.root != root]
+        return min(names, default=None)
+
+    def _drop_stale(self, root: Digest, name: str) -> Outcome:
+        """Names of what is gone."""
+        for record in list(self._named.get(root, ())):
+            self._forget(record)
+        return Outcome(root, name, True, True, sentence("{name} is removed: its content was gone", name=name))
+
+    def _forget(self, record: TagRecord) -> None:
+        self._named[record.descriptor.digest].remove(record)
+        if not self._dry_run:
+            digest = record.descriptor.digest
+            self._tags.forget(record.registry, record.repository, record.tag, digest=digest)
 
     def _name(self, root: Digest) -> str:
         """Its first tag, or its digest."""
-        names = sorted(record.name for record in self._named.get(root, ()))
-        return names[0] if names else str(root)
+        return min((record.name for record in self._named.get(root, ())), default=str(root))
 
     def _why(self, unit: Unit) -> Text:
         used = when(self._images.used_at(unit))
@@ -92,9 +118,9 @@ class Eviction:
         """Whether all of it went that only it needs."""
         mine = self._images.exclusive(unit)
         used_at, before = self._images.used_at(unit), self._account.used_bytes
+        names = sorted(record.name for record in self._named.get(unit.root, ()))
         kept = self._remove_all(unit, mine, why)
-        if unit.root not in kept:
-            names = sorted(record.name for record in self._named.get(unit.root, ()))
+        if unit.root in mine and unit.root not in kept and self._images.is_manifest(unit.root):
             shared = sum(self._images.blob(digest).size for digest in set(unit.needs).difference(mine))
             freed = before - self._account.used_bytes
             self._account.images.append(Gone(unit.root, tuple(names), used_at, freed, shared))
@@ -113,8 +139,8 @@ class Eviction:
             if digest in kept or not self._remove_one(unit, digest, why):
                 kept.update(self._images.closure(digest))
                 continue
-            for record in () if self._dry_run else self._named.get(digest, ()):
-                self._tags.forget(record.registry, record.repository, record.tag, digest=digest)
+            for record in list(self._named.get(digest, ())):
+                self._forget(record)
         if manifests and not self._dry_run:
             self._store.sync_removals()
         for digest in digests:

@@ -45,6 +45,18 @@ class Gone:
 
 
 @dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one thing that was to be removed: whether its content went, whether the name did, by
+    which it was called, and the sentence about it."""
+
+    digest: Digest
+    name: str
+    is_removed: bool
+    is_unnamed: bool
+    told: Text
+
+
+@dataclass(frozen=True, slots=True)
 class SweepReport:
     """What a sweep did, or would do. ``used_bytes`` is what is left: blobs, partial files and quarantine.
 

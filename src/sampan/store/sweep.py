@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -18,13 +18,13 @@ from sampan.errors import StoreError
 from sampan.store.directory import try_lock
 from sampan.store.eviction import Eviction
 from sampan.store.files import Files
-from sampan.store.removal import Account, SweepReport
+from sampan.store.removal import Account, Outcome, SweepReport
 from sampan.words import sentence, size_text
 
 if TYPE_CHECKING:
     from sampan.oci.digest import Digest
     from sampan.store.disk import DiskStore
-    from sampan.store.tags import TagStore
+    from sampan.store.tags import TagRecord, TagStore
 
 PARTIAL_REST_SECONDS = 24 * 3600.0  # what failed today is likely to be asked for again: it goes last
 LOCK = "sweep.lock"
@@ -71,17 +71,26 @@ def free(store: DiskStore, tags: TagStore, size_bytes: int, *, dry_run: bool = F
     return _swept(store, tags, work, dry_run=dry_run)
 
 
-def remove_image(store: DiskStore, tags: TagStore, root: Digest, *, dry_run: bool = False) -> SweepReport:
-    """Remove one image or blob by its root, with its tags and with what no other image needs.
+def remove(
+    store: DiskStore,
+    tags: TagStore,
+    wanted: Sequence[tuple[Digest, TagRecord | None]],
+    *,
+    dry_run: bool = False,
+) -> tuple[SweepReport, list[Outcome]]:
+    """Remove images or lone blobs, each with its tags and with what no other image needs; with one of its
+    tags, only that name if the image has another or another image needs it.
 
-    Nothing goes of what is pinned, or only a part of another image: the report's reason says so.
-    Raises StoreError.
+    What is pinned stays, as does what others need: the outcomes say so. Raises StoreError.
     """
+    outcomes: list[Outcome] = []
 
     def work(sweep: _Sweep) -> SweepReport:
-        return sweep.account.report(sweep.eviction().drop(root, sentence("it was to be removed")))
+        eviction = sweep.eviction()
+        outcomes.extend(eviction.drop(digest, tag) for digest, tag in wanted)
+        return sweep.account.report(sentence("it was to be removed"))
 
-    return _swept(store, tags, work, dry_run=dry_run)
+    return _swept(store, tags, work, dry_run=dry_run), outcomes
 
 
 class _Sweep:
