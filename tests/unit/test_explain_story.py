@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from explained import ORIGIN_STORY, explain, first
+from sampan.doctor.explain.hop import Hosts
 from sampan.doctor.explain.story import entry_words, remarks, said
 from sampan.words import Language, in_language
 
@@ -76,7 +77,7 @@ def test_the_hop_that_failed_is_told_from_its_url(url: str, role: str, step: str
 def test_a_host_of_the_configuration_is_what_the_configuration_says() -> None:
     text = 'Get "http://127.0.0.1:5050/v2/": dial tcp 127.0.0.1:5050: connect: connection refused'
     assert explain(text).explained[0].role is None
-    (one,) = explain(text, {"127.0.0.1:5050": "sampan"}).explained
+    (one,) = explain(text, Hosts({"127.0.0.1:5050": "sampan"})).explained
     assert one.role == "sampan"
     assert "127.0.0.1:5050 (sampan on this machine)" in next(remarks(one))
 

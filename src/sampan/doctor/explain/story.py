@@ -93,6 +93,11 @@ def remarks(one: Explained) -> Iterator[Text]:
         yield asked
     if one.facts.status is not None and one.facts.host and "{status}" not in one.entry.words["en"].what:
         yield sentence("It answered {status}.", status=status_words(one.facts.status))
+    if one.gone is not None:
+        yield sentence(
+            "That mirror is no more, as was known on {day}: take it out, whatever it answers now.",
+            day=one.gone.isoformat(),
+        )
     if one.printed_by is not None:
         yield _printed(one)
     yield from _hidden(one)
