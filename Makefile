@@ -18,7 +18,7 @@ serve: $(VENV)/.run            ## run the mirror: make serve LISTEN=127.0.0.1:50
 	$(BIN)/sampan serve --listen $(LISTEN) --store $(STORE)
 
 test: check peers              ## everything, real programs included
-	$(BIN)/python -m pytest -q -n 2 tests/property tests/command
+	$(BIN)/python -m pytest -q -n 2 tests/property tests/command tests/abuse
 	$(BIN)/python -m pytest -q tests/state tests/faults tests/interop
 
 check: $(VENV)/.test           ## the quick part: style, types, layers, fast tests

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench import arrival, crowd, first_byte, hits, manifests, start, webhook
+from bench import arrival, crowd, doctor, first_byte, hits, manifests, mirrors, start, webhook
 from bench.pull import again, cut, line, many, memory, speed
 from bench.stage import Stage, stage
 from bench.table import Row, as_json, as_text
@@ -24,6 +24,8 @@ MEASURES: Mapping[str, Measure] = {
     "crowd": crowd.measure,
     "start": start.measure,
     "webhook": webhook.measure,
+    "mirrors": mirrors.measure,
+    "doctor": doctor.measure,
     "pull-speed": speed.measure,
     "pull-line": line.measure,
     "pull-cut": cut.measure,

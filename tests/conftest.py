@@ -1,11 +1,30 @@
-"""What every test is held to: no task outlives it."""
+"""What every test is held to: no task outlives it, and no machine is too slow for it.
+
+Time stands still in tests/contract, and in tests that ask for it (``standstill``), while anything happens in
+the event loop; not so where that would be wrong (``real_time``): a part of the test is another process, say.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
+import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck, settings
+
+from standstill import StandstillLoop
+
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    wanted = item.get_closest_marker("standstill") or "contract" in item.path.parts
+    stands_still = wanted and not item.get_closest_marker("real_time")
+    return {"loop": StandstillLoop if stands_still else asyncio.new_event_loop}
 
 
 @pytest_asyncio.fixture(autouse=True)

@@ -26,6 +26,7 @@ from sampan.upstream.credentials import CredentialFiles
 from sampan.upstream.health import Health
 from sampan.upstream.host import Host
 from sampan.upstream.transport import Transport
+from standstill import LoopClock
 
 HUB = "docker.io"
 ALPINE = "library/alpine"
@@ -119,7 +120,7 @@ async def mirror_of(
         table = dict(hosts)
     else:
         table = {HUB: [h if isinstance(h, Host) else Host.from_url(h.url, verify=verify) for h in hosts]}
-    watcher, time = Watcher(), clock or SystemClock()
+    watcher, time = Watcher(), clock or LoopClock()
     store = await asyncio.to_thread(DiskStore, path, store_clock or SystemClock())
     tag_store = TagStore(path / "tags", store_clock or SystemClock())
     room = Room(store, tag_store, max_size_bytes)

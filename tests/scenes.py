@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sampan.doctor.contract import Check, Finding, HostReport, Probe, Scene, Seen, Step, Unseen
-from sampan.errors import HostError
+from sampan.errors import HostError, InvalidReference
 from sampan.oci import Reference
 from sampan.runtimes import RUNTIMES
 from sampan.runtimes.contract import Installed, Machine
@@ -45,6 +46,7 @@ def scene(
     environ: Mapping[str, str] | None = None,
     clock: ManualClock | None = None,
     seconds: float = 10.0,
+    **more: Any,
 ) -> Scene:
     """The tree at ``root``, with ``runtimes`` as after ``--runtime``, and what their programs say."""
     clock = clock or ManualClock()
@@ -54,7 +56,7 @@ def scene(
         installed = Installed(chosen.version, (answers or {}).get(chosen.name, {}))
         runtime = RUNTIMES[chosen.name]
         seen.append(Seen(runtime, installed, runtime.status(tree, installed)))
-    references = tuple(Reference.parse(text) for text in typed)
+    references = tuple(filter(None, map(_reference, typed)))
     return Scene(
         typed=typed,
         references=references,
@@ -66,7 +68,15 @@ def scene(
         probe=probe or Reports(),
         clock=clock,
         deadline=clock.monotonic() + seconds,
+        **more,
     )
+
+
+def _reference(text: str) -> Reference | None:
+    try:
+        return Reference.parse(text)
+    except InvalidReference:
+        return None
 
 
 async def found(check: Check, scene: Scene) -> list[Finding | Unseen]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from sampan.clock import Clock, SystemClock
+from sampan.clock import Clock
 from sampan.errors import HostError
 from sampan.upstream.client import RegistryClient
 from sampan.upstream.credentials import CredentialFiles
@@ -14,6 +14,7 @@ from sampan.upstream.host import Host
 from sampan.upstream.login import Credentials
 from sampan.upstream.proxies import ProxySettings
 from sampan.upstream.transport import Transport
+from standstill import LoopClock
 
 SHORT_SECONDS = 0.1
 HASTY = Patience(connect_seconds=SHORT_SECONDS, tls_seconds=SHORT_SECONDS, proxy_seconds=SHORT_SECONDS)
@@ -30,7 +31,7 @@ async def client_for(
     short_seconds: float = 2.0,
     small_seconds: float = 5.0,
 ) -> AsyncIterator[RegistryClient]:
-    clock = clock or SystemClock()
+    clock = clock or LoopClock()
     client = RegistryClient(
         Transport(hosts, proxies=proxies, instance_id="me", patience=patience or Patience()),
         credentials=credentials or CredentialFiles((), environment={}, clock=clock),

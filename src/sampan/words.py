@@ -11,10 +11,8 @@ Facts are shown as they are: whoever makes a sentence of foreign text makes that
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
-from importlib.resources import files
 from typing import Literal, Self
 
 Language = Literal["en", "zh"]
@@ -45,14 +43,18 @@ def sentence(pattern: str, /, **facts: object) -> Text:
     return Text(pattern, facts)
 
 
+def listed(texts: Iterable[str], between: str = ", ") -> Text:
+    """``texts`` as one, each to be said in the language of the whole."""
+    facts = {f"part{number}": text for number, text in enumerate(texts)}
+    return Text(between.join(f"{{{name}}}" for name in facts), facts)
+
+
 def in_language(text: str, language: Language) -> str:
-    """``text`` as it is said in ``language``; as it is where :func:`sentence` did not make it, or nobody
-    translated it."""
+    """``text`` as it is said in ``language``, with those of its facts that are sentences; as it is where
+    :func:`sentence` did not make it, or nobody translated it."""
     if language == "en" or not isinstance(text, Text):
         return text
-    pattern = _translations(language).get(text.pattern)
-    if pattern is None:
-        return text
+    pattern = _translations(language).get(text.pattern, text.pattern)
     facts = {
         name: in_language(fact, language) if isinstance(fact, str) else fact
         for name, fact in text.facts.items()
@@ -72,6 +74,9 @@ def size_text(size_bytes: int) -> str:
 @cache
 def _translations(language: Language) -> Mapping[str, str]:
     """Every pattern that is translated; read when the first sentence is."""
+    import tomllib  # with what reads resources, more than all else that every call of sampan imports
+    from importlib.resources import files
+
     found: dict[str, str] = {}
     for page in files("sampan.data").joinpath(language).iterdir():
         if page.name.endswith(".toml"):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sampan.testing.listener import Listener
 
-SILENCE_SECONDS = 0.1  # on loopback, what has not come by now is not coming
+SILENCE_SECONDS = 1.0  # on loopback, what has not come by now is not coming
 
 
 @dataclass(frozen=True)

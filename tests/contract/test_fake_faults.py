@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import json
+import socket
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -108,6 +110,21 @@ async def test_a_refused_connection_is_refused_and_can_be_taken_back(registry: F
     await registry.accept()
     await registry.accept()
     assert (await ask(registry, "/v2/")).status == 200
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_connection_that_is_just_being_made_is_not_served_by_one_who_refuses(turns: int) -> None:
+    async with FakeRegistry() as registry:
+        with socket.create_connection((registry.host, registry.port), timeout=10) as connection:
+            connection.sendall(b"GET /v2/ HTTP/1.1\r\n\r\n")
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            registry.refuse()
+            served = len(registry.requests)
+            with contextlib.suppress(ConnectionResetError):
+                while await asyncio.to_thread(connection.recv, 1000):
+                    pass
+        assert len(registry.requests) == served
 
 
 async def test_a_deleted_tag_is_gone_while_its_digest_stays(registry: FakeRegistry, held: Image) -> None:

@@ -160,6 +160,7 @@ async def test_a_sparse_layout_holds_what_is_there(tmp_path: Path) -> None:
     assert [child.digest for child in held.images] == [made.images[0].digest]
 
 
+@pytest.mark.real_time
 @pytest.mark.parametrize("with_layout", [False, True], ids=["its own image", "a layout"])
 async def test_a_registry_runs_in_a_process_of_its_own(tmp_path: Path, with_layout: bool) -> None:
     arguments = ["--fault", "blob 502"]

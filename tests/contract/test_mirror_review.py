@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from rig import ALPINE, HUB, assert_store_is_sound, mirror_of, pieces
-from sampan.clock import SystemClock
 from sampan.errors import (
     AllHostsFailed,
     Attempt,
@@ -60,6 +59,7 @@ from sampan.testing.images import Content
 from sampan.upstream.client import RegistryClient
 from sampan.upstream.health import Health, Standing
 from sampan.upstream.host import Host
+from standstill import LoopClock
 
 MIB = 1024 * 1024
 LARGE = 9 * MIB  # above what is verified before it leaves
@@ -95,7 +95,7 @@ def without_room(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise StoreFull("no room")
 
-    monkeypatch.setattr(DiskStore, "ingest", refuse)
+    monkeypatch.setattr(DiskStore, "take_up", refuse)
 
 
 def hurry(monkeypatch: pytest.MonkeyPatch, clock: ManualClock) -> None:
@@ -133,7 +133,7 @@ async def test_bytes_that_wait_in_a_slow_clients_socket_are_not_overwritten_by_t
 
         async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             assert isinstance(writer.transport, asyncio.Transport)
-            wire = Wire(writer.transport, writer.drain, StallWatch(SystemClock(), limit_seconds=60))
+            wire = Wire(writer.transport, writer.drain, StallWatch(LoopClock(), limit_seconds=60))
             sending.append(wire)
             await wire.send_blob(answer, 0, answer.size, lambda: None)
             writer.close()
@@ -327,7 +327,7 @@ async def test_a_resting_host_is_asked_when_those_who_are_well_do_not_have_it(
 
 async def test_a_good_host_behind_many_silent_ones_is_asked_within_the_budget() -> None:
     silent = [Host.from_url(f"https://m{number}.test") for number in range(12)]
-    health = Health(SystemClock())
+    health = Health(LoopClock())
 
     async def ask(host: Host, connected: Callable[[], None]) -> str:
         connected()
@@ -337,7 +337,7 @@ async def test_a_good_host_behind_many_silent_ones_is_asked_within_the_budget() 
 
     patience = replace(QUICK, budget_seconds=0.3)
     race: Race[str] = Race(
-        TAG, ask, health=health, clock=SystemClock(), noted=lambda _: None, patience=patience
+        TAG, ask, health=health, clock=LoopClock(), noted=lambda _: None, patience=patience
     )
     won: Won[str] = await race.run(plan_route([*silent, A], TAG, health))
     assert won.answer == "answer"

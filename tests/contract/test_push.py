@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from sampan.clock import SystemClock
 from sampan.errors import Denied, HostError, NotARegistry, RateLimited, ServerFault, Unreachable
 from sampan.oci import Digest
 from sampan.oci.manifest import OCI_MANIFEST
@@ -20,6 +19,7 @@ from sampan.upstream.credentials import CredentialFiles
 from sampan.upstream.host import Host
 from sampan.upstream.push import TRIES_MAX, PushClient
 from sampan.upstream.transport import Transport
+from standstill import LoopClock
 from uploads import UploadRegistry
 
 CHUNK = 4096
@@ -37,7 +37,7 @@ async def registry() -> AsyncIterator[UploadRegistry]:
 
 @asynccontextmanager
 async def pushing(chunk_bytes: int = CHUNK, answer_seconds: float = 2.0) -> AsyncIterator[PushClient]:
-    clock = SystemClock()
+    clock = LoopClock()
     client = PushClient(
         Transport(),
         credentials=CredentialFiles((), environment={}, clock=clock),

@@ -240,6 +240,7 @@ async def test_what_is_not_http_is_said_to_be_so(answer: bytes, expected: str) -
         assert said(await failure(Host.from_url(f"http://127.0.0.1:{port}"))) == expected
 
 
+@pytest.mark.real_time
 async def test_a_flood_of_interim_answers_ends_when_the_first_byte_is_due() -> None:
     ended = asyncio.Event()
 

@@ -27,6 +27,7 @@ from sampan.server.watch import Watch
 from sampan.server.webhook import BODY_BYTES_MAX, WATCH_SECONDS, Exchange, Webhook
 from sampan.testing import ManualClock
 from serving.wire import Connection, Response, read_response
+from standstill import LoopClock, quiet
 
 NAME = "sampan-webhook.sampan.svc"
 ANSWER_SECONDS = 10.0
@@ -269,6 +270,38 @@ async def test_a_stopping_webhook_is_not_ready(tmp_path: Path) -> None:
         running.webhook.stopping = True
         assert (await running.get("/readyz")).status == 503
         assert (await running.get("/healthz")).status == 200
+
+
+async def test_a_review_that_has_begun_to_arrive_is_answered_by_one_that_is_told_to_stop(
+    tmp_path: Path,
+) -> None:
+    body = json.dumps(review(item("Pod"))).encode()
+    async with serving(tmp_path) as running, running.connect() as connection:
+        head = f"POST /mutate?timeout=2s HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: {len(body)}\r\n\r\n"
+        await connection.send(head.encode() + body[:10])
+        await quiet()
+        stopping = asyncio.create_task(running.listener.stop(5.0))
+        await quiet()
+        await connection.send(body[10:])
+        assert (await answer(connection)).status == 200
+        await stopping
+
+
+async def test_a_connection_that_is_just_being_made_does_not_keep_one_that_is_told_to_stop(
+    tmp_path: Path,
+) -> None:
+    async with serving(tmp_path) as running:
+        clock = LoopClock()
+        reader, writer = await asyncio.open_connection(*running.listener.address)
+        await quiet()
+        began = clock.monotonic()
+        stopping = asyncio.create_task(running.listener.stop(3600.0))
+        await quiet()
+        await writer.start_tls(running.pair.trust, server_hostname=NAME)
+        assert await reader.read() == b""
+        await stopping
+        assert clock.monotonic() - began < 1
+        writer.close()
 
 
 async def test_the_metrics_count_what_was_answered(tmp_path: Path) -> None:

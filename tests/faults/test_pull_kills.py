@@ -7,53 +7,23 @@ disk; at the others whatever was still on its way, in the kernel or in memory, i
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import tarfile
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import pytest
 
 from pulling import AMD64, ENDS_SECONDS, Event, Machine, until
 from rig import assert_store_is_sound
 from sampan.oci import Digest
-from sampan.testing import (
-    Delivery,
-    FakeRegistry,
-    Fault,
-    Image,
-    Match,
-    Reply,
-    Request,
-    ServerThread,
-    random_layer,
-)
+from sampan.testing import FakeRegistry, Image, Request, ServerThread, random_layer
 from sampan.testing import image as made_image
-
-MIB = 1024 * 1024
-KILLS = 10
-# How much of each layer the host has given at the n-th kill, in eleventh parts: they end one by one.
-LAYERS_BYTES = (22 * MIB, 11 * MIB, 7 * MIB + 512)
-PACES = (1.0, 1.6, 3.1)
+from stopping import KILLS, LAYERS_BYTES, Stop, Written, asked_for, places_at, stops_at
 
 Kept = dict[str, int]
-
-
-class Stop(asyncio.Event):
-    """Where answers wait; ``reached`` counts those that do, for another thread."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reached = threading.Semaphore(0)
-
-    async def wait(self) -> Literal[True]:
-        self.reached.release()
-        return await super().wait()
 
 
 @dataclass
@@ -95,38 +65,6 @@ class Ground:
         return self.machine.store / form.format(*digest.split(":"))
 
 
-def stops_at(places: dict[str, int], gate: Stop) -> Fault:
-    """Each layer goes as far as its place, counted from the beginning of the blob, and waits there."""
-
-    def change(request: Request, right: Reply) -> Reply:
-        place = places[request.digest or ""] - offset_of(request)
-        # A connection that waits behind a whole body must not look free to whoever has read that body.
-        return right.with_header("Connection", "close").delivered(Delivery(hold_at=max(place, 0), gate=gate))
-
-    return Fault("stops", change, Match(kind="blob", when=lambda request: request.digest in places))
-
-
-def offset_of(request: Request) -> int:
-    """The first byte that is asked for."""
-    return asked_for(request, size=0)[0]
-
-
-def asked_for(request: Request, size: int) -> tuple[int, int]:
-    """The bytes that are asked for, of a blob of ``size``: the first, and the one behind the last."""
-    unit, _, places = request.headers.get("range", "bytes=0-").partition("=")
-    assert unit == "bytes"
-    first, _, last = places.partition("-")
-    return int(first), int(last) + 1 if last else size
-
-
-def places_at(image: Image, number: int) -> dict[str, int]:
-    """Layer -> where it stops at the ``number``-th kill, from 1; at its end the latest."""
-    return {
-        layer.digest: min(int(layer.size * pace * number / (KILLS + 1)), layer.size)
-        for layer, pace in zip(image.layers, PACES, strict=True)
-    }
-
-
 def killed(ground: Ground, places: dict[str, int], *, on_disk: bool) -> None:
     """One pull, ended when the host has given as much as ``places`` say; ``on_disk``: and it is written."""
     gate = Stop()
@@ -140,19 +78,6 @@ def killed(ground: Ground, places: dict[str, int], *, on_disk: bool) -> None:
         process.kill()
     ground.thread.call(ground.host.behave)
     ground.thread.call(gate.set)
-
-
-@dataclass
-class Written:
-    """Whether all ``left`` has been told to be on disk."""
-
-    left: dict[str, int]
-
-    def __call__(self, event: Event) -> bool:
-        digest = event.get("digest")
-        if event["event"] == "blob-done" or event.get("arrived_bytes") == self.left.get(str(digest)):
-            self.left.pop(str(digest), None)
-        return not self.left
 
 
 def check_requests(requests: list[Request], done: set[str], kept: Kept, image: Image) -> None:

@@ -29,6 +29,7 @@ ENGINES = {
     "docker-28 containerd store": ("containerd-2", True),
 }
 ASK_TIMEOUT_SECONDS = 30.0
+LOAD_TIMEOUT_SECONDS = 120.0
 # A layer over /etc, since /etc/docker need not be there; both are gone with the program.
 OWN_ETC_DOCKER = """
 home=$1; shift
@@ -76,6 +77,18 @@ class Docker:
     def image(self, name: str) -> dict[str, Any] | None:
         found: dict[str, Any] | None = self.get(f"/images/{name}/json")
         return found
+
+    def load(self, archive: Path) -> str:
+        """What it answers to ``docker load`` of the file."""
+        connection = http.client.HTTPConnection("docker")
+        connection.sock = socket.socket(socket.AF_UNIX)
+        with contextlib.closing(connection), archive.open("rb") as body:
+            connection.sock.settimeout(LOAD_TIMEOUT_SECONDS)
+            connection.sock.connect(str(self.socket))
+            headers = {"Content-Type": "application/x-tar", "Content-Length": str(archive.stat().st_size)}
+            connection.request("POST", "/images/load?quiet=1", body, headers)
+            with connection.getresponse() as response:
+                return response.read().decode()
 
     def tags(self) -> set[str]:
         """All names of all images."""

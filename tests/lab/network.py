@@ -8,7 +8,7 @@ can be held against what ours would ask, without a socket.
 from __future__ import annotations
 
 import contextlib
-import datetime
+import datetime as dt
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 
 import trustme
 
-from lab.machine import Machine
-from lab.nameserver import Nameserver
+from lab.machine import NAMESERVER, Machine
 from sampan.doctor.chain.contract import Answer, Ask
 from sampan.testing import FakeCdn, FakeRegistry, HelloReset, ServerThread, TokenServer
+from sampan.testing.dns import FakeNameserver
 from sampan.testing.fault import Fault
 from sampan.testing.images import Image
 from sampan.testing.match import Match
@@ -29,10 +29,10 @@ from sampan.testing.wire import BEFORE_HEAD, Ending, Reply, Request
 from sampan.upstream.url import Url, follow, parse_url
 
 HUB = "registry-1.docker.io"
-LONG_AGO = datetime.datetime(2020, 1, 2, tzinfo=datetime.UTC)
-LONGER_AGO = datetime.datetime(2019, 1, 2, tzinfo=datetime.UTC)
+LONG_AGO = dt.datetime(2020, 1, 2, tzinfo=dt.UTC)
+LONGER_AGO = dt.datetime(2019, 1, 2, tzinfo=dt.UTC)
 REDIRECTS_MAX = 5
-NAMESERVER = "127.0.0.53"
+
 # Name -> port, and what its certificate is.
 REGISTRIES = {
     "a.lan": (443, "right"),
@@ -53,7 +53,8 @@ NOWHERE = {
     "reset.lan": "read tcp …->{address}:443: read: connection reset by peer",
 }
 TLS = {
-    "expired": "x509: certificate has expired or is not yet valid: current time … is after 2020-01-02T00:00:00Z",
+    "expired": "x509: certificate has expired or is not yet valid: "
+    "current time … is after 2020-01-02T00:00:00Z",
     "foreign": "x509: certificate is valid for other.lan, not foreign.lan",
     "unknown": "x509: certificate signed by unknown authority",
     None: "http: server gave HTTP response to HTTPS client",
@@ -77,9 +78,17 @@ class Network:
     def __post_init__(self) -> None:
         self.registries = {key: self._registry(key, port, kind) for key, (port, kind) in REGISTRIES.items()}
         context = self._context("auth.lan", "right")
-        self.realm = TokenServer("auth.lan", host=address_of("auth.lan"), port=443, tls=context, hostname="auth.lan")
+        self.realm = TokenServer(
+            "auth.lan", host=address_of("auth.lan"), port=443, tls=context, hostname="auth.lan"
+        )
         context = self._context("cdn.lan", "right")
         self.cdn = FakeCdn("cdn.lan", host=address_of("cdn.lan"), port=443, tls=context, hostname="cdn.lan")
+        self.names = list(
+            dict.fromkeys(
+                [k.partition(":")[0] for k in REGISTRIES] + ["auth.lan", "cdn.lan", "dead.lan", "reset.lan"]
+            )
+        )
+        self.nameserver = FakeNameserver(host=NAMESERVER, port=53)
         self._refusing: set[str] = set()
         self._threads: dict[str, ServerThread] = {}
 
@@ -95,6 +104,9 @@ class Network:
                 thread.call(server.cut)  # no case goes on by connections of the last
                 thread.run(server.accept())
         self._refusing.clear()
+        self.nameserver.forget()
+        for name in self.names:
+            self.nameserver.say(name, [address_of(name)])
         self.realm.users, self.realm.private = {}, frozenset()
         self.realm.expire_all()
         for registry in self.registries.values():
@@ -108,10 +120,10 @@ class Network:
         if thread := self._threads.get(name):
             thread.call(server.refuse)
 
-    def spoil(self, fault: Fault, *names: str, on: Match | None = None) -> None:
+    def spoil(self, fault: Fault, *names: str, on: Match | None = None, times: int | None = None) -> None:
         """These registries, or all, answer with ``fault``."""
         for name in names or self.registries:
-            self.registries[name].script(fault, on=on)
+            self.registries[name].script(fault, on=on, times=times)
 
     @property
     def servers(self) -> list[FakeServer]:
@@ -128,13 +140,15 @@ class Network:
     def open(self, machine: Machine) -> Iterator[None]:
         """Everybody listens there."""
         with contextlib.ExitStack() as stack:
-            for name in {*(k.partition(":")[0] for k in REGISTRIES), "auth.lan", "cdn.lan", "dead.lan", "reset.lan"}:
-                machine.name(name, machine.address(address_of(name)))
+            for name in ("", *self.names):
+                machine.address(address_of(name) if name else NAMESERVER)
             reset = HelloReset(host=address_of("reset.lan"))
             reset.port = 443
-            for server in [*self.servers, reset, Nameserver(NAMESERVER)]:
-                thread = stack.enter_context(machine.namespace.begun(ServerThread(server)))
-                self._threads[server.name] = thread
+            stack.enter_context(machine.namespace.begun(ServerThread(reset, self.nameserver)))
+            for server in self.servers:
+                self._threads[server.name] = stack.enter_context(
+                    machine.namespace.begun(ServerThread(server))
+                )
             yield
         self._threads.clear()
 
@@ -181,7 +195,8 @@ class Network:
         if kind == "expired":
             certificate = authority.issue_cert(*names, not_before=LONGER_AGO, not_after=LONG_AGO)
         else:
-            certificate = authority.issue_cert(*names)
+            begin = dt.datetime.now(dt.UTC) - dt.timedelta(days=30)
+            certificate = authority.issue_cert(*names, not_before=begin)
         certificate.configure_cert(context)
         return context
 
@@ -205,7 +220,10 @@ def _request(ask: Ask, url: Url, method: str) -> Request:
     parts = urlsplit(url.target)
     headers = {"accept": ask.accept, "host": url.netloc}
     headers |= {name.lower(): value for name, value in ask.entry.headers.items()}
-    if ask.authorization is not None and url.netloc == ask.entry.netloc or ask.part == "token" and ask.authorization:
+    headers |= {"range": f"bytes={ask.offset}-"} if ask.offset else {}
+    if (ask.authorization is not None and url.netloc == ask.entry.netloc) or (
+        ask.part == "token" and ask.authorization
+    ):
         headers["authorization"] = ask.authorization or ""
     from urllib.parse import parse_qsl, unquote
 
@@ -222,6 +240,11 @@ def _answer(reply: Reply, request: Request, address: str, port: int) -> Answer:
         return Answer(failure=words, outcome="reset")
     headers = {name.lower(): value for name, value in reversed(reply.headers)}
     body = b"" if request.method == "HEAD" else reply.body.read()
-    if how.stop_at is not None:
-        body = body[: how.stop_at]
-    return Answer(reply.status, headers, body)
+    if how.stop_at is None or how.stop_at >= len(body):
+        return Answer(reply.status, headers, body)
+    broken = (
+        "EOF"
+        if how.ending is Ending.CLOSE
+        else f"read tcp …->{address}:{port}: read: connection reset by peer"
+    )
+    return Answer(reply.status, headers, body[: how.stop_at], broken=broken)

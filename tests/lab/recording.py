@@ -1,21 +1,22 @@
-"""Real containerds and our own foretelling, each pulling by the same files in the same network."""
+"""Real programs and our own foretelling, each pulling by the same files in the same network."""
 
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from interop.cri import CriError
-from lab.chain_cases import CASES, Case
-from lab.containerd import Containerd
-from lab.machine import Machine
+from lab.case import Case
+from lab.docker import DOCKERS
+from lab.laying import lay, with_store
 from lab.network import Network
-from sampan.doctor.chain.containerd_plan import containerd_chain
-from sampan.doctor.chain.containerd_walk import walk
-from sampan.doctor.chain.contract import Outcome
+from lab.subjects import Real, Subject
+from sampan.doctor.chain.contract import Walk
+from sampan.doctor.chain.plans import walk_of
 from sampan.oci.platform import Platform
 from sampan.oci.reference import Reference
 from sampan.runtimes.contract import Installed, Version
@@ -25,6 +26,7 @@ from sampan.testing.images import Image
 AMD64 = Platform("linux", "amd64")
 _UNSTABLE = (
     (re.compile(r"(read tcp )[\d.]+:\d+->"), r"\1…->"),
+    (re.compile(r"( is blocked in \S+ or ).*"), r"\1…"),
     (re.compile(r"current time \S+ is"), "current time … is"),
 )
 
@@ -39,72 +41,87 @@ class Recorded:
 
 def prepared(case: Case, network: Network) -> tuple[Image, str]:
     """The network as the case has it: its image, and the reference that is pulled."""
-    found = case.make(CASES.index(case) + 1)
+    found = case.make(zlib.crc32(case.name.encode()) % 1_000_000)
     network.renew(found)
     case.spoil(network, found)
     return found, case.reference.replace("DIGEST", found.digest)
 
 
 def laid(case: Case, version: str, network: Network) -> dict[str, str]:
+    """The case's files, below the subject's directory."""
     strangers = network.strangers.cert_pem.bytes().decode()
     return {path: text.replace("STRANGERS", strangers) for path, text in case.laid(version).items()}
 
 
-def record(case: Case, version: str, containerd: Containerd, network: Network, machine: Machine) -> Recorded:
+def record(case: Case, version: str, real: Real, network: Network) -> Recorded:
     """The real one pulls."""
     _, reference = prepared(case, network)
-    files = laid(case, version, network)
-    config = files.get("config.toml", "")
-    old = machine.path("/etc/containerd/config.toml")
-    changed = containerd.process is None or not old.exists() or old.read_text() != config or "config.toml" not in files
-    containerd.lay(files)
-    if changed:
-        containerd.start(whole=case.cri)
-    assert containerd.cri is not None
-    try:
-        containerd.cri.pull(reference)
-        said = None
-    except CriError as error:
-        said = error.details
-    return Recorded(tuple(network.asked()), None if said is None else stable(said))
+    said = real.pull(case, laid(case, version, network), reference)
+    return Recorded(_ordered(network.asked()), None if said is None else stable(said))
 
 
-def foretell(case: Case, version: Version, network: Network) -> Recorded:
-    """Ours, without a socket."""
+# -- ours, without a socket ------------------------------------------------------------------------
+
+
+def foretell(subject: Subject, case: Case, version: str, full: str, network: Network) -> Recorded:
+    """What sampan foretells of the program in the version ``full``."""
     _, reference = prepared(case, network)
-    files = laid(case, f"{version.major}.{version.minor}", network)
     with tempfile.TemporaryDirectory() as directory:
-        for path, text in files.items():
-            place = Path(directory, "etc/containerd", path)
-            place.mkdir(parents=True) if path.endswith("/") else place.parent.mkdir(parents=True, exist_ok=True)
-            if not path.endswith("/"):
-                place.write_text(text)
-        tree = Tree(Path(directory))
-        chain = containerd_chain(tree, Installed(version), Reference.parse(reference))
-        steps = walk(chain, AMD64)
-        answer = None
-        try:
-            ask = next(steps)
-            while True:
-                answer = network.answer(ask)
-                ask = steps.send(answer)
-        except StopIteration as done:
-            outcome: Outcome = done.value
-    said = outcome.printed
-    return Recorded(tuple(network.asked()), said)
+        lay_for(subject, case, version, network, Path(directory))
+        installed = Installed(Version.find(full))
+        chain = subject.chain(Tree(Path(directory)), installed, Reference.parse(reference))
+        said = walked(walk_of(chain, AMD64), network)
+    return Recorded(_ordered(network.asked()), said)
 
 
-def comparable(asked: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
-    """Requests in their order, those for blobs apart, each blob's in theirs: layers are fetched side by side.
-    What a redirect led to is left out: whoever asks follows it."""
+def lay_for(subject: Subject, case: Case, version: str, network: Network, root: Path) -> None:
+    """The case's files and no others, as the program has them, below ``root``."""
+    place = root / subject.directory.lstrip("/")
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    files = laid(case, version, network)
+    if subject.name == "docker":
+        files["daemon.json"] = with_store(files.get("daemon.json", "{}"), DOCKERS[version])
+    lay(place, files)
+
+
+def walked(walk: Walk, network: Network) -> str | None:
+    """What is said at the end of ``walk`` in ``network``."""
+    try:
+        ask = next(walk)
+        while True:
+            ask = walk.send(network.answer(ask))
+    except StopIteration as done:
+        said: str | None = done.value.printed
+        return said
+
+
+# -- comparing --------------------------------------------------------------------------------------
+
+
+def comparable(asked: Sequence[str]) -> tuple[str, ...]:
+    """Requests without what redirects led to: whoever asks follows them."""
+    return tuple(line for line in asked if "//cdn.lan" not in line)
+
+
+def _ordered(asked: Sequence[str]) -> tuple[str, ...]:
+    """Requests in their order, but that those for blobs, made side by side, stand together by blob."""
     rest: list[str] = []
     blobs: dict[str, list[str]] = {}
     for line in asked:
-        if "//cdn.lan" in line:
-            continue
-        found = re.search(r"/blobs/(sha256:\w+)", line)
-        (rest if found is None else blobs.setdefault(found[1], [])).append(line)
-    return rest, blobs
+        found = re.search(r"/(?:blobs|data)/(sha256:\w+)", line)
+        if found is None:
+            rest += _flat(blobs)
+            rest.append(line)
+        else:
+            blobs.setdefault(found[1], []).append(line)
+    return (*rest, *_flat(blobs))
+
+
+def _flat(blobs: dict[str, list[str]]) -> list[str]:
+    found = [line for digest in sorted(blobs) for line in blobs[digest]]
+    blobs.clear()
+    return found
 
 
 def stable(text: str) -> str:

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import rewrite_table
@@ -59,7 +59,6 @@ REQUESTS = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(REQUESTS)
 def test_every_request_is_admitted_and_only_images_are_touched(request: Any) -> None:
     document = {"kind": KIND, "apiVersion": API_VERSION, "request": request}
@@ -73,7 +72,6 @@ def test_every_request_is_admitted_and_only_images_are_touched(request: Any) -> 
         )
 
 
-@settings(deadline=None)
 @given(ANYTHING)
 def test_what_is_no_review_is_refused_in_words(document: Any) -> None:
     with pytest.raises(InvalidRequest, match=r"AdmissionReview"):

@@ -78,7 +78,7 @@ CONTENT = st.lists(PIECES, max_size=6).map(lambda pieces: "".join(pieces).encode
 
 
 @pytest.mark.parametrize("name", PLACES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(contents=st.lists(CONTENT, min_size=4, max_size=4), major=st.sampled_from([None, 1, 6]))
 def test_any_files_are_told_and_planned_for_or_refused(
     name: str, contents: list[bytes], major: int | None, tmp_path_factory: pytest.TempPathFactory

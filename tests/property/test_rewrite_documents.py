@@ -30,7 +30,7 @@ KINDS = st.none() | st.sampled_from(list(Kind))
 
 
 @given(TEXTS, KINDS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_text_is_refused_with_a_line_or_its_images_stand_where_they_are_said_to(
     text: str, kind: Kind | None
 ) -> None:
@@ -49,7 +49,7 @@ def test_a_text_is_refused_with_a_line_or_its_images_stand_where_they_are_said_t
 
 
 @given(TEXTS, KINDS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_second_time_changes_nothing_and_what_stands_between_stays(text: str, kind: Kind | None) -> None:
     with contextlib.suppress(InvalidDocument):
         edited = rewrite_text(text, RULES, kind)

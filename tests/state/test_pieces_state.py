@@ -108,5 +108,5 @@ class PiecesMachine(RuleBasedStateMachine):
             assert notes <= {path.name for path in (self.root / "ingest").iterdir()}
 
 
-PiecesMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+PiecesMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=30)
 TestPiecesState = PiecesMachine.TestCase

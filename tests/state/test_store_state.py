@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -362,10 +362,5 @@ def _damaged(digest: Digest) -> bytes:
     return b"?" * len(CONTENT[digest])
 
 
-StoreMachine.TestCase.settings = settings(
-    max_examples=60,
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+StoreMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 TestStoreState = StoreMachine.TestCase

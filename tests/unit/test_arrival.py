@@ -17,6 +17,8 @@ from sampan.store.spans import Spans
 from sampan.testing import ManualClock, random_bytes
 from sampan.upstream.host import Host
 
+pytestmark = pytest.mark.standstill
+
 MIB = 1024 * 1024
 SIZE = 10 * MIB
 DATA = random_bytes(1, SIZE)
@@ -55,7 +57,7 @@ async def arrival(tmp_path: Path) -> AsyncIterator[Arriving]:
 async def now(windows: AsyncIterator[Window]) -> int:
     """Up to where a reader may read without waiting; 0 when there is nothing for it."""
     following = asyncio.ensure_future(anext(windows))
-    await asyncio.wait([following], timeout=0.05)
+    await asyncio.wait([following], timeout=1)
     if not following.done():
         following.cancel()
         await asyncio.wait([following])

@@ -106,6 +106,29 @@ def test_an_empty_blob_is_whole() -> None:
     assert ground.next(MIB) is None
 
 
+def test_what_was_left_to_others_who_are_gone_is_taken_back() -> None:
+    ground = Ground(there=((0, 1000), (SIZE - 500, SIZE)))
+    lead = ground.gap(MIB)
+    ground.board.narrow(lead)
+    left_at = lead.stop
+    other = ground.next(MIB)
+    assert other is not None
+    come(ground, other, 10)
+    ground.board.take_back(lead)
+    assert lead.stop == left_at, "it is being fetched"
+    ground.board.end(other)
+    ground.board.take_back(lead)
+    assert lead.stop == left_at, "some of it is there"
+    ground.board.spans.cut(left_at, left_at + 10)
+    ground.board.take_back(lead)
+    assert lead.stop == SIZE - 500
+    ground.board.narrow(lead)
+    come(ground, lead, lead.missing)
+    left_at = lead.stop
+    ground.board.take_back(lead)
+    assert lead.stop == left_at, "what came of the rest by then has been thrown away"
+
+
 def test_pieces_are_the_earliest_that_are_missing_and_as_long_as_their_hosts_are_fast() -> None:
     ground = Ground(there=((0, 1000), (5 * MIB, 6 * MIB)))
     first, second, third = ground.claimed(MIB), ground.claimed(MIB), ground.claimed(2 * MIB)
@@ -324,7 +347,7 @@ sizes = st.integers(0, 3000)
 left = st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 3000)), max_size=4)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(sizes, left, steps)
 def test_no_byte_is_claimed_twice_and_all_come_in_the_end(
     size: int, there: list[tuple[int, int]], plan: list[tuple[str, Any]]
@@ -361,7 +384,6 @@ def test_no_byte_is_claimed_twice_and_all_come_in_the_end(
 DROPPED_BELOW = 8  # as the crew does
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from([0, 20 * KIB, MIB, 7 * MIB, 50 * MIB]), min_size=2, max_size=4))
 def test_whatever_crawls_the_end_comes_about_as_soon_as_from_the_fastest_alone(speeds: list[int]) -> None:
     best = max(speeds)

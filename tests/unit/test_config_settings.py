@@ -175,7 +175,7 @@ _VALUES = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.dictionaries(_KEYS, _VALUES, max_size=4))
 def test_a_document_without_problems_converts_to_the_schema(document: dict[str, object]) -> None:
     problems = Problems("x")

@@ -138,7 +138,7 @@ def test_a_release_without_such_policies_is_told() -> None:
         admission_policy(rewrite_table.rules("host-mirror"), kubernetes=31, selector=SELECTOR)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.lists(st.ip_addresses(v=4), min_size=20, max_size=20))
 def test_the_same_addresses_are_private_to_both(addresses: list[ipaddress.IPv4Address]) -> None:
     texts = [f"{address}/team/app" for address in addresses]
@@ -154,7 +154,7 @@ _NEARLY = st.from_regex(r"[a-z.]{1,8}(:[0-9]{1,6})?/[a-z_.-]{1,9}(:[a-zA-Z.]{1,5
 _TEXTS = st.lists(st.text("aA0.-_:/@]g", min_size=1, max_size=30) | _NEARLY, min_size=50, max_size=50)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(_TEXTS, st.sampled_from(GROUPS))
 def test_any_text_becomes_what_the_rules_make_of_it(texts: list[str], group: str) -> None:
     rules = rewrite_table.rules(group)

@@ -108,7 +108,7 @@ def _paths(value: Any, path: KeyPath) -> list[KeyPath]:
     return [p for key, item in items for p in [(*path, key), *_paths(item, (*path, key))]]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.dictionaries(_KEYS, _VALUES, max_size=4))
 def test_every_path_of_any_document_has_a_line(document: dict[str, Any]) -> None:
     text = "".join(f"{_quoted(key)} = {_written(value)}\n" for key, value in document.items())

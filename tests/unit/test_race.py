@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from sampan.clock import SystemClock
 from sampan.errors import (
     AllHostsFailed,
     Attempt,
@@ -27,6 +26,9 @@ from sampan.testing import ManualClock
 from sampan.upstream.health import BREAKER_FAILURES, UNAVAILABLE_SECONDS, Health
 from sampan.upstream.host import Host
 from sampan.upstream.limits import WAITING
+from standstill import LoopClock
+
+pytestmark = pytest.mark.standstill
 
 A = Host.from_url("https://a.test")
 B = Host.from_url("https://b.test")
@@ -48,7 +50,7 @@ class Scene:
     asked: list[str] = field(default_factory=list)
     noted: list[Attempt] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
-    health: Health = field(default_factory=lambda: Health(SystemClock()))
+    health: Health = field(default_factory=lambda: Health(LoopClock()))
 
     async def ask(self, host: Host, connected: Callable[[], None]) -> str:
         self.asked.append(host.name)
@@ -72,7 +74,7 @@ class Scene:
             QUESTION,
             self.ask,
             health=self.health,
-            clock=SystemClock(),
+            clock=LoopClock(),
             noted=self.noted.append,
             drop=self.drop,
             patience=patience,
@@ -286,7 +288,7 @@ async def test_an_answer_that_says_nothing_changes_nothing_that_is_remembered() 
 
     before = scene.health.states()
     race: Race[None] = Race(
-        QUESTION, ask, health=scene.health, clock=SystemClock(), noted=scene.noted.append, patience=QUICK
+        QUESTION, ask, health=scene.health, clock=LoopClock(), noted=scene.noted.append, patience=QUICK
     )
     await race.run(plan_route([A], QUESTION, scene.health))
     assert scene.health.states() == before
@@ -310,12 +312,12 @@ async def test_an_answer_that_is_won_while_the_race_is_given_up_is_let_go() -> N
     async def drop(answer: str) -> None:
         dropped.append(answer)
 
-    health = Health(SystemClock())
+    health = Health(LoopClock())
     race = Race(
         QUESTION,
         ask,
         health=health,
-        clock=SystemClock(),
+        clock=LoopClock(),
         noted=lambda _: None,
         drop=drop,
         patience=QUICK,

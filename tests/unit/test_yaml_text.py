@@ -80,7 +80,7 @@ LINES = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)  # the parser is slow
+@settings(max_examples=60)  # the parser is slow
 @given(lines=LINES, line_end=st.sampled_from(["\n", "\r\n"]))
 def test_what_is_changed_means_the_same_but_for_that_and_is_changed_once(
     lines: list[str], line_end: str
@@ -94,7 +94,7 @@ def test_what_is_changed_means_the_same_but_for_that_and_is_changed_once(
     assert edited(after, EDITS) == after
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.binary(max_size=200) | st.text(alphabet="a:-#'\"[]{}&*!|>%\n \t", max_size=80).map(str.encode))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     with contextlib.suppress(NotYamlError):

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from io import FileIO
@@ -18,17 +19,19 @@ from pathlib import Path
 from typing import Literal, NoReturn
 
 from sampan.bundle.contents import CONTENTS_BYTES_MAX
+from sampan.bundle.extent import Extent
 from sampan.bundle.head import Head, checked_head, read_head
 from sampan.bundle.layout import CONTENTS_NAME, SIGNATURE_BYTES, SIGNATURE_NAME, VOLUME_BYTES, VOLUME_NAME
 from sampan.bundle.layout import members as listed_members
-from sampan.bundle.tape import READ_BYTES, FileTape, PackedTape, Tape, open_tape, reading
+from sampan.bundle.tape import READ_BYTES, FileTape, PackedTape, Tape, cut_short, open_tape, reading
 from sampan.bundle.tar import Member, members
-from sampan.errors import BundleIncomplete, InvalidBundle, printable
+from sampan.errors import InvalidBundle, printable
 from sampan.oci.digest import Digest, new_hasher
 from sampan.oci.manifest import MANIFEST_BYTES_MAX
 
 Kind = Literal["bundle", "layout", "docker"]
 
+ANEW = "nothing of it was used; get the archive anew from whoever made it"
 INDEX, LAYOUT, DOCKER, REPOSITORIES = "index.json", "oci-layout", "manifest.json", "repositories"
 RECOVERY_DATA, RECOVERY_SUMS = "sampan-recovery.data", "sampan-recovery.sums"
 # What describes the rest, and how large it may be; it is read while the archive is looked at.
@@ -48,32 +51,14 @@ _BLOB = re.compile(r"blobs/(sha256/[0-9a-f]{64}|sha512/[0-9a-f]{128})")
 _PART = re.compile(_BLOB.pattern + r"\.part-[1-9][0-9]{0,2}-of-[1-9][0-9]{0,2}")
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """``size`` bytes from ``offset`` on of the file that ``open`` opens, to be closed by who has called it;
-    ``name`` says where that is, to people."""
-
-    name: str
-    offset: int
-    size: int
-    open: Callable[[], FileIO]
-
-    def read(self) -> bytes:
-        """All of it. Raises BundleError."""
-        with self.open() as file, reading(self.name):
-            data = os.pread(file.fileno(), self.size, self.offset)
-        if len(data) != self.size:
-            raise BundleIncomplete(f"{self.name} ends early", hint="was the file changed meanwhile?")
-        return data
-
-
 @dataclass(slots=True)
 class Archive:
     """One archive. ``name``: its file, for messages; ``documents``: what describes the rest, by its name.
 
     ``head``: of a bundle's volume, else None. ``members``: the files in it by name, with their places;
     ``kept``: of a packed archive (``tape`` cannot be read again), the contents of the small ones,
-    ``digests`` what all of them hash to, ``magics`` their first four bytes."""
+    ``digests`` what all of them hash to, ``magics`` their first four bytes. ``stop``: ends what takes
+    long."""
 
     path: Path
     name: str
@@ -85,6 +70,7 @@ class Archive:
     kept: Mapping[str, bytes] = field(default_factory=dict)
     digests: Mapping[str, Digest] = field(default_factory=dict)
     magics: Mapping[str, bytes] = field(default_factory=dict)
+    stop: threading.Event | None = None
 
     @property
     def is_packed(self) -> bool:
@@ -139,14 +125,15 @@ class Archive:
             self.tape.close()
 
 
-def open_archive(path: Path) -> Archive:
+def open_archive(path: Path, stop: threading.Event | None = None) -> Archive:
     """The archive at ``path``, a file or the directory of a layout. Raises BundleError for all that is to be
-    refused, and it takes as long as reading the headers, or all of it when it is packed."""
+    refused, and it takes as long as reading the headers, or all of it when it is packed: then ``stop`` ends
+    it with Stopped."""
     if path.is_dir():
         return _open_directory(path)
-    tape = open_tape(path)
+    tape = open_tape(path, stop)
     try:
-        return _Reading(tape).archive(path)
+        return _Reading(tape).archive(path, stop)
     except BaseException:
         tape.close()
         raise
@@ -169,7 +156,7 @@ class _Reading:
     magics: dict[str, bytes] = field(default_factory=dict)
     kept_bytes: int = 0
 
-    def archive(self, path: Path) -> Archive:
+    def archive(self, path: Path, stop: threading.Event | None) -> Archive:
         name = self.tape.name
         for member in members(self.tape):
             self.members[member.name] = member
@@ -186,6 +173,7 @@ class _Reading:
             _check_names(self.members, name)
         archive = Archive(path, name, kind, self.documents, self.members, head, self.tape)
         archive.kept, archive.digests, archive.magics = self.kept, self.digests, self.magics
+        archive.stop = stop
         return archive
 
     def _head(self, name: str) -> Head:
@@ -198,7 +186,8 @@ class _Reading:
         limit = DOCUMENTS[member.name]
         if member.size > limit:
             raise InvalidBundle(
-                f"{self.tape.name} is refused: {member.name} has {member.size} bytes, the limit is {limit}"
+                f"{self.tape.name} is refused: {member.name} has {member.size} bytes, the limit is {limit}",
+                hint=ANEW,
             )
         self.documents[member.name] = self._whole(member)
 
@@ -225,7 +214,7 @@ class _Reading:
     def _whole(self, member: Member) -> bytes:
         data = self.tape.read(member.size)
         if len(data) != member.size:
-            raise BundleIncomplete(f"{self.tape.name} is cut short", hint="copy it again")
+            raise cut_short(self.tape.name)
         return data
 
 
@@ -254,7 +243,7 @@ def _check_names(found: Mapping[str, Member], name: str) -> None:
         if not usual or member.target is not None:
             raise InvalidBundle(
                 f"{name} is refused: {printable(member.name)} is no part of an OCI layout",
-                hint="nothing of it was used; get the archive anew from whoever made it",
+                hint=ANEW,
             )
 
 
@@ -300,7 +289,7 @@ def _open_directory(path: Path) -> Archive:
             with file, reading(name):
                 documents[document] = file.read(limit + 1)
             if len(documents[document]) > limit:
-                raise InvalidBundle(f"{name} is refused: {document} has more than {limit} bytes")
+                raise InvalidBundle(f"{name} is refused: {document} has more than {limit} bytes", hint=ANEW)
     kind = _kind(documents, head, name)
     if kind == "docker":
         raise InvalidBundle(f"{name} is no OCI layout", hint=f"a layout has {LAYOUT} and {INDEX}")
@@ -328,5 +317,5 @@ def open_member(path: Path, member: str, name: str, size: int, *, exact: bool = 
     found = os.fstat(file.fileno())
     if not stat.S_ISREG(found.st_mode) or (exact and found.st_size != size):
         file.close()
-        raise InvalidBundle(f"{member} in {name} is no file, or was changed meanwhile")
+        raise InvalidBundle(f"{member} in {name} is no file, or was changed meanwhile", hint=ANEW)
     return file

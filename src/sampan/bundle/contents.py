@@ -8,11 +8,11 @@ format is described in docs/bundle-format.md. Nothing here reads a file.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Mapping
 from typing import Literal, NoReturn
 
-from sampan.bundle.records import INTEGER_MAX, DigestText, Record, ReferenceText, decode, encode
-from sampan.errors import InvalidBundle
+from sampan.bundle.records import Count, DigestText, Record, ReferenceText, decode, encode
+from sampan.errors import InvalidBundle, printable
 from sampan.oci.digest import Digest
 from sampan.oci.manifest import MANIFEST_BYTES_MAX, MANIFEST_TYPES
 
@@ -22,7 +22,7 @@ CONTENTS_BYTES_MAX = 64 * 1024 * 1024  # 10,000 images of 20 blobs need some 25 
 VOLUMES_MAX = (
     255  # data and recovery together: the arithmetic of the recovery knows 255 (docs/bundle-format.md)
 )
-FILES_MAX = 100_000  # what only other programs read: some per volume, one an image
+FILE_NAMES = ("index.json", "manifest.json", "oci-layout")  # beside what lies below blobs
 
 
 class Place(Record, frozen=True):
@@ -30,9 +30,9 @@ class Place(Record, frozen=True):
 
     ``digest`` is that of just these bytes."""
 
-    volume: int
-    offset: int
-    size: int
+    volume: Count
+    offset: Count
+    size: Count
     digest: DigestText
 
 
@@ -42,9 +42,9 @@ class Blob(Record, frozen=True):
     Whole in one place (``volume``, ``offset``), or larger than a volume and in several ``parts``."""
 
     digest: DigestText
-    size: int
-    volume: int = 0
-    offset: int = 0
+    size: Count
+    volume: Count = 0
+    offset: Count = 0
     parts: tuple[Place, ...] = ()
     media_type: str = ""
 
@@ -58,7 +58,7 @@ class Elsewhere(Record, frozen=True):
     """A blob that an image needs and that is not packed, for the inventory says that it is there."""
 
     digest: DigestText
-    size: int
+    size: Count
 
 
 class File(Record, frozen=True):
@@ -66,9 +66,9 @@ class File(Record, frozen=True):
     ``manifest.json``, and below ``blobs`` an index of ours that lists just what is there."""
 
     name: str
-    volume: int
-    offset: int
-    size: int
+    volume: Count
+    offset: Count
+    size: Count
     digest: DigestText
 
 
@@ -111,8 +111,8 @@ class Asked(Record, frozen=True):
     platforms: tuple[str, ...] | None = None
     referrers: bool = False
     without: tuple[Without, ...] = ()
-    volume_bytes: int = 0
-    parity: int = 0
+    volume_bytes: Count = 0
+    parity: Count = 0
 
 
 class Contents(Record, frozen=True, kw_only=True):
@@ -128,7 +128,7 @@ class Contents(Record, frozen=True, kw_only=True):
     blobs: tuple[Blob, ...]
     elsewhere: tuple[Elsewhere, ...]
     files: tuple[File, ...]
-    volumes: tuple[int, ...]
+    volumes: tuple[Count, ...]
 
     @property
     def size_bytes(self) -> int:
@@ -158,44 +158,34 @@ def parse_contents(raw: bytes) -> Contents:
 
 
 def _check(contents: Contents) -> None:
-    if not 1 <= len(contents.volumes) <= VOLUMES_MAX - contents.asked.parity or contents.asked.parity < 0:
+    if not 1 <= len(contents.volumes) <= VOLUMES_MAX - contents.asked.parity:
         _refuse(f"it is of {len(contents.volumes)} volumes and {contents.asked.parity} to recover them")
-    if len(contents.files) > FILES_MAX:
-        _refuse(f"it lists more than {FILES_MAX} files for other programs")
-    _check_sizes(contents)
     packed = {blob.digest: blob for blob in contents.blobs}
     known = packed.keys() | {blob.digest for blob in contents.elsewhere}
     if len(known) != len(contents.blobs) + len(contents.elsewhere):
         _refuse("it lists a digest twice")
+    for blob in contents.blobs:
+        _check_blob(blob, len(contents.volumes))
     for image in contents.images:
         _check_image(image, packed, known)
+    _check_files(contents, packed)
 
 
-def _check_sizes(contents: Contents) -> None:
-    for size in _sizes(contents):
-        if not 0 <= size <= INTEGER_MAX:
-            _refuse(f"a size or a place of {size} bytes")
-    for blob in contents.blobs:
-        if blob.parts and (len(blob.parts) < 2 or sum(part.size for part in blob.parts) != blob.size):
-            _refuse(f"the parts of {blob.digest} are not what it is")
-        if blob.media_type and (blob.media_type not in MANIFEST_TYPES or blob.size > MANIFEST_BYTES_MAX):
-            _refuse(f"{blob.digest} can be no manifest")
+def _check_blob(blob: Blob, volumes: int) -> None:
+    if any(not 1 <= place.volume <= volumes for place in blob.places):
+        _refuse(f"{blob.digest} is in a volume that there is not")
+    is_whole = not blob.parts or (
+        len(blob.parts) > 1
+        and not (blob.volume or blob.offset)
+        and sum(part.size for part in blob.parts) == blob.size
+    )
+    if not is_whole:
+        _refuse(f"the parts of {blob.digest} are not what it is")
+    if blob.media_type and (blob.media_type not in MANIFEST_TYPES or blob.size > MANIFEST_BYTES_MAX):
+        _refuse(f"{blob.digest} can be no manifest")
 
 
-def _sizes(contents: Contents) -> Iterator[int]:
-    yield from contents.volumes
-    yield contents.asked.volume_bytes
-    for blob in contents.blobs:
-        yield from (blob.size, blob.offset, blob.volume)
-        for part in blob.parts:
-            yield from (part.size, part.offset, part.volume)
-    for elsewhere in contents.elsewhere:
-        yield elsewhere.size
-    for file in contents.files:
-        yield from (file.size, file.offset, file.volume)
-
-
-def _check_image(image: Image, packed: dict[Digest, Blob], known: Collection[Digest]) -> None:
+def _check_image(image: Image, packed: Mapping[Digest, Blob], known: Collection[Digest]) -> None:
     if not image.manifests:
         _refuse(f"{image.reference} has no manifest")
     for digest in image.manifests:
@@ -204,6 +194,16 @@ def _check_image(image: Image, packed: dict[Digest, Blob], known: Collection[Dig
     for digest in image.blobs:
         if digest not in known:
             _refuse(f"{image.reference} needs {digest}, which is not listed")
+
+
+def _check_files(contents: Contents, packed: Collection[Digest]) -> None:
+    """Their names are the ones that there are, each once in a volume, and none is that of a blob."""
+    for file in contents.files:
+        named = {*FILE_NAMES, f"blobs/{file.digest.algorithm}/{file.digest.hex}"}
+        if file.name not in named or file.digest in packed or not 1 <= file.volume <= len(contents.volumes):
+            _refuse(f"there can be no {printable(file.name, characters_max=100)} in volume {file.volume}")
+    if len({(file.volume, file.name) for file in contents.files}) != len(contents.files):
+        _refuse("it lists a file twice")
 
 
 def _refuse(reason: str) -> NoReturn:

@@ -12,12 +12,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from threading import Event
 from typing import NoReturn
 
 import msgspec
 
-from sampan.bundle.archive import DOCKER, Archive, Extent
-from sampan.bundle.tape import GZIP_MAGIC, READ_BYTES, Stretch, is_packed, reading, unpacked
+from sampan.bundle.archive import ANEW, DOCKER, Archive
+from sampan.bundle.extent import Extent
+from sampan.bundle.tape import GZIP_MAGIC, READ_BYTES, Slice, is_packed, reading, unpacked
 from sampan.errors import BundleDamaged, BundleIncomplete, InvalidBundle, InvalidDigest, printable
 from sampan.oci.digest import Digest, new_hasher
 from sampan.oci.manifest import DESCRIPTORS_MAX, OCI_CONFIG, OCI_MANIFEST
@@ -51,9 +53,9 @@ def made_of(archive: Archive) -> list[Made]:
     try:
         entries = msgspec.json.decode(archive.documents[DOCKER], type=list[_Entry])
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise InvalidBundle(f"{archive.name}: {DOCKER}: {printable(str(error))}") from error
+        raise InvalidBundle(f"{archive.name}: {DOCKER}: {printable(str(error))}", hint=ANEW) from error
     if len(entries) > IMAGES_MAX:
-        raise InvalidBundle(f"{archive.name}: {DOCKER} lists more than {IMAGES_MAX} images")
+        raise InvalidBundle(f"{archive.name}: {DOCKER} lists more than {IMAGES_MAX} images", hint=ANEW)
     layers = _Layers(archive)
     return [_made(archive, entry, layers) for entry in entries]
 
@@ -66,18 +68,15 @@ def _made(archive: Archive, entry: _Entry, layers: _Layers) -> Made:
     if len(diff_ids) != len(entry.Layers) or len(diff_ids) > DESCRIPTORS_MAX:
         raise InvalidBundle(
             f"{archive.name}: {printable(entry.Config)} is a config of {len(diff_ids)} layers, "
-            f"and {len(entry.Layers)} are here"
+            f"and {len(entry.Layers)} are here",
+            hint=ANEW,
         )
     named = [layers.known(name, diff_id) for name, diff_id in zip(entry.Layers, diff_ids, strict=True)]
-    described = [
-        _described(OCI_CONFIG, Digest.of(config), len(config)),
-        *(layer.described for layer in named),
-    ]
     document = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
-        "config": described[0],
-        "layers": described[1:],
+        "config": _described(OCI_CONFIG, Digest.of(config), len(config)),
+        "layers": [layer.described for layer in named],
     }
     blobs = {Digest.of(config): entry.Config, **{layer.digest: layer.member for layer in named}}
     return Made(tuple(entry.RepoTags or ()), json.dumps(document).encode(), blobs)
@@ -120,7 +119,9 @@ class _Layers:
         try:
             unpacked_digest = Digest.parse(diff_id)
         except InvalidDigest as error:
-            raise InvalidBundle(f"{self._archive.name}: a diff ID that is none: {error.message}") from error
+            raise InvalidBundle(
+                f"{self._archive.name}: a diff ID that is none: {error.message}", hint=ANEW
+            ) from error
         magic = self._archive.magic(member)
         if not is_packed(magic):
             return _Layer(member, unpacked_digest, size, LAYER)
@@ -130,7 +131,7 @@ class _Layers:
                 f"{self._archive.name} is packed, and so are the layers in it",
                 hint="unpack the archive itself first: gunzip or zstd -d",
             )
-        _check_diff_id(extent, unpacked_digest, magic)
+        _check_diff_id(extent, unpacked_digest, magic, self._archive.stop)
         kind = f"{LAYER}+{'gzip' if magic.startswith(GZIP_MAGIC) else 'zstd'}"
         return _Layer(member, _digest_of(extent), size, kind)
 
@@ -142,11 +143,11 @@ def _digest_of(extent: Extent) -> Digest:
     return Digest.from_hasher(hasher)
 
 
-def _check_diff_id(extent: Extent, diff_id: Digest, magic: bytes) -> None:
+def _check_diff_id(extent: Extent, diff_id: Digest, magic: bytes, stop: Event | None) -> None:
     """That it unpacks to what its config says: nothing else vouches for these bytes."""
     hasher = hashlib.new(diff_id.algorithm)
     with extent.open() as file:
-        tape = unpacked(extent.name, Stretch(file, extent.offset, extent.size), magic)
+        tape = unpacked(extent.name, Slice(file, extent.offset, extent.size), magic, stop)
         while data := tape.read(READ_BYTES):
             hasher.update(data)
         tape.close()

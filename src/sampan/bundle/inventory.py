@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from sampan.bundle.records import DigestText, Record, decode, encode
+from sampan.bundle.records import Count, DigestText, Record, decode, encode
 from sampan.errors import InvalidBundle
 from sampan.oci.digest import Digest
 
@@ -22,7 +22,7 @@ class Held(Record, frozen=True):
     """A manifest or blob that is there, verified; ``size`` in bytes."""
 
     digest: DigestText
-    size: int
+    size: Count
 
 
 class Inventory(Record, frozen=True, kw_only=True):
@@ -56,9 +56,9 @@ def render_inventory(inventory: Inventory) -> bytes:
 def parse_inventory(raw: bytes) -> Inventory:
     """The inventory that ``raw`` is. Raises InvalidBundle."""
     inventory = decode(raw, Inventory, what="an inventory", version=VERSION, bytes_max=INVENTORY_BYTES_MAX)
-    if any(held.size < 0 for held in inventory.blobs) or len(inventory.digests) != len(inventory.blobs):
+    if len(inventory.digests) != len(inventory.blobs):
         raise InvalidBundle(
-            "not an inventory: it lists a digest twice, or a size that is none",
+            "not an inventory: it lists a digest twice",
             hint="sampan bundle inventory writes one, on the far side",
         )
     return inventory

@@ -9,8 +9,10 @@ otherwise is refused by :func:`check_layout`. Pure.
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from sampan.bundle.contents import Blob, Contents, Place
 from sampan.errors import InvalidBundle
@@ -100,24 +102,37 @@ def _placed(contents: Contents, volume: int) -> Iterator[tuple[str, Place]]:
             yield file.name, Place(volume, file.offset, file.size, file.digest)
 
 
+def placed(contents: Contents, contents_bytes: int) -> Contents:
+    """``contents`` with the places and the volumes that the sizes make, whatever it says of them."""
+    offsets: dict[tuple[int, str], int] = {}
+    ends = []
+    for volume in range(1, len(contents.volumes) + 1):
+        end = head_bytes(contents_bytes)
+        for member in members(contents, volume, contents_bytes):
+            offsets[volume, member.name] = member.offset
+            end = member.stop
+        ends.append(end + len(END))
+    files = tuple(replace(file, offset=offsets[file.volume, file.name]) for file in contents.files)
+    blobs = tuple(_blob_at(blob, offsets) for blob in contents.blobs)
+    return replace(contents, blobs=blobs, files=files, volumes=tuple(ends))
+
+
+def _blob_at(blob: Blob, offsets: Mapping[tuple[int, str], int]) -> Blob:
+    if not blob.parts:
+        return replace(blob, offset=offsets[blob.volume, blob_name(blob.digest)])
+    parts = enumerate(blob.parts, start=1)
+    at = tuple(replace(part, offset=offsets[part.volume, part_name(blob, n)]) for n, part in parts)
+    return replace(blob, parts=at)
+
+
 def check_layout(contents: Contents, contents_bytes: int) -> None:
     """Raises InvalidBundle when a place or the size of a volume is not what the sizes make it."""
-    seen = 0
-    for volume, size in enumerate(contents.volumes, start=1):
-        end = head_bytes(contents_bytes)
-        for (name, place), member in zip(
-            _placed(contents, volume), members(contents, volume, contents_bytes), strict=True
-        ):
-            if place.offset != member.offset:
-                raise _contradiction(f"{name} cannot lie at {place.offset} of volume {volume}")
-            end, seen = member.stop, seen + 1
-        if end + len(END) != size:
-            raise _contradiction(f"volume {volume} cannot have {size} bytes")
-    if seen != sum(len(blob.places) for blob in contents.blobs) + len(contents.files):
-        raise _contradiction("it has a member in a volume that there is not")
-
-
-def _contradiction(reason: str) -> InvalidBundle:
-    return InvalidBundle(
-        f"the list of contents contradicts itself: {reason}", hint="get the bundle anew from whoever made it"
-    )
+    right = placed(contents, contents_bytes)
+    if right != contents:
+        wrong = [str(blob.digest) for blob, at in zip(contents.blobs, right.blobs, strict=True) if blob != at]
+        wrong += [file.name for file, at in zip(contents.files, right.files, strict=True) if file != at]
+        what = f"{wrong[0]} cannot lie" if wrong else "a volume cannot end"
+        raise InvalidBundle(
+            f"the list of contents contradicts itself: {what} where it says",
+            hint="get the bundle anew from whoever made it",
+        )

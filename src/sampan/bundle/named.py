@@ -8,10 +8,10 @@ written beside it for other programs.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from sampan.bundle.archive import INDEX, LAYOUT, Archive
+from sampan.bundle.archive import ANEW, INDEX, LAYOUT, Archive
 from sampan.bundle.docker_archive import made_of
 from sampan.errors import InvalidBundle, InvalidManifest, InvalidReference, UsageError, printable
 from sampan.oci.digest import Digest
@@ -27,8 +27,8 @@ _TAG_ALONE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 @dataclass(frozen=True, slots=True)
 class Named:
     """An image of an archive. ``reference``: None when it has no name there; ``tag``: what it has instead of
-    one, maybe. ``root``: its manifest or index. ``manifests``: the ones that were kept of it, None: those that
-    are there; ``needs``: all of it as a bundle's list has it, of others it is not known yet.
+    one, maybe. ``root``: its manifest or index. ``manifests``: the ones that were kept of it, None: those
+    that are there; ``needs``: all of it as a bundle's list has it, of others it is not known yet.
     ``attached``: it is no image but something that is attached to one."""
 
     reference: Reference | None
@@ -85,12 +85,12 @@ def _of_layout(archive: Archive) -> Iterator[Named]:
     try:
         version = parse_document(archive.documents[LAYOUT]).text("imageLayoutVersion")
         if version != LAYOUT_VERSION:
-            raise InvalidBundle(f"{archive.name} is a layout of version {printable(version)}")
+            raise InvalidBundle(f"{archive.name} is a layout of version {printable(version)}", hint=ANEW)
         index = parse_manifest(archive.documents[INDEX])
     except InvalidManifest as error:
-        raise InvalidBundle(f"{archive.name} is refused: {INDEX}: {error.message}") from error
+        raise InvalidBundle(f"{archive.name} is refused: {INDEX}: {error.message}", hint=ANEW) from error
     if not isinstance(index, Index):
-        raise InvalidBundle(f"{archive.name} is refused: {INDEX} is no index")
+        raise InvalidBundle(f"{archive.name} is refused: {INDEX} is no index", hint=ANEW)
     for entry in index.manifests:
         if entry.media_type not in MANIFEST_TYPES:
             continue  # an artifact of another kind; nobody would find it by a name
@@ -123,7 +123,7 @@ def _reference(name: str) -> Reference | None:
         return None
 
 
-def check_names(images: list[Named], archives: str) -> None:
+def check_names(images: Iterable[Named]) -> None:
     """Raises UsageError when two of ``images`` would be one."""
     seen: dict[Reference, Digest] = {}
     for image in images:
@@ -131,6 +131,6 @@ def check_names(images: list[Named], archives: str) -> None:
             continue
         if seen.setdefault(image.reference, image.root.digest) != image.root.digest:
             raise UsageError(
-                f"{familiar(image.reference)} means two images in {archives}",
+                f"{familiar(image.reference)} means two images in these files",
                 hint="load the files one after the other: the last one counts",
             )

@@ -7,7 +7,7 @@ are refused with their place in the document; and a version that is not known be
 from __future__ import annotations
 
 from abc import ABCMeta
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 
@@ -15,7 +15,7 @@ from sampan.errors import InvalidBundle, SampanError, printable
 from sampan.oci.digest import Digest
 from sampan.oci.reference import Reference
 
-INTEGER_MAX = 2**63 - 1  # of sizes and places, as in the image spec
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # sizes and places, as in the image spec
 
 if TYPE_CHECKING:
     DigestText: TypeAlias = Digest

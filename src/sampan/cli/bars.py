@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from sampan.cli.progress import named_text, said_of, short
+from sampan.cli.progress import PULLING, Verbs, named_text, said_of, short
 from sampan.cli.rows import DONE, MISSING, Moving, Rate, row, waiting
 from sampan.errors import printable
 from sampan.oci.digest import Digest
@@ -30,6 +30,7 @@ from sampan.pull.events import (
     Giving,
     ImageDone,
     Resolved,
+    Waiting,
 )
 
 ASCII = str.maketrans({DONE: "=", MISSING: "-", "…": "~"})  # for terminals that know no other characters
@@ -49,8 +50,15 @@ class _Blob:
 class Bars:
     """``now``: seconds that only grow. ``console``: of standard error unless a test has another."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic, console: Console | None = None) -> None:
+    def __init__(
+        self,
+        now: Callable[[], float] = time.monotonic,
+        console: Console | None = None,
+        *,
+        verbs: Verbs = PULLING,
+    ) -> None:
         self._now = now
+        self._verbs = verbs
         self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
         self._blobs: dict[Digest, _Blob] = {}
         self._all_bytes = self._done_bytes = 0  # of what has to be fetched
@@ -80,10 +88,10 @@ class Bars:
                 self._giving = (f"{event.reference} into {event.sink}", self._now())
             case ImageDone():
                 self._giving = None
-            case Failed():
+            case Failed() | Waiting():
                 self._blobs.clear()
                 self._giving = None
-        for line in said_of(event):
+        for line in said_of(event, self._verbs):
             self._say(line)
         if isinstance(event, ImageDone):
             self._give(named_text(event))

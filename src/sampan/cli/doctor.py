@@ -13,7 +13,8 @@ import os
 import click
 
 from sampan.cli.command import Command, Invocation
-from sampan.cli.doctor_words import examination_json, tell_examination
+from sampan.cli.doctor_json import examination_json
+from sampan.cli.doctor_words import tell_examination
 from sampan.cli.explain import explain
 from sampan.clock import SystemClock
 from sampan.config import Config, environment
@@ -67,10 +68,10 @@ def command(
     no root, but says what it could not see without. The exit code is 0 when nothing is wrong, else 5.
     """
     if text is not None:
-        return explain(text, environment.language(os.environ), as_json)
+        return explain(text, environment.language(os.environ), as_json, invocation.config)
     config = Config.load(invocation.config)
     examination = asyncio.run(_examined(config, references, root, runtimes, pull=pull))
-    verdict = judge(examination.findings)
+    verdict = judge(examination.findings, examination.origins)
     if as_json:
         click.echo(json.dumps(examination_json(examination, verdict), indent=2, ensure_ascii=False))
     else:

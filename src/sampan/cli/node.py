@@ -46,6 +46,7 @@ from sampan.runtimes.service import Service
 from sampan.runtimes.snapshot import Snapshot
 from sampan.runtimes.steps import Steps
 from sampan.runtimes.tree import Tree
+from sampan.words import in_language, listed, sentence
 
 PULLED = "docker.io/library/hello-world:latest"  # 13 KB, for every platform
 
@@ -68,11 +69,11 @@ def status(invocation: Invocation, root: str, runtimes: tuple[str, ...], as_json
     if as_json:
         click.echo(json.dumps({"runtimes": [status_json(each) for each in statuses]}, indent=2))
     else:
-        tell_status(statuses)
+        tell_status(statuses, config.language)
     unfinished = _unfinished(scope)
     if unfinished:
-        click.echo(unfinished, err=True)
-    return 0 if statuses else _none_found()
+        _say(scope, unfinished)
+    return 0 if statuses else _none_found(scope)
 
 
 @command.command(
@@ -149,7 +150,10 @@ def apply(
         _check_expected(planning, expected)
         snapshot = _carry_out(scope, planning, steps, pulled)
     if snapshot is not None:
-        click.echo(f"applied; sampan node revert undoes it (snapshot {snapshot.number})", err=True)
+        _say(
+            scope,
+            sentence("applied; sampan node revert undoes it (snapshot {number})", number=snapshot.number),
+        )
     return 0
 
 
@@ -187,7 +191,7 @@ def revert(
     if as_json:
         click.echo(json.dumps({"reverted": [snapshot.number for snapshot in snapshots]}, indent=2))
     if not snapshots:
-        click.echo("nothing to revert", err=True)
+        _say(scope, sentence("nothing to revert"))
     return 0
 
 
@@ -196,11 +200,11 @@ def _show_plan(scope: Scope, planning: Planning, *, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(plan_json(planning, steps), indent=2))
     else:
-        tell_plan(planning, steps)
+        tell_plan(planning, steps, scope.config.language)
     if planning.refused:
-        click.echo("hint: --runtime NAME plans for the others alone", err=True)
+        _say(scope, listed(["hint", sentence("--runtime NAME plans for the others alone")], ": "))
         return PlanMismatch.exit_code
-    return 0 if scope.runtimes else _none_found()
+    return 0 if scope.runtimes else _none_found(scope)
 
 
 def _carry_out(scope: Scope, planning: Planning, steps: Steps, image: Reference | None) -> Snapshot | None:
@@ -223,7 +227,7 @@ def _revert_one(scope: Scope, snapshot: Snapshot, steps: Steps, *, force: bool) 
     except PlanMismatch as error:
         click.echo(error.diff, nl=False)
         raise
-    click.echo(f"snapshot {snapshot.number} is reverted", err=True)
+    _say(scope, sentence("snapshot {number} is reverted", number=snapshot.number))
 
 
 def _recover(scope: Scope, steps: Steps) -> None:
@@ -233,14 +237,18 @@ def _recover(scope: Scope, steps: Steps) -> None:
         click.echo(error.diff, nl=False)
         raise
     if snapshot is not None:
-        click.echo(f"snapshot {snapshot.number} was interrupted, and is undone first", err=True)
+        _say(
+            scope, sentence("snapshot {number} was interrupted, and is undone first", number=snapshot.number)
+        )
 
 
 def _check_expected(planning: Planning, expected: str | None) -> None:
     if expected is not None and expected != planning.plan.fingerprint:
         raise PlanMismatch(
-            f"the plan is {planning.plan.fingerprint} now, not {expected}",
-            hint="files or sampan.toml have changed since: look at the plan above",
+            sentence(
+                "the plan is {now} now, not {expected}", now=planning.plan.fingerprint, expected=expected
+            ),
+            hint=sentence("files or sampan.toml have changed since: look at the plan above"),
         )
 
 
@@ -251,7 +259,8 @@ def _to_revert(scope: Scope, number: int | None) -> list[Snapshot]:
         return snapshots[-1:]
     if number not in [snapshot.number for snapshot in snapshots]:
         raise UsageError(
-            f"no snapshot {number} that can be reverted", hint="sampan node revert --list shows them"
+            sentence("no snapshot {number} that can be reverted", number=number),
+            hint=sentence("sampan node revert --list shows them"),
         )
     return [snapshot for snapshot in reversed(snapshots) if snapshot.number >= number]
 
@@ -272,10 +281,14 @@ def _unfinished(scope: Scope) -> str | None:
         return None
     if snapshot is None:
         return None
-    return f"snapshot {snapshot.number} was interrupted: sampan node revert undoes it"
+    return sentence("snapshot {number} was interrupted: sampan node revert undoes it", number=snapshot.number)
 
 
-def _none_found() -> int:
-    click.echo("no container runtime is found here", err=True)
-    click.echo("hint: --runtime NAME plans for one all the same", err=True)
+def _none_found(scope: Scope) -> int:
+    _say(scope, sentence("no container runtime is found here"))
+    _say(scope, listed(["hint", sentence("--runtime NAME plans for one all the same")], ": "))
     return NONE_FOUND
+
+
+def _say(scope: Scope, text: str) -> None:
+    click.echo(in_language(text, scope.config.language), err=True)

@@ -28,6 +28,7 @@ from sampan.runtimes.service import Service
 from sampan.runtimes.steps import Steps
 from sampan.runtimes.tree import Tree
 from sampan.runtimes.wanted import Wanted
+from sampan.words import listed
 
 NONE_FOUND = 3
 SYSTEMD = "/run/systemd/system"
@@ -153,5 +154,5 @@ class Planning:
     def notes(self) -> list[str]:
         """Those of all runtimes, then those of each."""
         left_out = [note for route in self.wanted.routes for note in route.left_out]
-        own = [f"{plan.runtime}: {note}" for plan in self.plan.plans for note in plan.notes]
+        own = [listed([plan.runtime, note], ": ") for plan in self.plan.plans for note in plan.notes]
         return list(dict.fromkeys([*self.wanted.notes, *left_out, *own]))

@@ -1,6 +1,7 @@
 """What ``sampan node`` says, to people and to programs.
 
-It guarantees that a diff and JSON hold no secret, and that people and programs are told the same.
+It guarantees that a diff and JSON hold no secret, and that people and programs are told the same, people in
+their language.
 """
 
 from __future__ import annotations
@@ -12,53 +13,55 @@ import click
 
 from sampan.cli.node_scope import Planning
 from sampan.errors import NodeError, printable
-from sampan.runtimes.contract import Finding, Plan, Status, Step
-from sampan.runtimes.plan import show, unified_diff
+from sampan.runtimes.contract import Finding, Plan, Source, Status, Step
+from sampan.runtimes.plan import NodePlan, show, unified_diff
 from sampan.runtimes.snapshot import Snapshot, State
 from sampan.runtimes.steps import Steps
+from sampan.words import Language, in_language, listed, sentence
 
 # -- for people -----------------------------------------------------------------------------------
 
 
-def tell_status(statuses: Iterable[Status]) -> None:
+def tell_status(statuses: Iterable[Status], language: Language) -> None:
     """On stdout: it is what was asked for."""
     for status in statuses:
-        click.echo(f"{status.runtime}: {', '.join(_words(status))}")
+        click.echo(f"{status.runtime}: {in_language(listed(_words(status)), language)}")
         for source in status.sources:
-            by = f", written by {source.written_by}" if source.written_by else ""
-            click.echo(f"  file {printable(source.path)}{by}{'' if source.read else ', read by nobody'}")
+            click.echo(f"  {in_language(_source_words(source), language)}")
         for asked in status.in_force:
-            name = "all others" if asked.registry == "*" else asked.registry
-            click.echo(f"  {name}: {printable(', '.join(asked.hosts), characters_max=1000) or 'nobody'}")
+            name = in_language(sentence("all others"), language) if asked.registry == "*" else asked.registry
+            hosts = printable(", ".join(asked.hosts), characters_max=1000)
+            click.echo(f"  {name}: {hosts or in_language(sentence('nobody'), language)}")
         for finding in status.findings:
-            click.echo(f"  {finding.level}: {finding.place}{finding.message}")
+            click.echo(f"  {finding.level}: {finding.place}{in_language(finding.message, language)}")
             if finding.hint:
-                click.echo(f"    hint: {finding.hint}")
+                click.echo(f"    hint: {in_language(finding.hint, language)}")
 
 
-def tell_plan(planning: Planning, steps: Steps) -> None:
+def tell_plan(planning: Planning, steps: Steps, language: Language) -> None:
     """The diffs on stdout, and the rest of the plan as comments that no patch minds."""
     plan = planning.plan
     click.echo(show(plan), nl=False)
     for note in planning.notes:
-        click.echo(f"note: {note}", err=True)
+        click.echo(f"note: {in_language(note, language)}", err=True)
     for each in plan.plans:
         for step in each.steps:
-            click.echo(f"step: {each.runtime}: {_step_words(each, step, steps)}", err=True)
+            words = in_language(_step_words(each, step, steps), language)
+            click.echo(f"step: {each.runtime}: {words}", err=True)
         for advice in each.advice:
-            click.echo(f"advice: {each.runtime}: {advice.title}", err=True)
+            click.echo(f"advice: {each.runtime}: {in_language(advice.title, language)}", err=True)
             for command in advice.commands:
                 click.echo(f"  {command}", err=True)
             if advice.document is not None:
                 click.echo(advice.document, nl=False)
     for runtime, error in planning.refused.items():
-        click.echo(f"refused: {runtime}: {error.message}", err=True)
+        click.echo(f"refused: {runtime}: {in_language(error.message, language)}", err=True)
         if error.hint:
-            click.echo(f"hint: {error.hint}", err=True)
+            click.echo(f"hint: {in_language(error.hint, language)}", err=True)
     if plan.changes:
-        click.echo(f"plan {plan.fingerprint}: {_count(len(plan.changes), 'file')} to change", err=True)
+        click.echo(in_language(_plan_words(plan), language), err=True)
     elif not planning.refused:
-        click.echo("nothing to change", err=True)
+        click.echo(in_language(sentence("nothing to change"), language), err=True)
 
 
 def tell_snapshots(snapshots: Sequence[tuple[Snapshot, State]]) -> None:
@@ -75,21 +78,36 @@ def revert_diff(snapshot: Snapshot) -> str:
 
 
 def _words(status: Status) -> list[str]:
-    version = "version unknown" if status.version is None else str(status.version)
-    running = {True: "running", False: "not running", None: "not asked whether it runs"}[status.running]
+    version = sentence("version unknown") if status.version is None else str(status.version)
+    running = sentence("running") if status.running else sentence("not running")
+    if status.running is None:
+        running = sentence("not asked whether it runs")
     return [version, *([status.mode] if status.mode else []), running]
+
+
+def _source_words(source: Source) -> str:
+    words = [sentence("file {path}", path=printable(source.path))]
+    words += [sentence("written by {writer}", writer=source.written_by)] if source.written_by else []
+    return listed([*words, *([] if source.read else [sentence("read by nobody")])])
 
 
 def _step_words(plan: Plan, step: Step, steps: Steps) -> str:
     if step.kind == "none":
-        return f"nothing to reload: {step.effect}"
-    command = shlex.join(steps.command(plan.runtime, step))
-    where = "" if steps.machine is not None else " (not run now)"
-    return f"{step.kind} by {command}{where}: {step.effect}"
+        return sentence("nothing to reload: {effect}", effect=step.effect)
+    facts = {
+        "kind": step.kind,
+        "command": shlex.join(steps.command(plan.runtime, step)),
+        "effect": step.effect,
+    }
+    if steps.machine is None:
+        return sentence("{kind} by {command} (not run now): {effect}", **facts)
+    return sentence("{kind} by {command}: {effect}", **facts)
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def _plan_words(plan: NodePlan) -> str:
+    if len(plan.changes) == 1:
+        return sentence("plan {name}: 1 file to change", name=plan.fingerprint)
+    return sentence("plan {name}: {number} files to change", name=plan.fingerprint, number=len(plan.changes))
 
 
 # -- for programs ---------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Protocol
 
 import click
@@ -25,9 +26,20 @@ from sampan.pull.events import (
     ImageDone,
     Resolved,
     Started,
+    Waiting,
     as_json,
 )
 
+
+@dataclass(frozen=True, slots=True)
+class Verbs:
+    """What is being done, where it is said: ``begins`` before the name of the sink, ``fails`` of an image."""
+
+    begins: str = "pulling into"
+    fails: str = "could not be pulled"
+
+
+PULLING = Verbs()
 DIGITS = 12  # of a digest: enough to tell the blobs of an image apart
 SILENCE_SECONDS = 15.0  # without a terminal: a word about a long blob so often, for logs and their time-outs
 
@@ -41,17 +53,17 @@ class Display(Protocol):
         """What must be entered for it to be seen."""
 
 
-def display(*, as_events: bool, quiet: bool, terminal: bool) -> Display:
+def display(*, as_events: bool, quiet: bool, terminal: bool, verbs: Verbs = PULLING) -> Display:
     """The one that fits: ``terminal`` tells whether standard error is one that can move its cursor."""
     if as_events:
         return Events()
     if quiet:
         return Quiet()
     if not terminal:
-        return Lines()
+        return Lines(verbs=verbs)
     from sampan.cli.bars import Bars  # it takes time to import what draws
 
-    return Bars()
+    return Bars(verbs=verbs)
 
 
 class Events:
@@ -78,8 +90,9 @@ class Quiet:
 class Lines:
     """A line for each thing that happened, as a log keeps it. ``now``: seconds that only grow."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, now: Callable[[], float] = time.monotonic, *, verbs: Verbs = PULLING) -> None:
         self._now = now
+        self._verbs = verbs
         self._spoken: dict[Digest, float] = {}
 
     def __call__(self, event: Event) -> None:
@@ -89,7 +102,7 @@ class Lines:
             case BlobProgress() if self._now() - self._spoken.get(event.digest, 0.0) >= SILENCE_SECONDS:
                 self._spoken[event.digest] = self._now()
                 click.echo(f"  {short(event.digest)} {progress_text(event)}", err=True)
-        for line in said_of(event):
+        for line in said_of(event, self._verbs):
             click.echo(line, err=True)
         if isinstance(event, ImageDone):
             click.echo(named_text(event))
@@ -98,19 +111,23 @@ class Lines:
         return nullcontext()
 
 
-def said_of(event: Event) -> tuple[str, ...]:
+def said_of(event: Event, verbs: Verbs = PULLING) -> tuple[str, ...]:
     """The lines that are said of ``event``, wherever they are shown."""
     match event:
         case Started():
-            return (f"pulling into {event.sink}",)
+            return (f"{verbs.begins} {event.sink}",)
         case Resolved():
             return (resolved_text(event),)
         case BlobDone():
             return (f"  {short(event.digest)} {done_text(event)}",)
         case ImageDone():
             return (f"{event.reference} is in {event.sink}",)
+        case Waiting():
+            volumes = ", ".join(map(str, event.volumes))
+            many = f"volumes {volumes}" if len(event.volumes) > 1 else f"volume {volumes}"
+            return (f"{event.reference} waits for {many} of its bundle; what is here of it is kept",)
         case Failed():
-            return (f"{event.reference} could not be pulled",)
+            return (f"{event.reference} {verbs.fails}",)
     return ()
 
 

@@ -111,15 +111,16 @@ def command(
 ) -> int:
     """Pull whole images, resuming what an earlier pull left, and say which host gave what."""
     address = Path(containerd) if containerd else None
-    asked = _Asked(_references(references, lists), _sink(sink), _platforms(platforms), address, bool(extras))
+    wanted = _named(references, lists)
+    asked = _Asked(wanted, _sink(sink), parse_platforms(platforms), address, bool(extras))
     _check_referrers(asked)
     if via is not None and direct:
         raise UsageError("--via and --direct contradict each other", hint="leave one of them out")
     config = Config.load(invocation.config, store=store, locked=lock is None, pulls=not direct, via=via)
     if lock is not None:
         config = config.with_lock(lock)
-    _warn_on_stderr()
-    shown = display(as_events=as_events, quiet=quiet, terminal=_is_terminal(config))
+    warn_on_stderr()
+    shown = display(as_events=as_events, quiet=quiet, terminal=is_terminal(config))
     kept = f"what has arrived is kept in {config.store.path}: the same command goes on from there"
     try:
         reports, tally = asyncio.run(_pull(asked, config, shown))
@@ -139,7 +140,7 @@ async def _pull(asked: _Asked, config: Config, shown: Display) -> tuple[list[Rep
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    lasting, tally, behind = _opened(config), Tally(), Behind()
+    lasting, tally, behind = open_lasting(config), Tally(), Behind()
     try:
         mirror = build(config, lasting=lasting, behind=behind)
         try:
@@ -179,7 +180,7 @@ async def _pull(asked: _Asked, config: Config, shown: Display) -> tuple[list[Rep
     return reports, tally
 
 
-def _opened(config: Config) -> Lasting:
+def open_lasting(config: Config) -> Lasting:
     """The store. Raises StoreError: where it is that of a mirror that runs, one can go through it."""
     try:
         return Lasting.of(config)
@@ -212,15 +213,20 @@ def _check_referrers(asked: _Asked) -> None:
         )
 
 
-def _references(words: Sequence[str], lists: Sequence[str]) -> tuple[Reference, ...]:
+def _named(words: Sequence[str], lists: Sequence[str]) -> tuple[Reference, ...]:
+    found = parse_references(words, lists)
+    if not found:
+        raise UsageError("nothing to pull", hint="sampan pull alpine:3, or --from-file LIST")
+    return found
+
+
+def parse_references(words: Sequence[str], lists: Sequence[str]) -> tuple[Reference, ...]:
     """All that were named, each once. Raises UsageError, InvalidReference."""
     named = [Reference.parse(word) for word in words if word != STDIN]
     for name in [*lists, *(word for word in words if word == STDIN)]:
         named += _listed(name)
         if len(named) > REFERENCES_MAX:
             raise UsageError(f"more than {REFERENCES_MAX} references", hint="pull them in parts")
-    if not named:
-        raise UsageError("nothing to pull", hint="sampan pull alpine:3, or --from-file LIST")
     return tuple(dict.fromkeys(named))
 
 
@@ -261,7 +267,8 @@ def _sink(text: str | None) -> SinkSpec | None:
     return spec
 
 
-def _platforms(words: Sequence[str]) -> tuple[Platform, ...] | None:
+def parse_platforms(words: Sequence[str]) -> tuple[Platform, ...] | None:
+    """``--platform``, as often as it was given; None for all. Without any: this machine's."""
     if not words:
         return (platform_of_machine(os.uname().machine),)
     if "all" in words:
@@ -271,7 +278,7 @@ def _platforms(words: Sequence[str]) -> tuple[Platform, ...] | None:
     return tuple(dict.fromkeys(Platform.parse(word) for word in words))
 
 
-def _is_terminal(config: Config) -> bool:
+def is_terminal(config: Config) -> bool:
     """Whether bars can be drawn on standard error."""
     return sys.stderr.isatty() and config.environ.get("TERM", "") not in ("", "dumb")
 
@@ -283,7 +290,7 @@ class _Talk(logging.Handler):
         sys.stderr.write(f"{self.format(record)}\n")  # click would write past what draws
 
 
-def _warn_on_stderr() -> None:
+def warn_on_stderr() -> None:
     """What the parts below warn of (a damaged blob, a full store) is talk as well."""
     handler = _Talk(logging.WARNING)
     handler.setFormatter(logging.Formatter("warning: %(message)s"))

@@ -26,7 +26,7 @@ def report(error: BaseException, *, debug: bool) -> int:
     if debug:
         click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
     if isinstance(error, SampanError):
-        _tell(_said(error.args[0]), None if error.hint is None else _said(error.hint))
+        _tell(_said(error.message), _said(error.hint))
         return error.exit_code
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message(), err=True)
@@ -43,22 +43,22 @@ def report(error: BaseException, *, debug: bool) -> int:
     return UNEXPECTED
 
 
-def _tell(message: str, hint: str | None) -> None:
+def _said(text: str | None) -> str | None:
+    """In the language of whoever is told, where it exists in that."""
+    if not isinstance(text, Text):
+        return text
+    from sampan.config.environment import language  # imports much, for the few errors that are translated
+
+    try:
+        return in_language(text, language(os.environ))
+    except SampanError:  # a language that nobody knows: that is another error than this one
+        return text
+
+
+def _tell(message: str | None, hint: str | None) -> None:
     click.echo(f"error: {message}", err=True)
     for line in (hint or "").splitlines():
         click.echo(f"hint: {line}", err=True)
-
-
-def _said(text: str) -> str:
-    """In the user's language; in English when that itself is what is wrong."""
-    if not isinstance(text, Text):
-        return text
-    from sampan.config import environment  # it takes time, and most errors are of one language
-
-    try:
-        return in_language(text, environment.language(os.environ))
-    except SampanError:
-        return text
 
 
 def _path_of(error: click.ClickException) -> str:

@@ -15,21 +15,21 @@ from functools import partial
 from pathlib import Path
 
 from sampan.clock import Clock
-from sampan.config.build import build_client
+from sampan.config.catalogue import built_in
 from sampan.config.node import wanted
+from sampan.config.probing import build_probe
 from sampan.config.settings import Config
 from sampan.doctor.aside import aside
-from sampan.doctor.contract import HostReport, Scene, Seen
-from sampan.doctor.contract import Step as Part
-from sampan.errors import HostError, InvalidReference, SampanError, UsageError, printable
+from sampan.doctor.contract import Scene, Seen
+from sampan.doctor.hosts.names import nameservers_of
+from sampan.errors import InvalidReference, SampanError, UsageError, printable
 from sampan.oci.reference import Reference
+from sampan.pull.detect import platform_of_machine
 from sampan.runtimes import RUNTIMES
 from sampan.runtimes.contract import Answer, Finding, Machine, Runtime, Version
 from sampan.runtimes.examine import Chosen, ask, choose
 from sampan.runtimes.machine import SystemMachine
 from sampan.runtimes.tree import Tree
-from sampan.upstream.client import RegistryClient
-from sampan.upstream.host import Host
 
 EXAMINATION_SECONDS = 17.0  # all of it: a person waits, and three dead hosts take some 10 s side by side
 PULL_SECONDS = 180.0  # besides, where images are really pulled
@@ -52,7 +52,8 @@ async def scene_of(
     deadline = clock.monotonic() + seconds
     tree = _tree(root)
     machine = Hurried(SystemMachine(config.environ), clock, deadline) if tree.is_machine else None
-    client = build_client(config, clock)
+    nameservers = nameservers_of(tree) if tree.is_machine else ()
+    probe = build_probe(config, clock, platform_of_machine(os.uname().machine), nameservers=nameservers)
     try:
         yield Scene(
             typed=tuple(typed),
@@ -62,14 +63,16 @@ async def scene_of(
             runtimes=await _seen(runtimes, tree, machine),
             hosts_for=lambda registry: config.hosts_for(registry) or (),
             environ=config.environ,
-            probe=Glances(client, clock),
+            probe=probe,
             clock=clock,
             deadline=deadline,
             after=partial(_after, config, tree),
+            catalogue=built_in(),
+            config_file=None if config.path is None else os.fspath(config.path),
             store=os.fspath(config.store.path) if tree.is_machine else None,
         )
     finally:
-        await client.close()
+        await probe.close()
 
 
 def _references(typed: Sequence[str]) -> tuple[Reference, ...]:
@@ -131,24 +134,3 @@ class Hurried:
     def wait(self, seconds: float) -> None:
         """See :class:`~sampan.runtimes.contract.Machine`."""
         self.machine.wait(min(seconds, max(0.0, self.deadline - self.clock.monotonic())))
-
-
-@dataclass(frozen=True, slots=True)
-class Glances:
-    """A look at hosts that goes as far as the manifest."""
-
-    client: RegistryClient
-    clock: Clock
-
-    async def look(self, host: Host, reference: Reference) -> HostReport:
-        """See :class:`~sampan.doctor.contract.Probe`."""
-        began, target = self.clock.monotonic(), reference.digest or reference.tag or "latest"
-        error: HostError | None = None
-        try:
-            await self.client.manifest(host, reference.repository, target)
-        except HostError as raised:
-            error = raised
-        seconds = self.clock.monotonic() - began
-        step = Part("manifest", "ok" if error is None else error.outcome, seconds)
-        names = reference.registry, reference.repository, reference.object
-        return HostReport(host, *names, (step,), error=error)

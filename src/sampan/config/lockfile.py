@@ -6,8 +6,6 @@ own mistakes. It writes a lock too, whole or not at all; what stands in it is de
 
 from __future__ import annotations
 
-import os
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,13 +14,13 @@ import msgspec
 from sampan.config.document import read_table, read_text
 from sampan.config.problems import Problems
 from sampan.config.schema import Table
+from sampan.config.writing import replace_file
 from sampan.errors import ConfigError, SampanError, StoreError, printable
 from sampan.lock.document import READABLE, VERSION, Lock, Locked, PlatformManifest
 from sampan.oci import Digest, Reference
 
 FILE_NAME = "sampan.lock"
 FILE_BYTES_MAX = 8 * 1024 * 1024  # some five thousand images
-MODE = 0o644
 
 
 class PlatformTable(Table, frozen=True):
@@ -80,30 +78,13 @@ def write_lock(path: Path, lock: Lock) -> bool:
     try:
         if path.is_file() and path.read_bytes() == data:
             return False
-        _replace(path, data)
+        replace_file(path, data)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise StoreError(
             f"cannot write the lock {path}: {reason}", hint="name another file with -o"
         ) from error
     return True
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """By way of a file beside it, so that a reader sees the old one or the new one."""
-    path = Path(os.path.realpath(path))
-    mode = path.stat().st_mode & 0o777 if path.exists() else MODE
-    descriptor, new = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            os.fchmod(file.fileno(), mode)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, path)
-    except BaseException:
-        os.unlink(new)
-        raise
 
 
 def _locked(key: str, table: ImageTable, problems: Problems) -> Locked | None:

@@ -18,6 +18,7 @@ from sampan.oci.reference import DOCKER_HUB
 from sampan.runtimes.wanted import PULL, Gateway, Hop, Route, Wanted
 from sampan.secret import Secret
 from sampan.upstream.host import Host
+from sampan.words import sentence
 
 DIAL_SECONDS = 2.0  # a sampan that is stopped refuses at once; one whose machine is gone costs this
 
@@ -31,14 +32,18 @@ def wanted(config: Config, *, via: str | None = None, direct: bool = False) -> W
     first, notes = _first(config, via, direct=direct)
     strict = not direct and (config.tags.lock_path is not None or config.tags.agree > 1)
     if strict:
-        notes.append("a lock or tags.agree is in force: behind sampan only content by digest is asked for")
+        notes.append(
+            sentence("a lock or tags.agree is in force: behind sampan only content by digest is asked for")
+        )
     names = sorted(config.registry, key=lambda name: name == WILDCARD)  # stable: * comes last
     return Wanted(tuple(_route(config, name, first, strict=strict) for name in names), tuple(notes))
 
 
 def _first(config: Config, via: str | None, *, direct: bool) -> tuple[Hop | None, list[str]]:
     if via is not None and direct:
-        raise UsageError("--via and --direct exclude each other", hint="use one of the two")
+        raise UsageError(
+            sentence("--via and --direct exclude each other"), hint=sentence("use one of the two")
+        )
     if direct:
         return None, []
     return (_local(config.server) if via is None else _parse_via(via)), _login_note(config, via)
@@ -47,14 +52,15 @@ def _first(config: Config, via: str | None, *, direct: bool) -> tuple[Hop | None
 def _login_note(config: Config, via: str | None) -> list[str]:
     if via is not None or config.server.htpasswd is None:
         return []
-    return ["server.htpasswd is set: runtimes are not given a login, and go past sampan"]
+    return [sentence("server.htpasswd is set: runtimes are not given a login, and go past sampan")]
 
 
 def _local(server: ServerConfig) -> Hop:
     listen = server.listen
     if listen.port == 0:
         raise ConfigError(
-            "server.listen: expected a port that stays, got 0", hint="runtimes are told it once and for all"
+            sentence("server.listen: expected a port that stays, got 0"),
+            hint=sentence("runtimes are told it once and for all"),
         )
     reachable = replace(listen, host="127.0.0.1") if listen.is_everywhere else listen
     scheme = "http" if server.tls_cert is None else "https"
@@ -67,11 +73,14 @@ def _parse_via(via: str) -> Hop:
     try:
         host = parse_mirror(via)
     except ConfigError as error:
-        raise UsageError(f"--via: {error.message}", hint=error.hint) from error
+        raise UsageError(sentence("--via: {message}", message=error.message), hint=error.hint) from error
     if host.prefix and TEMPLATE not in host.prefix:
         raise UsageError(
-            "--via: expected a mirror of all registries, got the path of one",
-            hint=f"write {TEMPLATE} where the path names the registry, or put the mirror into sampan.toml",
+            sentence("--via: expected a mirror of all registries, got the path of one"),
+            hint=sentence(
+                "write {template} where the path names the registry, or put the mirror into sampan.toml",
+                template=TEMPLATE,
+            ),
         )
     gateway = None if host.prefix else Gateway(DOCKER_HUB)
     return Hop(host.url, host.prefix, gateway, dial_seconds=DIAL_SECONDS)
@@ -88,17 +97,24 @@ def _route(config: Config, name: str, first: Hop | None, *, strict: bool) -> Rou
         if reason is None:
             hops.append(_hop(host, strict=strict))
         else:
-            left_out.append(f"{name}: {host.name} is reached by sampan alone: {reason}")
+            left_out.append(
+                sentence(
+                    "{registry}: {host} is reached by sampan alone: {reason}",
+                    registry=name,
+                    host=host.name,
+                    reason=reason,
+                )
+            )
     return Route(name, tuple(hops), tuple(left_out))
 
 
 def _unusable(host: Host) -> str | None:
     if host.allow:
-        return "it may be asked for some repositories only (allow)"
+        return sentence("it may be asked for some repositories only (allow)")
     if host.repositories:
-        return "its repositories have other names (repositories)"
+        return sentence("its repositories have other names (repositories)")
     if host.proxy is not None:
-        return "it has a proxy of its own (proxy)"
+        return sentence("it has a proxy of its own (proxy)")
     return None
 
 
@@ -125,5 +141,7 @@ def _read(path: str | Path | None) -> str | None:
     try:
         return Path(path).read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:
-        words = error.strerror if isinstance(error, OSError) else "it is not PEM"
-        raise ConfigError(f"cannot read the certificate {path}: {words}") from error
+        words = error.strerror if isinstance(error, OSError) else sentence("it is not PEM")
+        raise ConfigError(
+            sentence("cannot read the certificate {path}: {words}", path=path, words=words)
+        ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sampan.doctor.chain import check_chain, check_pulls
 from sampan.doctor.contract import Check
+from sampan.doctor.hosts import check_hosts
 from sampan.doctor.machine import (
     check_authorities,
     check_clock,
@@ -13,18 +14,31 @@ from sampan.doctor.machine import (
     check_proxies,
 )
 from sampan.doctor.names import check_names
-from sampan.doctor.runtimes import check_daemons, check_logs, check_runtimes
+from sampan.doctor.own import check_configuration
+from sampan.doctor.runtimes import (
+    check_daemons,
+    check_gone,
+    check_logs,
+    check_restarts,
+    check_runtimes,
+    check_scope,
+)
 
 CHECKS: tuple[Check, ...] = (
     check_names,
+    check_configuration,
     check_clock,
     check_dns,
     check_proxies,
     check_disk,
     check_authorities,
     check_ipv6,
+    check_hosts,
     check_daemons,
     check_runtimes,
+    check_scope,
+    check_restarts,
+    check_gone,
     check_logs,
     check_chain,
 )

@@ -20,10 +20,11 @@ words for programs, in capitals, and each is documented in docs/doctor.md.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from sampan.clock import Clock
+from sampan.doctor.catalogue import Catalogue
 from sampan.errors import HostError
 from sampan.oci.digest import Digest
 from sampan.oci.reference import Reference
@@ -32,6 +33,8 @@ from sampan.runtimes.contract import Installed, Level, Machine, Runtime, Status
 from sampan.runtimes.tree import Tree
 from sampan.upstream.certificate import Certificate as Certificate
 from sampan.upstream.host import Host
+
+UNREADABLE = "FILE_UNREADABLE"  # with a hint where it is a matter of rights
 
 # -- what is found --------------------------------------------------------------------------------
 
@@ -42,7 +45,8 @@ class Finding:
 
     ``subject``: whom it is about, as ``clock``, ``containerd`` or a host's name. ``evidence``: what was seen,
     each a line, foreign text made printable. ``why``: why it matters; ``hint``: what to do; ``command``: the
-    one command that mends it, where there is one. ``file`` and ``line``: where it is written.
+    one command that mends it, where there is one. ``file`` and ``line``: where it is written. ``about``: the
+    names of hosts and images that it is about besides, as those that its subject has asked.
     """
 
     code: str
@@ -55,6 +59,7 @@ class Finding:
     command: tuple[str, ...] = ()
     file: str | None = None
     line: int | None = None
+    about: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +177,13 @@ class Seen:
     installed: Installed
     status: Status
 
+    @property
+    def is_hidden(self) -> bool:
+        """Whether this user may not read some of its files: what it would ask then is anybody's guess."""
+        return any(
+            finding.code == UNREADABLE and finding.hint is not None for finding in self.status.findings
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:
@@ -183,7 +195,7 @@ class Scene:
     ``machine`` None: the tree is not this machine, or nothing may be run. ``environ``: of this process.
     ``after``: what a runtime's files would still have after ``sampan node apply``; None: it changes nothing.
     ``deadline``: on ``clock``'s monotonic scale, when all must be over. ``store``: where sampan keeps
-    content, a path of this machine.
+    content, a path of this machine. ``config_file``: its configuration; None: there is none.
     """
 
     typed: tuple[str, ...]
@@ -198,6 +210,13 @@ class Scene:
     deadline: float
     after: Callable[[Seen], Sequence[contract.Finding] | None] = lambda _: None
     store: str | None = None
+    catalogue: Catalogue | None = None
+    config_file: str | None = None
+
+    @property
+    def visible(self) -> Scene:
+        """The same without the runtimes that this user sees in part."""
+        return replace(self, runtimes=[seen for seen in self.runtimes if not seen.is_hidden])
 
     @property
     def seconds_left(self) -> float:

@@ -7,11 +7,14 @@ another's findings with it: what one had found is kept when it is cut, or fails.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sampan.doctor.contract import Check, Finding, Scene, Unseen
+from sampan.doctor.contract import Check, Finding, HostReport, Scene, Unseen
+from sampan.doctor.looks import look_at_all
+from sampan.doctor.names import Named, names_of
 from sampan.errors import printable, redact
+from sampan.oci.reference import origin_url
 from sampan.words import sentence
 
 _PREFIX = "check_"
@@ -19,11 +22,16 @@ _PREFIX = "check_"
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """All that was found, in the order of the checks; ``seconds``: how long it took."""
+    """All that was found, in the order of the checks; ``origins``: the registries' own hosts, by the names
+    that findings have for them. ``names``: what tools make of each name that was given; ``reports``: of the
+    hosts that were looked at. ``seconds``: how long it took."""
 
     findings: tuple[Finding, ...]
     unseen: tuple[Unseen, ...]
+    origins: frozenset[str]
     seconds: float
+    names: Mapping[str, Sequence[Named]] = field(default_factory=dict)
+    reports: Sequence[HostReport] = ()
 
 
 @dataclass(slots=True)
@@ -43,13 +51,33 @@ async def examine(scene: Scene, checks: Iterable[Check]) -> Examination:
     started = scene.clock.monotonic()
     runs = [(check, _Found()) for check in checks]
     async with asyncio.TaskGroup() as group:
+        reports = group.create_task(_reports(scene))
         for check, kept in runs:
             group.create_task(_run(check, scene, kept))
     return Examination(
         tuple(dict.fromkeys(finding for _, each in runs for finding in each.findings)),
         tuple(dict.fromkeys(unseen for _, each in runs for unseen in each.unseen)),
+        frozenset(_origins(scene)),
         scene.clock.monotonic() - started,
+        {text: names for text in scene.typed if (names := names_of(text, scene.tree))},
+        reports.result(),
     )
+
+
+async def _reports(scene: Scene) -> Sequence[HostReport]:
+    """Those that checks ask for; where one look is not over in time, none."""
+    try:
+        async with asyncio.timeout(scene.seconds_left):
+            return await look_at_all(scene)
+    except TimeoutError:
+        return ()
+
+
+def _origins(scene: Scene) -> Iterator[str]:
+    """Configured or not: runtimes ask them in any case."""
+    for registry in {reference.registry for reference in scene.references}:
+        yield origin_url(registry).partition("://")[2]
+        yield from (host.name for host in scene.hosts_for(registry) if host.role == "origin")
 
 
 async def _run(check: Check, scene: Scene, found: _Found) -> None:

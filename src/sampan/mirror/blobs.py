@@ -22,7 +22,7 @@ from sampan.mirror.passing import PassingBlob
 from sampan.mirror.room import Room
 from sampan.mirror.spread import Spread
 from sampan.oci import Digest
-from sampan.store.content import OpenBlob, Store
+from sampan.store.content import Ingest, OpenBlob, Store
 
 TOLD_SECONDS = 0.2  # between two words about a download: a display moves, a log does not drown
 
@@ -151,10 +151,18 @@ class Downloads:
             return await self._pass_through(own.source, size, error)
 
     async def bring(
-        self, digest: Digest, size: int | None, source: Callable[[], BlobSource], told: Told
+        self,
+        digest: Digest,
+        size: int | None,
+        source: Callable[[], BlobSource],
+        told: Told,
+        into: Callable[[], Ingest] | None = None,
     ) -> Brought:
         """Until ``digest`` is committed; ``told`` hears now and then how much of it is on disk, and by
-        whom. Raises what ended the download: a disk that cannot hold it, too."""
+        whom. ``into``: what opens the place for it, where that is not the store. Raises what ended the
+        download: a disk that cannot hold it, too."""
+        if into is not None:
+            return await self._ended_alone(self._begin(size, source(), into), told)
         joined = self._joinable(digest, size)
         if joined is not None:
             try:
@@ -165,8 +173,17 @@ class Downloads:
                 pass
         return await self._ended(self._begin(size, source(), waits_seconds=inf), told)
 
+    async def _ended_alone(self, download: Download, told: Told) -> Brought:
+        """As :meth:`_ended`; whoever gives up on it ends it, for nobody else can want it."""
+        task = self._task_of(download)
+        try:
+            return await self._ended(download, told)
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
     async def _ended(self, download: Download, told: Told) -> Brought:
-        task = next(task for task, running in self._running.items() if running is download)
+        task = self._task_of(download)
         download.arrival.readers += 1
         try:
             while not task.done():
@@ -176,6 +193,9 @@ class Downloads:
             download.arrival.readers -= 1
         return Brought.by(download, await download.arrival.ready())
 
+    def _task_of(self, download: Download) -> asyncio.Task[None]:
+        return next(task for task, running in self._running.items() if running is download)
+
     def _joinable(self, digest: Digest, size: int | None) -> Download | None:
         """One in flight for the same content; a stranger's manifest does not decide its size for us."""
         return next(
@@ -184,6 +204,7 @@ class Downloads:
                 for download in self._running.values()
                 if download.source.digest == digest
                 and not download.ended
+                and not download.is_elsewhere
                 and (size is None or download.arrival.size in (None, size))
             ),
             None,
@@ -200,7 +221,14 @@ class Downloads:
         log.warning("a blob passes through without being stored: %s", error.message)
         return await PassingBlob.begin(source, size)
 
-    def _begin(self, size: int | None, source: BlobSource, *, waits_seconds: float | None = None) -> Download:
+    def _begin(
+        self,
+        size: int | None,
+        source: BlobSource,
+        into: Callable[[], Ingest] | None = None,
+        *,
+        waits_seconds: float | None = None,
+    ) -> Download:
         """``waits_seconds``: for another process; None: as long as a client can. For another download of
         our own nobody waits: what it was begun for may be wrong where ours is right."""
         if any(each.source.digest == source.digest and not each.ended for each in self._running.values()):
@@ -215,6 +243,7 @@ class Downloads:
             clock=self._clock,
             observer=self._observer,
             spread=self._spread,
+            into=into,
             waits_seconds=waits_seconds,
         )
         task = asyncio.create_task(download.run(), name=f"download {source.digest}")

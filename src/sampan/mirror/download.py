@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 
 from sampan.clock import Clock
@@ -21,6 +22,7 @@ from sampan.mirror.dispute import Dispute
 from sampan.mirror.events import Observer
 from sampan.mirror.fetch import BlobSource
 from sampan.mirror.gathering import BeginAnew, Gathering
+from sampan.mirror.opening import opened
 from sampan.mirror.room import Room
 from sampan.mirror.spread import Spread
 from sampan.mirror.tries import Tries
@@ -42,8 +44,9 @@ class Abandoned(SampanError):
 
 
 class Download:
-    """Brings what ``source`` is about into ``store``; ``size`` is in bytes, as a manifest declares it.
-    ``waits_seconds``: for how long another process may go on with the same blob in our place."""
+    """Brings what ``source`` is about into ``store``, or into what ``into`` opens instead; ``size`` is in
+    bytes, as a manifest declares it. ``waits_seconds``: for how long another process may go on with the same
+    blob in our place."""
 
     def __init__(
         self,
@@ -55,6 +58,7 @@ class Download:
         clock: Clock,
         observer: Observer,
         spread: Spread,
+        into: Callable[[], Ingest] | None = None,
         waits_seconds: float,
     ) -> None:
         self.source = source
@@ -78,6 +82,7 @@ class Download:
         )
         self._dispute = Dispute(self.arrival, self._gathering)
         self._store = store
+        self._into = into
         self._room = room
         self._clock = clock
         self._observer = observer
@@ -86,6 +91,11 @@ class Download:
     def attempts(self) -> list[Attempt]:
         """Who failed, and at the end who gave how much."""
         return self._tries.attempts
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it goes somewhere else than into the store, where no reader can follow it."""
+        return self._into is not None
 
     @property
     def host(self) -> str | None:
@@ -124,10 +134,7 @@ class Download:
             self._observer.download_ended(self.source.question.registry, outcome)
 
     async def _bring(self) -> None:
-        size, limit = self.arrival.declared_size, self._room.max_size_bytes
-        if size is not None and limit is not None and size > limit:
-            raise StoreFull(f"{size} bytes are more than the whole store may hold")
-        ingest = await self._turn(size)
+        ingest = await self._place()
         if isinstance(ingest, Committed):
             self._found(ingest)
             return
@@ -143,8 +150,16 @@ class Download:
                 await asyncio.shield(asyncio.to_thread(ingest.suspend))
             raise
 
+    async def _place(self) -> Ingest | Committed:
+        """Where it goes, or what another process has committed."""
+        if self._into is not None:
+            return await opened(self._into, lambda ingest: ingest.suspend())
+        size, limit = self.arrival.declared_size, self._room.max_size_bytes
+        if size is not None and limit is not None and size > limit:
+            raise StoreFull(f"{size} bytes are more than the whole store may hold")
+        return await self._turn(size)
+
     async def _turn(self, size: int | None) -> Ingest | Committed:
-        """Ours, or what another process has committed."""
         try:
             return await turn(
                 self._store,

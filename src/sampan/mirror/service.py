@@ -25,7 +25,7 @@ from sampan.mirror.spread import Spread
 from sampan.mirror.tagged import TagPolicy, Tags
 from sampan.oci import Digest, Index, Registries
 from sampan.oci.attached import attached_tags
-from sampan.store.content import Store
+from sampan.store.content import Ingest, Store
 from sampan.store.tags import TagStore
 from sampan.upstream.client import RegistryClient
 from sampan.upstream.health import Health
@@ -111,13 +111,20 @@ class Mirror:
         return answer
 
     async def bring(
-        self, registry: str, repository: str, digest: Digest, *, told: Told = lambda _bytes, _hosts: None
+        self,
+        registry: str,
+        repository: str,
+        digest: Digest,
+        *,
+        told: Told = lambda _bytes, _hosts: None,
+        into: Callable[[], Ingest] | None = None,
     ) -> Brought:
         """A blob into the store, for those who take it from there: unlike :meth:`blob` it returns when
         the blob is committed, and a disk that cannot hold it is an error.
 
-        ``told`` hears now and then how many bytes are on disk, and who gives them. Raises AllHostsFailed,
-        NotFound, StoreError.
+        ``told`` hears now and then how many bytes are on disk, and who gives them. ``into`` opens another
+        place for a blob that the store lacks (in a thread), and the store does not get it then. Raises
+        AllHostsFailed, NotFound, StoreError.
         """
         self._asking.hosts(registry)
         size = self._manifests.size_of(registry, repository, digest)
@@ -126,7 +133,7 @@ class Mirror:
             with stored:
                 return Brought(stored.size, already=True)
         question = Question(registry, repository, "blob", digest)
-        return await self._downloads.bring(digest, size, lambda: self._source(question, digest), told)
+        return await self._downloads.bring(digest, size, lambda: self._source(question, digest), told, into)
 
     def _source(self, question: Question, digest: Digest) -> BlobSource:
         return BlobSource(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sampan.errors import InvalidDigest, printable
+from sampan.words import sentence
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hasher
@@ -36,8 +37,11 @@ class Digest:
         digits = _HEX.get(self.algorithm)
         if digits is None:
             raise InvalidDigest(
-                f"unsupported digest algorithm: {printable(self.algorithm, characters_max=40)!r}",
-                hint=f"use one of {', '.join(ALGORITHMS)}",
+                sentence(
+                    "unsupported digest algorithm: {algorithm!r}",
+                    algorithm=printable(self.algorithm, characters_max=40),
+                ),
+                hint=sentence("use one of {names}", names=", ".join(ALGORITHMS)),
             )
         if digits.fullmatch(self.hex) is None:
             raise InvalidDigest(_what_is_wrong(self.algorithm, self.hex))
@@ -49,12 +53,18 @@ class Digest:
     def parse(cls, text: str) -> Digest:
         """``text`` as a digest, exactly as written: nothing is trimmed or lower-cased."""
         if len(text) > DIGEST_CHARACTERS_MAX:
-            raise InvalidDigest(f"a digest has at most {DIGEST_CHARACTERS_MAX} characters, got {len(text)}")
+            raise InvalidDigest(
+                sentence(
+                    "a digest has at most {limit} characters, got {number}",
+                    limit=DIGEST_CHARACTERS_MAX,
+                    number=len(text),
+                )
+            )
         algorithm, colon, digits = text.partition(":")
         if not colon:
             raise InvalidDigest(
-                f"not a digest: {printable(text)!r}",
-                hint="a digest looks like sha256:<64 hexadecimal digits>",
+                sentence("not a digest: {text!r}", text=printable(text)),
+                hint=sentence("a digest looks like sha256:<64 hexadecimal digits>"),
             )
         return cls(algorithm, digits)
 
@@ -74,14 +84,24 @@ class Digest:
 def new_hasher(algorithm: str) -> Hasher:
     """A fresh running hash for ``algorithm``. Raises :class:`InvalidDigest` for one we do not know."""
     if algorithm not in _HEX:
-        raise InvalidDigest(f"unsupported digest algorithm: {printable(algorithm, characters_max=40)!r}")
+        raise InvalidDigest(
+            sentence(
+                "unsupported digest algorithm: {algorithm!r}",
+                algorithm=printable(algorithm, characters_max=40),
+            )
+        )
     return hashlib.new(algorithm)
 
 
 def _what_is_wrong(algorithm: str, digits: str) -> str:
     wanted = {"sha256": 64, "sha512": 128}[algorithm]
     if len(digits) != wanted:
-        return f"{algorithm} has {wanted} hexadecimal digits, got {len(digits)}"
+        return sentence(
+            "{algorithm} has {wanted} hexadecimal digits, got {number}",
+            algorithm=algorithm,
+            wanted=wanted,
+            number=len(digits),
+        )
     if digits != digits.lower():
-        return f"the digits of a digest are lower case: {printable(digits)!r}"
-    return f"not hexadecimal: {printable(digits)!r}"
+        return sentence("the digits of a digest are lower case: {digits!r}", digits=printable(digits))
+    return sentence("not hexadecimal: {digits!r}", digits=printable(digits))

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import unicodedata
 from dataclasses import dataclass
 
 from sampan.errors import InvalidDigest, InvalidReference, printable
 from sampan.oci.digest import Digest
+from sampan.words import sentence
 
 DOCKER_HUB = "docker.io"
 DEFAULT_TAG = "latest"
@@ -81,8 +83,8 @@ class Reference:
         repository, colon, tag = remainder.partition(":")
         if repository != repository.lower():
             raise InvalidReference(
-                f"invalid reference {_shown(text)}: repository name must be lowercase",
-                hint=f"write {printable(repository.lower())}",
+                sentence("invalid reference {shown}: repository name must be lowercase", shown=_shown(text)),
+                hint=sentence("write {name}", name=printable(repository.lower())),
             )
         bare = not colon and digest is None
         return cls(registry, repository, tag if colon else (default_tag if bare else None), digest)
@@ -120,20 +122,31 @@ def parse_registry(text: str) -> str:
     """
     if len(text) > REGISTRY_CHARACTERS_MAX:
         raise InvalidReference(
-            f"a registry has at most {REGISTRY_CHARACTERS_MAX} characters, got {len(text)}"
+            sentence(
+                "a registry has at most {limit} characters, got {number}",
+                limit=REGISTRY_CHARACTERS_MAX,
+                number=len(text),
+            )
         )
     if "@" in text:  # not echoed: a password may stand before it
-        raise InvalidReference("a registry carries no user name or password", hint="write host[:port] alone")
+        raise InvalidReference(
+            sentence("a registry carries no user name or password"), hint=sentence("write host[:port] alone")
+        )
     match = _REGISTRY.fullmatch(text)
     if match is None:
-        raise InvalidReference(f"not a registry: {_shown(text)}", hint="write host[:port]")
+        raise InvalidReference(
+            sentence("not a registry: {shown}", shown=_shown(text)), hint=sentence("write host[:port]")
+        )
     name, ipv6, port = match.groups()
     if port is not None and not 1 <= int(port) <= 65535:
         raise InvalidReference(
-            f"not a registry: {_shown(text)}: no such port", hint="ports go from 1 to 65535"
+            sentence("not a registry: {shown}: no such port", shown=_shown(text)),
+            hint=sentence("ports go from 1 to 65535"),
         )
     if not (_is_host_name(name) if name is not None else _is_ipv6(ipv6)):
-        raise InvalidReference(f"not a registry: {_shown(text)}: not an IP address in its plain spelling")
+        raise InvalidReference(
+            sentence("not a registry: {shown}: not an IP address in its plain spelling", shown=_shown(text))
+        )
     return text
 
 
@@ -145,7 +158,11 @@ def parse_repository(text: str) -> str:
     """
     if len(text) > REPOSITORY_CHARACTERS_MAX:
         raise InvalidReference(
-            f"a repository has at most {REPOSITORY_CHARACTERS_MAX} characters, got {len(text)}"
+            sentence(
+                "a repository has at most {limit} characters, got {number}",
+                limit=REPOSITORY_CHARACTERS_MAX,
+                number=len(text),
+            )
         )
     if _REPOSITORY.fullmatch(text) is None:
         raise _bad_repository(text)
@@ -155,11 +172,19 @@ def parse_repository(text: str) -> str:
 def parse_tag(text: str) -> str:
     """``text`` checked as a tag, unchanged. Raises :class:`InvalidReference`."""
     if len(text) > TAG_CHARACTERS_MAX:
-        raise InvalidReference(f"a tag has at most {TAG_CHARACTERS_MAX} characters, got {len(text)}")
+        raise InvalidReference(
+            sentence(
+                "a tag has at most {limit} characters, got {number}",
+                limit=TAG_CHARACTERS_MAX,
+                number=len(text),
+            )
+        )
     if _TAG.fullmatch(text) is None:
         raise InvalidReference(
-            f"not a tag: {_shown(text)}",
-            hint="a tag is made of letters, digits, _ . and -, and begins with none of the last two",
+            sentence("not a tag: {shown}", shown=_shown(text)),
+            hint=sentence(
+                "a tag is made of letters, digits, _ . and -, and begins with none of the last two"
+            ),
         )
     return text
 
@@ -220,24 +245,37 @@ def _suffix(reference: Reference) -> str:
 def _refuse_what_is_no_reference(text: str) -> None:
     if not text:
         raise InvalidReference(
-            "invalid reference: it is empty", hint="write [registry/]repository[:tag][@digest]"
+            sentence("invalid reference: it is empty"),
+            hint=sentence("write [registry/]repository[:tag][@digest]"),
         )
     if len(text) > REFERENCE_CHARACTERS_MAX:
         raise InvalidReference(
-            f"a reference has at most {REFERENCE_CHARACTERS_MAX} characters, got {len(text)}"
+            sentence(
+                "a reference has at most {limit} characters, got {number}",
+                limit=REFERENCE_CHARACTERS_MAX,
+                number=len(text),
+            )
         )
     if scheme := _SCHEME.match(text):
         raise InvalidReference(
-            f"a reference is not a URL: it has no {scheme[0]}", hint=_hint_for_url(text[scheme.end() :])
+            sentence("a reference is not a URL: it has no {scheme}", scheme=scheme[0]),
+            hint=_hint_for_url(text[scheme.end() :]),
         )
     if text.split() != [text]:
-        raise InvalidReference(f"invalid reference {_shown(text)}: it contains white space")
+        raise InvalidReference(
+            sentence("invalid reference {shown}: it contains white space", shown=_shown(text))
+        )
     if not text.isascii():
-        raise InvalidReference(f"invalid reference {_shown(text)}: only ASCII characters are allowed")
+        raise InvalidReference(
+            sentence("invalid reference {shown}: only ASCII characters are allowed", shown=_shown(text)),
+            hint=_hint_for_wide(text),
+        )
     if _IMAGE_ID.fullmatch(text):
         raise InvalidReference(
-            f"invalid repository name ({text}): cannot specify 64-byte hexadecimal strings",
-            hint=f"for content by digest write repository@sha256:{text}",
+            sentence(
+                "invalid repository name ({text}): cannot specify 64-byte hexadecimal strings", text=text
+            ),
+            hint=sentence("for content by digest write repository@sha256:{text}", text=text),
         )
 
 
@@ -246,11 +284,15 @@ def _split_digest(text: str) -> tuple[str, Digest | None]:
     if not at:
         return rest, None
     if "/" in digest:  # user:password@host/repository: not echoed
-        raise InvalidReference("a reference carries no user name or password", hint="log in with the client")
+        raise InvalidReference(
+            sentence("a reference carries no user name or password"), hint=sentence("log in with the client")
+        )
     try:
         return rest, Digest.parse(digest)
     except InvalidDigest as error:
-        raise InvalidReference(f"invalid reference: {error.message}", hint=error.hint) from error
+        raise InvalidReference(
+            sentence("invalid reference: {message}", message=error.message), hint=error.hint
+        ) from error
 
 
 def _split_registry(text: str) -> tuple[str, str]:
@@ -285,15 +327,24 @@ def _is_ip(family: type[ipaddress.IPv4Address | ipaddress.IPv6Address], text: st
 
 def _bad_repository(text: str) -> InvalidReference:
     if not text:
-        return InvalidReference("invalid reference: repository name must have at least one component")
+        return InvalidReference(
+            sentence("invalid reference: repository name must have at least one component")
+        )
     if _REPOSITORY.fullmatch(text.lower()):
         return InvalidReference(
-            f"repository name ({_shown(text)}) must be lowercase", hint=f"write {text.lower()}"
+            sentence("repository name ({shown}) must be lowercase", shown=_shown(text)),
+            hint=sentence("write {name}", name=text.lower()),
         )
     return InvalidReference(
-        f"not a repository: {_shown(text)}",
-        hint="parts of a-z and 0-9, joined by single slashes, dots, hyphens or underscores",
+        sentence("not a repository: {shown}", shown=_shown(text)),
+        hint=sentence("parts of a-z and 0-9, joined by single slashes, dots, hyphens or underscores"),
     )
+
+
+def _hint_for_wide(text: str) -> str | None:
+    """Full-width letters and punctuation, as input methods of East Asia leave them, in the usual ones."""
+    plain = unicodedata.normalize("NFKC", text).replace("。", ".")
+    return sentence("write {name}", name=printable(plain, characters_max=80)) if plain.isascii() else None
 
 
 def _hint_for_url(rest: str) -> str:
@@ -301,11 +352,11 @@ def _hint_for_url(rest: str) -> str:
     rest = re.split(r"[?#\s]", rest, maxsplit=1)[0].strip("/")
     host, slash, path = rest.partition("/")
     if not host or ("@" in host and not slash):
-        return "write [registry/]repository[:tag][@digest]"
+        return sentence("write [registry/]repository[:tag][@digest]")
     rest = f"{host.rpartition('@')[2]}{slash}{path}"
     for page in ("hub.docker.com/_/", "hub.docker.com/r/"):
         rest = rest.removeprefix(page)
-    return f"write {printable(rest, characters_max=80)}"
+    return sentence("write {name}", name=printable(rest, characters_max=80))
 
 
 def _shown(text: str) -> str:

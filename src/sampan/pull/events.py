@@ -10,9 +10,10 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from sampan.errors import Attempt, SampanError
+from sampan.errors import AllHostsFailed, Attempt, SampanError
 from sampan.oci.digest import Digest
 from sampan.oci.platform import Platform
+from sampan.oci.reference import Reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,42 @@ class Failed:
     attempts: tuple[Attempt, ...] = ()
 
 
-Event = Started | Resolved | BlobStarted | BlobProgress | BlobDone | Giving | ImageDone | Failed
+@dataclass(frozen=True, slots=True)
+class BundleDone:
+    """A bundle has its name. ``bundle``: the digest of its list of contents; ``files``: all of them;
+    ``blobs``: how many are packed, manifests included; ``elsewhere_bytes``: needed, and left out because the
+    far side has them."""
+
+    bundle: Digest
+    files: tuple[str, ...]
+    size_bytes: int
+    images: int
+    blobs: int
+    elsewhere_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What is here of this image is kept in the store; the rest of it is in these ``volumes`` of its bundle,
+    which can be loaded any time later. ``bundle``: its title."""
+
+    reference: str
+    bundle: str
+    volumes: tuple[int, ...]
+
+
+Event = (
+    Started
+    | Resolved
+    | BlobStarted
+    | BlobProgress
+    | BlobDone
+    | Giving
+    | ImageDone
+    | Waiting
+    | Failed
+    | BundleDone
+)
 Listener = Callable[[Event], None]
 
 _NAMES: Mapping[type, str] = {
@@ -116,8 +152,15 @@ _NAMES: Mapping[type, str] = {
     BlobDone: "blob-done",
     Giving: "giving",
     ImageDone: "image-done",
+    Waiting: "waiting",
     Failed: "failed",
+    BundleDone: "bundle-done",
 }
+
+
+def failed(reference: Reference, error: SampanError) -> Failed:
+    """That ``reference`` could not be had, with what was tried."""
+    return Failed(str(reference), error, error.attempts if isinstance(error, AllHostsFailed) else ())
 
 
 def as_json(event: Event) -> str:

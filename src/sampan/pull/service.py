@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sampan.errors import AllHostsFailed, Attempt, SampanError
+from sampan.errors import Attempt, SampanError
 from sampan.mirror.service import ManifestAnswer, Mirror
 from sampan.oci.digest import Digest
 from sampan.oci.manifest import Descriptor, Index, Manifest
@@ -77,8 +77,7 @@ async def _pull_one(one: _One, sink: Sink, listener: Listener) -> Report:
     try:
         digest = await one.run()
     except SampanError as error:
-        attempts = error.attempts if isinstance(error, AllHostsFailed) else ()
-        listener(events.Failed(str(reference), error, attempts))
+        listener(events.failed(reference, error))
         return Report(reference, error=error)
     finally:
         one.content.close()
@@ -218,7 +217,7 @@ class _One:
                     self.reference.registry, self.reference.repository, blob.digest, told=told
                 )
                 self.content.hold(blob.digest)
-        given = _given(brought.attempts)
+        given = bytes_by_host(brought.attempts)
         self._listener(
             events.BlobDone(
                 name,
@@ -262,8 +261,8 @@ async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     return [task.result() for task in tasks]
 
 
-def _given(attempts: Sequence[Attempt]) -> dict[str, int]:
-    """Bytes by host, of those that gave any."""
+def bytes_by_host(attempts: Sequence[Attempt]) -> dict[str, int]:
+    """What each host gave, of those that gave any."""
     given: dict[str, int] = {}
     for attempt in attempts:
         if attempt.outcome == "ok" and attempt.bytes:

@@ -68,7 +68,10 @@ def sources(paths: Iterable[Path], kind: Kind | None = None) -> Iterator[Source]
     seen: set[Path] = set()
     for path in paths:
         if not path.exists():
-            raise UsageError(f"no such file or directory: {printable(str(path))}")
+            raise UsageError(
+                f"no such file or directory: {printable(str(path))}",
+                hint="name a file, or a directory to look into",
+            )
         found = _below(path) if path.is_dir() else iter((Source(path, kind or kind_of(path)),))
         for source in found:
             if source.path not in seen:

@@ -30,6 +30,7 @@ from sampan.runtimes.writing import (
     put_file,
     remove_file,
 )
+from sampan.words import listed, sentence
 
 Verify = Callable[[], Sequence[Finding]]
 
@@ -40,9 +41,9 @@ def check(tree: Tree, plan: NodePlan) -> None:
         now = tree.file(change.path).editable()
         if now != change.before:
             raise PlanMismatch(
-                f"{printable(change.path)}: changed since the plan was made",
+                sentence("{path}: changed since the plan was made", path=printable(change.path)),
                 diff=unified_diff(change.path, change.before, now, secret=change.secret),
-                hint="look at sampan node plan again",
+                hint=sentence("look at sampan node plan again"),
             )
 
 
@@ -51,8 +52,8 @@ def check_permitted(root: Path, plan: NodePlan) -> None:
     closed = [change.path for change in plan.changes if not _may_write(root, change)]
     if closed and os.geteuid() != 0:
         raise NodeError(
-            f"this user may not write {', '.join(map(printable, closed))}",
-            hint="run it as root: sudo sampan node apply",
+            sentence("this user may not write {names}", names=", ".join(map(printable, closed))),
+            hint=sentence("run it as root: sudo sampan node apply"),
         )
 
 
@@ -89,7 +90,7 @@ def _snapshot(root: Path, number: int, plan: NodePlan, now: datetime) -> Snapsho
         files = tuple(_kept(root, change) for change in plan.changes)
         directories = _missing(root, [kept.real for kept in files])
     except OSError as error:
-        raise node_error("look at the files to be changed", error) from error
+        raise node_error(sentence("look at the files to be changed"), error) from error
     runtimes = tuple(p.runtime for p in plan.plans if p.changes)
     return Snapshot(number, now, runtimes, files, directories, plan.steps)
 
@@ -118,7 +119,9 @@ def _write(root: Path, snapshot: Snapshot) -> None:
         make_directory(root, directory)
     for kept in snapshot.files:
         if content_at(root, kept.real) != kept.before:
-            raise PlanMismatch(f"{printable(kept.path)}: changed while the plan was being applied")
+            raise PlanMismatch(
+                sentence("{path}: changed while the plan was being applied", path=printable(kept.path))
+            )
         if kept.after is None:
             remove_file(root, kept.real)
         else:
@@ -132,11 +135,14 @@ def _undo(journal: Journal, snapshot: Snapshot, steps: Steps, error: BaseExcepti
         journal.remove(snapshot.number)
     except SampanError as second:
         raise ApplyFailed(
-            f"{error}\nand then: {second.message}", hint="sampan node revert --list shows how far it came"
+            sentence("{error}\nand then: {message}", error=str(error), message=second.message),
+            hint=sentence("sampan node revert --list shows how far it came"),
         ) from error
     if isinstance(error, SampanError) and not isinstance(error, PlanMismatch):
         hints = [error.hint] if error.hint else []
-        raise ApplyFailed(error.message, hint="\n".join([*hints, "everything is as it was"])) from error
+        raise ApplyFailed(
+            error.message, hint=listed([*hints, sentence("everything is as it was")], "\n")
+        ) from error
 
 
 def _may_write(root: Path, change: Change) -> bool:

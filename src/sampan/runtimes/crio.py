@@ -24,6 +24,7 @@ from sampan.runtimes.podman.files import read_in_use
 from sampan.runtimes.podman.planning import plan_files
 from sampan.runtimes.tree import File, Tree
 from sampan.runtimes.wanted import Wanted
+from sampan.words import sentence
 
 TRACES = ("/usr/bin/crio", "/usr/local/bin/crio", "/etc/crio")
 CONFIG, DROP_INS = "/etc/crio/crio.conf", "/etc/crio/crio.conf.d"
@@ -32,8 +33,10 @@ RELOAD = ("systemctl", "reload", UNIT)
 ENDPOINT = "unix:///var/run/crio/crio.sock"
 PULL_SECONDS_MAX = 180.0
 _DEAD = {
-    "registries": "CRI-O reads it no more: registries.conf says where short names are looked for",
-    "insecure_registries": "CRI-O reads it no more: insecure = true in registries.conf is what counts",
+    "registries": sentence("CRI-O reads it no more: registries.conf says where short names are looked for"),
+    "insecure_registries": sentence(
+        "CRI-O reads it no more: insecure = true in registries.conf is what counts"
+    ),
 }
 
 
@@ -67,7 +70,7 @@ class Crio:
         return Status(
             self.name,
             installed.version,
-            "watches registries.conf.d" if settings.get("auto_reload_registries") is True else None,
+            sentence("watches registries.conf.d") if settings.get("auto_reload_registries") is True else None,
             None if not installed.answers else "active" in installed.answers,
             (*(Source(file.path, read=_parses(file)) for file in files), *status.sources(tree, in_use)),
             status.in_force(in_use),
@@ -79,9 +82,9 @@ class Crio:
         planned = plan_files(tree, wanted, merged=False, digest_only=installed.at_least(1, 25))
         if not planned.changes:
             return Plan(self.name, notes=planned.notes)
-        step = Step("reload", "running containers go on; pulls under way end as they began", RELOAD)
+        step = Step("reload", sentence("running containers go on; pulls under way end as they began"), RELOAD)
         if installed.answers and "active" not in installed.answers:
-            step = Step("none", "crio is not running: it counts from its next start")
+            step = Step("none", sentence("crio is not running: it counts from its next start"))
         return Plan(self.name, planned.changes, (step,), planned.notes)
 
     def settle(self, machine: Machine, tree: Tree, installed: Installed) -> tuple[Finding, ...]:
@@ -89,8 +92,8 @@ class Crio:
         if "active" not in installed.answers:
             return ()
         if machine.run(self.questions["active"]).code != 0:
-            hint = "journalctl -u crio says why"
-            return (Finding("CRIO_SILENT", "it runs no more after the reload", "error", hint=hint),)
+            hint = sentence("journalctl -u crio says why")
+            return (Finding("CRIO_SILENT", sentence("it runs no more after the reload"), "error", hint=hint),)
         return tuple(read_in_use(tree, root_home(tree), merged=False).problems)
 
     def verify(self, machine: Machine, installed: Installed, image: Reference) -> tuple[Finding, ...]:
@@ -101,8 +104,17 @@ class Crio:
         there = machine.run((*crictl, "inspecti", name)).code == 0
         answer = machine.run((*crictl, "pull", name), timeout_seconds=PULL_SECONDS_MAX)
         if answer.code != 0:
-            hint = f"sampan pull {name} says which host; journalctl -u crio what CRI-O asked"
-            return (Finding("PULL_FAILS", f"crictl pull {name} fails: {answer.words}", "error", hint=hint),)
+            hint = sentence(
+                "sampan pull {name} says which host; journalctl -u crio what CRI-O asked", name=name
+            )
+            return (
+                Finding(
+                    "PULL_FAILS",
+                    sentence("crictl pull {name} fails: {words}", name=name, words=answer.words),
+                    "error",
+                    hint=hint,
+                ),
+            )
         if not there:
             machine.run((*crictl, "rmi", name))
         return ()
@@ -124,8 +136,8 @@ def _parse_problem(file: File) -> Finding | None:
     try:
         toml_text.parse(file.data or b"")
     except toml_text.NotTomlError as error:
-        message = f"CRI-O does not start with it: {error.reason}"
-        return Finding("CRIO_CONF_INVALID", message, "error", file.path, error.line, "repair it")
+        message = sentence("CRI-O does not start with it: {reason}", reason=error.reason)
+        return Finding("CRIO_CONF_INVALID", message, "error", file.path, error.line, sentence("repair it"))
     return None
 
 
@@ -145,4 +157,6 @@ def _file_findings(file: File) -> Iterator[Finding]:
     for key, reason in _DEAD.items():
         if _image_settings(file).get(key):
             line = toml_text.parse(file.data or b"").line("crio", "image", key)
-            yield Finding("CRIO_KEY_DEAD", f"{key}: {reason}", "dead", file.path, line)
+            yield Finding(
+                "CRIO_KEY_DEAD", sentence("{key}: {reason}", key=key, reason=reason), "dead", file.path, line
+            )

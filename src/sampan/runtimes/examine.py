@@ -13,6 +13,7 @@ from sampan.errors import RuntimeUnsupported, UsageError, printable
 from sampan.runtimes.contract import Installed, Machine, Runtime, Status, Version
 from sampan.runtimes.snapshot import Snapshot
 from sampan.runtimes.tree import Tree
+from sampan.words import sentence
 
 VERSION_QUESTION = "version"
 
@@ -31,8 +32,10 @@ class Chosen:
         version = Version.find(number)
         if not name or (at and (version is None or not number.removeprefix("v")[:1].isdigit())):
             raise UsageError(
-                f'expected NAME or NAME@VERSION, got "{printable(text, characters_max=60)}"',
-                hint="as in --runtime docker@28.5",
+                sentence(
+                    'expected NAME or NAME@VERSION, got "{text}"', text=printable(text, characters_max=60)
+                ),
+                hint=sentence("as in --runtime docker@28.5"),
             )
         return cls(name, version)
 
@@ -47,8 +50,8 @@ def choose(
     for one in chosen:
         if one.name not in runtimes:
             raise RuntimeUnsupported(
-                f'no such runtime: "{printable(one.name, characters_max=60)}"',
-                hint=f"there are: {', '.join(runtimes)}",
+                sentence('no such runtime: "{name}"', name=printable(one.name, characters_max=60)),
+                hint=sentence("there are: {names}", names=", ".join(runtimes)),
             )
     versions = {one.name: one.version for one in chosen}
     names = list(versions) or [name for name, runtime in runtimes.items() if runtime.detect(tree)]

@@ -19,12 +19,12 @@ from sampan.runtimes.contract import Finding
 from sampan.runtimes.hosts_toml import Dialect
 from sampan.runtimes.toml_text import NotTomlError, TomlText, parse
 from sampan.runtimes.wanted import EVERY_REGISTRY
+from sampan.words import sentence
 
 _CAPABILITIES = ("pull", "resolve", "push")
 _TLS = ("ca", "client", "skip_verify")
 _KEYS = ("capabilities", "override_path", "header", "dial_timeout", *_TLS)
 _DURATION = re.compile(r"[+-]?(\d+(\.\d*)?(ns|us|µs|ms|s|m|h))+|0")
-_DROPPED = "so the whole file is ignored, and with it every host that it names"
 Exists = Callable[[str], bool]
 
 
@@ -64,23 +64,26 @@ def _dropped(path: str, data: bytes, dialect: Dialect) -> Finding | None:
     line: int | None = None
     try:
         toml = parse(data if dialect.is_2 else data.removeprefix(b"\xef\xbb\xbf"))
-        reason = "it is empty" if not data else _wrong(toml, dialect)
+        reason = sentence("it is empty") if not data else _wrong(toml, dialect)
         if reason is None:
             return None
         reason, line = reason if isinstance(reason, tuple) else (reason, None)
     except NotTomlError as error:
         reason, line = error.reason, error.line
-    return Finding("HOSTS_TOML_DROPPED", f"{reason}, {_DROPPED}", "dead", path, line, "repair it")
+    message = sentence(
+        "{reason}, so the whole file is ignored, and with it every host that it names", reason=reason
+    )
+    return Finding("HOSTS_TOML_DROPPED", message, "dead", path, line, sentence("repair it"))
 
 
 def _wrong(toml: TomlText, dialect: Dialect) -> str | tuple[str, int | None] | None:
     """What its reader cannot take although it is TOML."""
     if not isinstance(toml.table.get("host"), dict) and (not dialect.is_2 or "host" in toml.table):
-        return "containerd 1.x reads no file without a table [host.…]"
+        return sentence("containerd 1.x reads no file without a table [host.…]")
     places = [((), toml.table), *((("host", url), keys) for url, keys in _tables(toml.table).items())]
     for where, keys in places:
         for key, reason in _wrong_values(keys, dialect):
-            return f"{key}: {reason}", toml.line(*where, key)
+            return sentence("{key}: {reason}", key=key, reason=reason), toml.line(*where, key)
     return None
 
 
@@ -88,17 +91,22 @@ def _wrong_values(keys: Mapping[str, Any], dialect: Dialect) -> Iterator[tuple[s
     known = (*_CAPABILITIES, *(("referrers",) if dialect.referrers else ()))
     found = keys.get("capabilities", [])
     if not isinstance(found, list):
-        yield "capabilities", "expected a list"
+        yield "capabilities", sentence("expected a list")
     else:
         for each in found:
             if str(each).lower() not in known:
-                yield "capabilities", f"this version does not know {printable(str(each), characters_max=40)}"
+                yield (
+                    "capabilities",
+                    sentence(
+                        "this version does not know {word}", word=printable(str(each), characters_max=40)
+                    ),
+                )
     for key in ("skip_verify", "override_path"):
         if not isinstance(keys.get(key, False), bool):
-            yield key, "expected true or false"
+            yield key, sentence("expected true or false")
     limit = keys.get("dial_timeout", "0")
     if dialect.dial_timeout and not (isinstance(limit, str) and _DURATION.fullmatch(limit)):
-        yield "dial_timeout", 'expected a duration such as "2s"'
+        yield "dial_timeout", sentence('expected a duration such as "2s"')
 
 
 def _has_header(data: bytes, url: str) -> bool:
@@ -113,15 +121,18 @@ def _has_header(data: bytes, url: str) -> bool:
 def _root(path: str, toml: TomlText, registry: str, dialect: Dialect) -> Iterator[Finding]:
     server = toml.table.get("server")
     if isinstance(server, str) and urlsplit(server).netloc == DOCKER_HUB:
-        hint = f'server = "{origin_url(DOCKER_HUB)}", or no server at all'
-        message = "server names a web site: docker.io is no registry's host"
+        hint = sentence('server = "{url}", or no server at all', url=origin_url(DOCKER_HUB))
+        message = sentence("server names a web site: docker.io is no registry's host")
         yield Finding("SERVER_IS_DOCKER_IO", message, "error", path, toml.line("server"), hint)
     known = ("server", "host", *_KEYS)
     yield from _unknown(path, toml, (), toml.table, known, dialect)
     if registry == EVERY_REGISTRY or _tables(toml.table) or set(toml.table) & set(_KEYS):
         return
     if server in (None, origin_url(registry)):
-        message = f"it names nobody but {origin_url(registry)}, who is asked without it as well"
+        message = sentence(
+            "it names nobody but {url}, who is asked without it as well",
+            url=origin_url(registry),
+        )
         yield Finding("HOSTS_TOML_NAMES_NOBODY", message, "note", path)
 
 
@@ -138,19 +149,31 @@ def _host(
     where = ("host", url)
     line, shown = toml.line(*where), printable(url, characters_max=100)
     if not asked:
-        message = f"{shown} is never asked: 2.x takes hosts from the headers of tables"
+        message = sentence("{shown} is never asked: 2.x takes hosts from the headers of tables", shown=shown)
         yield Finding(
-            "HOST_WITHOUT_HEADER", message, "dead", path, line, f'give it a table: [host."{shown}"]'
+            "HOST_WITHOUT_HEADER",
+            message,
+            "dead",
+            path,
+            line,
+            sentence('give it a table: [host."{shown}"]', shown=shown),
         )
     if "server" in keys:
-        message = "server stands behind the header of a host, and so belongs to that host and does nothing"
+        message = sentence(
+            "server stands behind the header of a host, and so belongs to that host and does nothing"
+        )
         yield Finding(
-            "SERVER_IN_HOST_TABLE", message, "dead", path, toml.line(*where, "server"), "move it to the top"
+            "SERVER_IN_HOST_TABLE",
+            message,
+            "dead",
+            path,
+            toml.line(*where, "server"),
+            sentence("move it to the top"),
         )
     yield from _unknown(path, toml, where, {k: v for k, v in keys.items() if k != "server"}, _KEYS, dialect)
     capabilities = [str(each).lower() for each in keys.get("capabilities", [])]
     if capabilities and not {"pull", "resolve"} & set(capabilities):
-        message = f"{shown} may neither pull nor resolve: it is asked for nothing"
+        message = sentence("{shown} may neither pull nor resolve: it is asked for nothing", shown=shown)
         yield Finding("HOST_DOES_NOTHING", message, "dead", path, toml.line(*where, "capabilities"))
     yield from _url(path, line, url, keys, dialect)
     yield from _absent_files(path, toml, where, keys, exists)
@@ -162,12 +185,16 @@ def _url(
     shown = printable(url, characters_max=100)
     below = urlsplit(url).path.rstrip("/")
     if url.startswith("http://") and set(_TLS) & set(keys):
-        message = f"{shown} has TLS keys, and so is first asked by HTTPS"
-        yield Finding("HTTP_HOST_WITH_TLS", message, "warning", path, line, "take them out")
+        message = sentence("{shown} has TLS keys, and so is first asked by HTTPS", shown=shown)
+        yield Finding("HTTP_HOST_WITH_TLS", message, "warning", path, line, sentence("take them out"))
     if below.startswith("/v2/") and not (keys.get("override_path") and dialect.override_path):
-        message = f"asked as {shown}/v2/…: a path of one's own needs override_path = true"
+        message = sentence("asked as {url}/v2/…: a path of one's own needs override_path = true", url=shown)
         if not dialect.override_path:
-            message += ", which this version does not know"
+            message = sentence(
+                "asked as {url}/v2/…: a path of one's own needs override_path = true, "
+                "which this version does not know",
+                url=shown,
+            )
         yield Finding("HOST_PATH_NOT_OVERRIDDEN", message, "warning", path, line)
 
 
@@ -184,9 +211,10 @@ def _unknown(
         if key in known and since:
             continue
         near = difflib.get_close_matches(key, known, 1)
-        hint = f"is {near[0]} meant?" if near and near[0] != key else None
-        message = (
-            f"{printable(key, characters_max=60)} is ignored without a word: this version does not know it"
+        hint = sentence("is {near} meant?", near=near[0]) if near and near[0] != key else None
+        message = sentence(
+            "{key} is ignored without a word: this version does not know it",
+            key=printable(key, characters_max=60),
         )
         yield Finding("HOSTS_KEY_UNKNOWN", message, "dead", path, toml.line(*where, key), hint)
 
@@ -200,7 +228,11 @@ def _absent_files(
         for name in (each for some in names for each in (some if isinstance(some, list) else [some])):
             if isinstance(name, str) and name and not exists(name):
                 place = toml.line(*(where if where != ("server",) else ()), key)
-                message = f"{key}: {printable(name)} is not there, and every pull of this registry fails"
+                message = sentence(
+                    "{key}: {name} is not there, and every pull of this registry fails",
+                    key=key,
+                    name=printable(name),
+                )
                 yield Finding("CERTIFICATE_ABSENT", message, "error", path, place)
 
 
@@ -212,8 +244,11 @@ def _resolvers(path: str, toml: TomlText, hosts: list[dict[str, Any]], last: str
         return
     line = toml.line("host")
     if not resolves(toml.table):
-        message = "nobody may say what a tag means, so no image can be pulled by its tag"
-        yield Finding("NO_RESOLVER", message, "error", path, line, 'add "resolve" to capabilities')
+        message = sentence("nobody may say what a tag means, so no image can be pulled by its tag")
+        yield Finding("NO_RESOLVER", message, "error", path, line, sentence('add "resolve" to capabilities'))
     elif last is not None:
-        message = f"{printable(last)} alone may say what a tag means: where it is blocked, nothing is pulled"
-        yield Finding("NO_RESOLVER", message, "note", path, line, 'add "resolve" to capabilities')
+        message = sentence(
+            "{last} alone may say what a tag means: where it is blocked, nothing is pulled",
+            last=printable(last),
+        )
+        yield Finding("NO_RESOLVER", message, "note", path, line, sentence('add "resolve" to capabilities'))

@@ -16,6 +16,7 @@ from sampan.runtimes.plan import refuse
 from sampan.runtimes.toml_text import NotTomlError, parse
 from sampan.runtimes.tree import Tree
 from sampan.runtimes.wanted import EVERY_REGISTRY, Route, Wanted
+from sampan.words import sentence
 
 Planned = tuple[tuple[Change, ...], tuple[str, ...]]  # changes, notes
 _SECRETS = (b"Authorization", b"authorization", b"PRIVATE KEY")
@@ -78,7 +79,13 @@ def plan_merge(tree: Tree, into: str, roots: tuple[str, ...]) -> Planned:
             if registry in there or EVERY_REGISTRY in there or not copies:
                 continue  # it has not been asked for either
             changes += copies
-            notes.append(f"{directory} is copied into {into}: one directory alone is read")
+            notes.append(
+                sentence(
+                    "{directory} is copied into {into}: one directory alone is read",
+                    directory=directory,
+                    into=into,
+                )
+            )
         there |= set(found)
     return tuple(changes), tuple(notes)
 
@@ -99,7 +106,7 @@ def parsed(path: str, data: bytes | None) -> str:
             path,
             error.reason,
             line=error.line,
-            hint="containerd ignores the whole file as it is: repair it",
+            hint=sentence("containerd ignores the whole file as it is: repair it"),
         ) from error
     return (data or b"").decode()
 
@@ -144,6 +151,6 @@ def _copies(tree: Tree, directory: str, into: str) -> Iterator[Change]:
         data = file.data
         if data is None:
             problem = file.problem
-            raise refuse(file.path, problem.message if problem else "it is gone")
+            raise refuse(file.path, problem.message if problem else sentence("it is gone"))
         secret = any(word in data for word in _SECRETS)
         yield from change(tree, f"{into}/{name}", data, secret=secret)

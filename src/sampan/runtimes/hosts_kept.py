@@ -17,6 +17,7 @@ from sampan.errors import printable
 from sampan.oci.reference import DOCKER_HUB, origin_url
 from sampan.runtimes.hosts_toml import HEADER, Dialect, Rendered, options_text, render, url_of
 from sampan.runtimes.wanted import EVERY_REGISTRY, PULL, Route
+from sampan.words import sentence
 
 MARK = "\n# From before, and not of sampan.toml: asked behind what is above.\n"
 _OPTIONS = ("ca", "client", "skip_verify", "header")  # what a host needs whoever names it
@@ -98,12 +99,29 @@ def _not_named(route: Route, kept: Kept, notes: list[str]) -> Mapping[str, Mappi
     for url, table in [*kept.hosts.items(), *_server_as_host(kept)]:
         lost = sorted(set(table) - {"capabilities", "override_path", "dial_timeout"})
         if normal(url) == origin and origin not in named and route.hops:
-            notes.append(f"{route.registry}: {printable(url)} is left out: sampan.toml says origin = never")
+            notes.append(
+                sentence(
+                    "{registry}: {url} is left out: sampan.toml says origin = never",
+                    registry=route.registry,
+                    url=printable(url),
+                )
+            )
         elif url in _WEB_SITES and route.registry == DOCKER_HUB:
-            notes.append(f"{route.registry}: {url} is left out: it is a web site and no registry's host")
+            notes.append(
+                sentence(
+                    "{registry}: {url} is left out: it is a web site and no registry's host",
+                    registry=route.registry,
+                    url=url,
+                )
+            )
         elif normal(url) in named and lost and normal(url) != origin:
             notes.append(
-                f"{route.registry}: {printable(url)} is as sampan.toml has it now, without {', '.join(lost)}"
+                sentence(
+                    "{registry}: {url} is as sampan.toml has it now, without {names}",
+                    registry=route.registry,
+                    url=printable(url),
+                    names=", ".join(lost),
+                )
             )
         elif normal(url) not in named and normal(url) != origin:
             found[url] = table

@@ -13,6 +13,7 @@ from sampan.runtimes.hosts_directory import directories, registry_of
 from sampan.runtimes.hosts_toml import DEFAULT_DIRECTORY, FILE_NAME, HEADER, Dialect
 from sampan.runtimes.tree import Tree
 from sampan.runtimes.wanted import EVERY_REGISTRY
+from sampan.words import sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +43,11 @@ def _nobody(directory: str, answering: Mapping[str, str]) -> str | None:
     """Why nobody reads a directory that is in the right place."""
     name = posixpath.basename(directory)
     if is_hub_itself(name):
-        return "images of Docker Hub are looked up in the directory docker.io"
+        return sentence("images of Docker Hub are looked up in the directory docker.io")
     if name != name.lower():
-        return "the name of a registry has no capitals"
+        return sentence("the name of a registry has no capitals")
     if directory not in answering.values():
-        return "another directory for the same registry is looked at first"
+        return sentence("another directory for the same registry is looked at first")
     return None
 
 
@@ -55,7 +56,11 @@ def _file(tree: Tree, directory: str, dialect: Dialect, nobody: str | None) -> H
     source = Source(file.path, nobody is None, "sampan" if file.text.startswith(HEADER) else None)
     findings = [] if file.problem is None else [file.problem]
     if nobody is not None:
-        findings.append(Finding("HOSTS_TOML_UNREAD", f"nobody reads it: {nobody}", "dead", file.path))
+        findings.append(
+            Finding(
+                "HOSTS_TOML_UNREAD", sentence("nobody reads it: {nobody}", nobody=nobody), "dead", file.path
+            )
+        )
     if file.data is None:
         return HostsFile(source, None, tuple(findings))
 
@@ -82,8 +87,13 @@ def _unnamed(tree: Tree, directory: str, text: str) -> Iterator[Finding]:
     """Certificates that a hosts.toml beside them keeps from being read."""
     for path in _certificates(tree, directory):
         if posixpath.basename(path) not in text:
-            message = f"it is not read: the {FILE_NAME} beside it does not name it"
-            hint = f'name it by ca or client in {FILE_NAME}, with "server" where it is the registry\'s own'
+            message = sentence(
+                "it is not read: the {file_name} beside it does not name it", file_name=FILE_NAME
+            )
+            hint = sentence(
+                'name it by ca or client in {file_name}, with "server" where it is the registry\'s own',
+                file_name=FILE_NAME,
+            )
             yield Finding("CERTIFICATE_UNREAD", message, "dead", path, hint=hint)
 
 
@@ -91,7 +101,9 @@ def _empty(directory: str) -> Iterator[HostsFile]:
     """A directory without a hosts.toml, which keeps ``_default`` from being asked."""
     if posixpath.basename(directory) == DEFAULT_DIRECTORY:
         return
-    message = f"no {FILE_NAME} in it, and so _default is not asked for this registry either"
-    hint = "remove the directory"
+    message = sentence(
+        "no {file_name} in it, and so _default is not asked for this registry either", file_name=FILE_NAME
+    )
+    hint = sentence("remove the directory")
     finding = Finding("HOSTS_DIRECTORY_EMPTY", message, "warning", directory, hint=hint)
     yield HostsFile(Source(directory), findings=(finding,))

@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from sampan.runtimes.toml_text import value_text
 from sampan.runtimes.wanted import BOTH, EVERY_REGISTRY, PULL, RESOLVE, Hop, Route
+from sampan.words import sentence
 
 FILE_NAME = "hosts.toml"
 DEFAULT_DIRECTORY = "_default"
@@ -61,13 +62,18 @@ def directory_name(registry: str) -> str:
 def render(route: Route, dialect: Dialect, options: Mapping[str, object] = _NOTHING) -> Rendered | None:
     """The hosts.toml of ``route``; None when there is nobody to name but the registry itself. ``options``:
     keys to stand with ``server`` where that is the registry itself."""
-    usable, notes = [], []
+    usable: list[Hop] = []
+    notes: list[str] = []
     for hop in route.hops:
         reason = _unusable(hop, route.registry, dialect)
         if reason is None:
             usable.append(hop)
         else:
-            notes.append(f"{route.registry}: {hop} is left out: {reason}")
+            notes.append(
+                sentence(
+                    "{registry}: {hop} is left out: {reason}", registry=route.registry, hop=hop, reason=reason
+                )
+            )
     if not any(not hop.origin for hop in usable):
         return None
     last = _last(route, usable)
@@ -106,12 +112,12 @@ def _last(route: Route, usable: Sequence[Hop]) -> Hop | None:
 
 def _unusable(hop: Hop, registry: str, dialect: Dialect) -> str | None:
     if hop.username is not None or hop.headers:
-        return "it wants a login, which hosts.toml would show to everybody on this machine"
+        return sentence("it wants a login, which hosts.toml would show to everybody on this machine")
     prefix = hop.prefix_for(registry, sends_ns=True)
     if TEMPLATE in prefix:
-        return "a file for all registries cannot name each in its path"
+        return sentence("a file for all registries cannot name each in its path")
     if prefix and not dialect.override_path:
-        return "this version cannot ask below a path of its host"
+        return sentence("this version cannot ask below a path of its host")
     return None
 
 

@@ -16,6 +16,7 @@ from sampan.errors import NodeError, printable
 from sampan.runtimes.place import below, resolve
 from sampan.runtimes.snapshot import FINAL, STATES, Snapshot, State, document, read
 from sampan.runtimes.writing import Attributes, node_error, put_file
+from sampan.words import sentence
 
 PLACE = "/var/lib/sampan/node"
 REVERTED_MAX = 20  # kept to be looked at; those that can be reverted are kept without end
@@ -50,8 +51,8 @@ class Journal:
             place = place.parent
         if not os.access(place, os.W_OK | os.X_OK):
             raise NodeError(
-                f"this user may not keep snapshots in {self._path}",
-                hint="run it as root: sudo sampan node …",
+                sentence("this user may not keep snapshots in {path}", path=printable(str(self._path))),
+                hint=sentence("run it as root: sudo sampan node …"),
             )
 
     def snapshots(self) -> list[tuple[Snapshot, State]]:
@@ -77,18 +78,26 @@ class Journal:
             new.rename(self._path / str(snapshot.number))
             _sync(self._path)
         except OSError as error:
-            raise node_error(f"keep a snapshot in {self._path}", error) from error
+            raise node_error(
+                sentence("keep a snapshot in {path}", path=printable(str(self._path))), error
+            ) from error
 
     def state(self, number: int) -> State:
         """How far it came. Raises NodeError."""
         try:
             text = (self._path / str(number) / "state").read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise NodeError(f"snapshot {number} has no state that can be read") from error
+            raise NodeError(
+                sentence("snapshot {number} has no state that can be read", number=number)
+            ) from error
         for state in STATES:
             if state == text:
                 return state
-        raise NodeError(f"snapshot {number} is in no state that is known: {printable(text)}")
+        raise NodeError(
+            sentence(
+                "snapshot {number} is in no state that is known: {text}", number=number, text=printable(text)
+            )
+        )
 
     def set_state(self, number: int, state: State) -> None:
         """Raises NodeError."""
@@ -105,7 +114,7 @@ class Journal:
             _sync(self._path)
             _empty(self._path / _OLD)
         except OSError as error:
-            raise node_error(f"remove snapshot {number}", error) from error
+            raise node_error(sentence("remove snapshot {number}", number=number), error) from error
 
     def prune(self) -> None:
         """Forget the oldest of those that are reverted, beyond :data:`REVERTED_MAX`."""
@@ -119,13 +128,16 @@ class Journal:
             _make(self._path)
             descriptor = os.open(self._path / "lock", flags, 0o600)
         except OSError as error:
-            raise node_error(f"keep snapshots in {self._path}", error) from error
+            raise node_error(
+                sentence("keep snapshots in {path}", path=printable(str(self._path))), error
+            ) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(descriptor)
             raise NodeError(
-                "another sampan is changing this machine's files", hint="wait until it has ended"
+                sentence("another sampan is changing this machine's files"),
+                hint=sentence("wait until it has ended"),
             ) from error
         return descriptor
 
@@ -141,7 +153,9 @@ class Journal:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise node_error(f"list the snapshots in {self._path}", error) from error
+            raise node_error(
+                sentence("list the snapshots in {path}", path=printable(str(self._path))), error
+            ) from error
         return sorted(int(name) for name in names if name.isascii() and name.isdigit())
 
     def _read(self, number: int) -> Snapshot:
@@ -149,7 +163,7 @@ class Journal:
         try:
             contents = {entry.name: _content(Path(entry.path)) for entry in os.scandir(directory)}
         except OSError as error:
-            raise node_error(f"read snapshot {number}", error) from error
+            raise node_error(sentence("read snapshot {number}", number=number), error) from error
         return read(number, contents)
 
 
@@ -157,7 +171,7 @@ def _resolved(root: Path) -> str:
     try:
         return resolve(root, PLACE).real
     except OSError as error:
-        raise node_error(f"keep snapshots in {PLACE}", error) from error
+        raise node_error(sentence("keep snapshots in {place}", place=PLACE), error) from error
 
 
 def _content(path: Path) -> bytes:

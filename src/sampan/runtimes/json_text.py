@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from sampan.words import sentence
+
 INDENT = "  "
 _SPACE = re.compile(r"[ \t\n\r]*")
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"', re.DOTALL)
@@ -49,9 +51,9 @@ class JsonObject:
         try:
             text = data.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise NotJsonError("it is not UTF-8", data.count(b"\n", 0, error.start) + 1) from error
+            raise NotJsonError(sentence("it is not UTF-8"), data.count(b"\n", 0, error.start) + 1) from error
         if text.startswith("\ufeff"):
-            raise NotJsonError("it begins with a byte order mark", 1)
+            raise NotJsonError(sentence("it begins with a byte order mark"), 1)
         _check(text)
         return _scan(text)
 
@@ -111,24 +113,27 @@ def _check(text: str) -> None:
         for key in keys:
             if keys.count(key) > 1:
                 at = text.rfind(json.dumps(key, ensure_ascii=False))
-                raise NotJsonError(f"the key {json.dumps(key)} is there twice", _line(text, max(at, 0)))
+                raise NotJsonError(
+                    sentence("the key {key} is there twice", key=json.dumps(key)), _line(text, max(at, 0))
+                )
         return dict(pairs)
 
     def constant(name: str) -> NoReturn:
-        raise NotJsonError(f"{name} is no number", _line(text, text.find(name)))
+        raise NotJsonError(sentence("{name} is no number", name=name), _line(text, text.find(name)))
 
     try:
         found = json.loads(text, object_pairs_hook=once, parse_constant=constant)
     except json.JSONDecodeError as error:
-        raise NotJsonError(f"{error.msg[:1].lower()}{error.msg[1:]}", error.lineno) from error
+        reason = sentence("{parsers_words}", parsers_words=f"{error.msg[:1].lower()}{error.msg[1:]}")
+        raise NotJsonError(reason, error.lineno) from error
     except RecursionError as error:
-        raise NotJsonError("it is nested without end", 1) from error
+        raise NotJsonError(sentence("it is nested without end"), 1) from error
     except NotJsonError:
         raise
     except ValueError as error:  # a number too long to convert
-        raise NotJsonError("a number has thousands of digits", 1) from error
+        raise NotJsonError(sentence("a number has thousands of digits"), 1) from error
     if not isinstance(found, dict):
-        raise NotJsonError("expected an object, in braces", 1)
+        raise NotJsonError(sentence("expected an object, in braces"), 1)
 
 
 def _scan(text: str) -> JsonObject:

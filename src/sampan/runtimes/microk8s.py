@@ -30,6 +30,7 @@ from sampan.runtimes.hosts_directory import directories, plan_hosts
 from sampan.runtimes.hosts_toml import FILE_NAME, Dialect
 from sampan.runtimes.tree import Tree
 from sampan.runtimes.wanted import Wanted
+from sampan.words import sentence
 
 CURRENT = "/var/snap/microk8s/current"
 CERTS = f"{CURRENT}/args/certs.d"
@@ -80,10 +81,12 @@ class MicroK8s:
     def plan(self, tree: Tree, installed: Installed, wanted: Wanted) -> Plan:
         """One hosts.toml a route."""
         if installed.version is not None and installed.version < SINCE:
-            note = "before 1.23 its mirrors stand in args/containerd-template.toml: refresh the snap"
+            note = sentence(
+                "before 1.23 its mirrors stand in args/containerd-template.toml: refresh the snap"
+            )
             return Plan(self.name, notes=(note,))
         changes, notes = plan_hosts(tree, CERTS, wanted, _dialect(installed))
-        steps = (Step("none", "hosts.toml is read at every pull"),) if changes else ()
+        steps = (Step("none", sentence("hosts.toml is read at every pull")),) if changes else ()
         return Plan(self.name, changes, steps, notes)
 
     def settle(self, machine: Machine, tree: Tree, installed: Installed) -> tuple[Finding, ...]:
@@ -91,7 +94,7 @@ class MicroK8s:
         if "active" not in installed.answers:
             return ()
         if machine.run(self.questions["active"]).code != 0:
-            return (Finding("MICROK8S_SILENT", "its containerd runs no more", "error"),)
+            return (Finding("MICROK8S_SILENT", sentence("its containerd runs no more"), "error"),)
         return tuple(each for each in self.status(tree, installed).findings if each.level == "error")
 
     def verify(self, machine: Machine, installed: Installed, image: Reference) -> tuple[Finding, ...]:
@@ -103,8 +106,15 @@ class MicroK8s:
         command = (*images, "pull", "--hosts-dir", CERTS, name)
         answer = machine.run(command, timeout_seconds=PULL_SECONDS_MAX)
         if answer.code != 0:
-            hint = f"sampan pull {name} says which host"
-            return (Finding("PULL_FAILS", f"{name} cannot be pulled: {answer.words}", "error", hint=hint),)
+            hint = sentence("sampan pull {name} says which host", name=name)
+            return (
+                Finding(
+                    "PULL_FAILS",
+                    sentence("{name} cannot be pulled: {words}", name=name, words=answer.words),
+                    "error",
+                    hint=hint,
+                ),
+            )
         if not there:
             machine.run((*images, "rm", name))
         return ()

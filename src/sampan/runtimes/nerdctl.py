@@ -30,6 +30,7 @@ from sampan.runtimes.plan import refuse
 from sampan.runtimes.toml_text import NotTomlError, TomlText, parse
 from sampan.runtimes.tree import Tree
 from sampan.runtimes.wanted import Wanted
+from sampan.words import sentence
 
 CONFIG = "/etc/nerdctl/nerdctl.toml"
 HOSTS_DIR = ("/etc/containerd/certs.d", "/etc/docker/certs.d")
@@ -61,14 +62,20 @@ class Nerdctl:
         in_force: dict[str, InForce] = {}
         for index, root in enumerate(_roots(toml)):
             second = index > 0 and (_containerd(installed) is None or _by_transfer(installed))
-            unread = "containerd 2 is handed the first directory of hosts_dir alone" if second else None
+            unread = (
+                sentence("containerd 2 is handed the first directory of hosts_dir alone") if second else None
+            )
             for each in hosts_files(tree, root, _dialect(installed), unread):
                 sources.append(each.source)
                 findings += each.findings
                 if each.in_force is not None:
                     in_force.setdefault(each.in_force.registry, each.in_force)
-        mode = "pulls by the transfer service" if _by_transfer(installed) else "pulls by itself"
-        mode = mode if _containerd(installed) is not None else "not known how it pulls"
+        mode = (
+            sentence("pulls by the transfer service")
+            if _by_transfer(installed)
+            else sentence("pulls by itself")
+        )
+        mode = mode if _containerd(installed) is not None else sentence("not known how it pulls")
         hosts = tuple(in_force.values())
         return Status(self.name, installed.version, mode, None, tuple(sources), hosts, tuple(findings))
 
@@ -78,7 +85,7 @@ class Nerdctl:
         if problem is not None:
             raise refuse(CONFIG, problem.message, line=problem.line)
         changes, notes = plan_hosts(tree, _roots(toml)[0], wanted, _dialect(installed))
-        steps = (Step("none", "hosts.toml is read at every pull"),) if changes else ()
+        steps = (Step("none", sentence("hosts.toml is read at every pull")),) if changes else ()
         return Plan(self.name, changes, steps, notes)
 
     def settle(
@@ -98,8 +105,15 @@ class Nerdctl:
         there = machine.run(("nerdctl", "image", "inspect", name)).code == 0
         answer = machine.run(("nerdctl", "pull", "--quiet", name), timeout_seconds=PULL_SECONDS_MAX)
         if answer.code != 0:
-            message = f"nerdctl pull {name} fails: {answer.words}"
-            return (Finding("PULL_FAILS", message, "error", hint=f"sampan pull {name} says which host"),)
+            message = sentence("nerdctl pull {name} fails: {words}", name=name, words=answer.words)
+            return (
+                Finding(
+                    "PULL_FAILS",
+                    message,
+                    "error",
+                    hint=sentence("sampan pull {name} says which host", name=name),
+                ),
+            )
         if not there:
             machine.run(("nerdctl", "image", "rm", name))
         return ()
@@ -112,7 +126,7 @@ def _config(tree: Tree) -> tuple[TomlText, Finding | None]:
     try:
         return parse(file.data), None
     except NotTomlError as error:
-        hint = "nerdctl does not run with it: repair the file"
+        hint = sentence("nerdctl does not run with it: repair the file")
         return TomlText(), Finding("CONFIG_PARSE", error.reason, "error", CONFIG, error.line, hint)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sampan.errors import printable
+from sampan.words import sentence
 
 LINKS_MAX = 40  # as in the kernel
 
@@ -53,14 +54,20 @@ def resolve(root: Path, path: str) -> Place:
         mode = _mode(below(root, "/".join([*done, part])))
         if mode is None:
             if len(pending) >= originals:
-                raise LeadsNowhereError(f"{printable(path)}: a link to what is not there")
+                raise LeadsNowhereError(sentence("{path}: a link to what is not there", path=printable(path)))
             return Place(
                 "/" + "/".join([*done, part, *filter(None, pending[::-1])]), present=False, link=link
             )
         if stat.S_ISLNK(mode):
             links += 1
             if links > LINKS_MAX:
-                raise LeadsNowhereError(f"{printable(path)}: more than {LINKS_MAX} symbolic links")
+                raise LeadsNowhereError(
+                    sentence(
+                        "{path}: more than {number} symbolic links",
+                        path=printable(path),
+                        number=LINKS_MAX,
+                    )
+                )
             link = link or not pending
             originals = min(originals, len(pending))
             target = os.readlink(below(root, "/".join([*done, part])))  # noqa: PTH115 - as it is written
@@ -73,7 +80,7 @@ def resolve(root: Path, path: str) -> Place:
 
 def _climb(done: list[str], path: str) -> None:
     if not done:
-        raise LeadsNowhereError(f"{printable(path)}: a link that climbs above the root")
+        raise LeadsNowhereError(sentence("{path}: a link that climbs above the root", path=printable(path)))
     done.pop()
 
 

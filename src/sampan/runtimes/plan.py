@@ -17,6 +17,7 @@ from sampan.runtimes.contract import Change, Installed, Plan, Runtime
 from sampan.runtimes.snapshot import RunStep
 from sampan.runtimes.tree import Tree
 from sampan.runtimes.wanted import Wanted
+from sampan.words import sentence
 
 FINGERPRINT_CHARACTERS = 12
 HIDDEN = "…"
@@ -97,7 +98,8 @@ def _joined(first: Change | None, second: Change) -> Change:
 def refuse(path: str, reason: str, *, line: int | None = None, hint: str | None = None) -> PlanMismatch:
     """The error of a plan for a file that must not be touched: it does not parse, or says what cannot be."""
     place = f"{path}:{line}" if line else path
-    return PlanMismatch(f"{printable(place)}: {reason}", hint=hint or "repair it, or move it out of the way")
+    message = sentence("{place}: {reason}", place=printable(place), reason=reason)
+    return PlanMismatch(message, hint=hint or sentence("repair it, or move it out of the way"))
 
 
 def unified_diff(path: str, before: bytes | None, after: bytes | None, *, secret: bool = False) -> str:

@@ -28,6 +28,7 @@ from sampan.runtimes.writing import (
     remove_directory,
     remove_file,
 )
+from sampan.words import sentence
 
 Edited = Literal["refuse", "leave", "replace"]
 
@@ -60,7 +61,9 @@ def revert(journal: Journal, snapshot: Snapshot, steps: Steps, *, edited: Edited
     journal.set_state(snapshot.number, "reverted")
     journal.prune()
     if failure is not None:
-        raise ApplyFailed(f"the files are back, but {failure.message}", hint=failure.hint) from failure
+        raise ApplyFailed(
+            sentence("the files are back, but {message}", message=failure.message), hint=failure.hint
+        ) from failure
 
 
 def recover(journal: Journal, steps: Steps, *, edited: Edited = "refuse") -> Snapshot | None:
@@ -78,9 +81,11 @@ def check_unedited(root: Path, snapshot: Snapshot) -> None:
         diffs = [unified_diff(k.path, k.after, now, secret=k.secret) for k, now in edited]
         names = ", ".join(printable(kept.path) for kept, _ in edited)
         raise PlanMismatch(
-            f"{names}: changed since snapshot {snapshot.number} was taken",
+            sentence(
+                "{names}: changed since snapshot {number} was taken", names=names, number=snapshot.number
+            ),
             diff="".join(diffs),
-            hint="--force goes back all the same, and keeps the edited file beside the snapshot",
+            hint=sentence("--force goes back all the same, and keeps the edited file beside the snapshot"),
         )
 
 
@@ -123,13 +128,15 @@ def content_at(root: Path, real: str) -> bytes | None:
     path = Path(below(root, real))
     try:
         if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise PlanMismatch(f"{printable(real)}: expected a file, got something else in its place")
+            raise PlanMismatch(
+                sentence("{real}: expected a file, got something else in its place", real=printable(real))
+            )
         with path.open("rb") as file:
             return file.read(FILE_BYTES_MAX + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise node_error(f"read {real}", error) from error
+        raise node_error(sentence("read {real}", real=printable(real)), error) from error
 
 
 def _put_back(root: Path, kept: Kept) -> None:

@@ -23,6 +23,7 @@ from typing import Any, Literal, get_args
 from sampan.errors import NodeError
 from sampan.runtimes.contract import Step
 from sampan.runtimes.writing import Attributes
+from sampan.words import sentence
 
 VERSION = 1
 # writing: files are being put in place; stepping: reloads and checks run; applied: it is done.
@@ -101,8 +102,13 @@ def read(number: int, contents: Mapping[str, bytes]) -> Snapshot:
         table = json.loads(contents["snapshot.json"])
         if table["version"] != VERSION:
             raise NodeError(
-                f"snapshot {number} has the format {table['version']}, this sampan reads {VERSION}",
-                hint="revert it with the sampan that made it",
+                sentence(
+                    "snapshot {number} has the format {format}, this sampan reads {version}",
+                    number=number,
+                    format=table["version"],
+                    version=VERSION,
+                ),
+                hint=sentence("revert it with the sampan that made it"),
             )
         return Snapshot(
             number,
@@ -114,8 +120,12 @@ def read(number: int, contents: Mapping[str, bytes]) -> Snapshot:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise NodeError(
-            f"snapshot {number} is damaged: {type(error).__name__} in snapshot.json",
-            hint="its contents lie beside that file, to be copied back by hand",
+            sentence(
+                "snapshot {number} is damaged: {kind} in snapshot.json",
+                number=number,
+                kind=type(error).__name__,
+            ),
+            hint=sentence("its contents lie beside that file, to be copied back by hand"),
         ) from error
 
 

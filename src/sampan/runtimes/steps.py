@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from sampan.errors import ApplyFailed, NodeError
 from sampan.runtimes.contract import Answer, Finding, Machine, Step
 from sampan.runtimes.snapshot import RunStep
+from sampan.words import listed, sentence
 
 STEP_SECONDS_MAX = 180.0  # systemd itself gives up a start after 90 s, and a stop after 90 s
 SYSTEMD = "systemctl"
@@ -40,8 +41,15 @@ class Steps:
         for run in steps if self.machine is not None else ():
             if self.command(run.runtime, run.step)[0] == SYSTEMD and not self.has_systemd:
                 raise NodeError(
-                    f"{run.runtime} must {run.step.kind}, and there is no systemd here",
-                    hint=f'say how in sampan.toml: [node.commands] {run.runtime} = "…", or use --no-steps',
+                    sentence(
+                        "{runtime} must {kind}, and there is no systemd here",
+                        runtime=run.runtime,
+                        kind=run.step.kind,
+                    ),
+                    hint=sentence(
+                        'say how in sampan.toml: [node.commands] {runtime} = "…", or use --no-steps',
+                        runtime=run.runtime,
+                    ),
                 )
 
     def run(self, steps: Sequence[RunStep], *, back: bool = False) -> None:
@@ -53,8 +61,16 @@ class Steps:
             answer = self.machine.run(command, timeout_seconds=STEP_SECONDS_MAX)
             if answer.code != 0:
                 raise ApplyFailed(
-                    f"cannot {run.step.kind} {run.runtime}: {shlex.join(command)}: {_said(answer)}",
-                    hint=f"journalctl -u {run.runtime} says more, where there is systemd",
+                    sentence(
+                        "cannot {kind} {runtime}: {command}: {said}",
+                        kind=run.step.kind,
+                        runtime=run.runtime,
+                        command=shlex.join(command),
+                        said=_said(answer),
+                    ),
+                    hint=sentence(
+                        "journalctl -u {runtime} says more, where there is systemd", runtime=run.runtime
+                    ),
                 )
             is_last = run.runtime not in [later.runtime for later in steps[index + 1 : index + 2]]
             if is_last and not (back and run.step.back):
@@ -65,10 +81,14 @@ def check_findings(findings: Sequence[Finding]) -> None:
     """Raises ApplyFailed when something among them is broken."""
     wrong = [finding for finding in findings if finding.level in ("error", "dead")]
     if wrong:
-        lines = "".join(f"\n  {finding.place}{finding.message}" for finding in wrong)
-        raise ApplyFailed(f"what was changed does not work:{lines}", hint=wrong[0].hint)
+        lines = listed([listed(["\n  ", finding.place, finding.message], "") for finding in wrong], "")
+        raise ApplyFailed(sentence("what was changed does not work:{lines}", lines=lines), hint=wrong[0].hint)
 
 
 def _said(answer: Answer) -> str:
-    code = f"exit code {answer.code}" if answer.code is not None else "not run to its end"
+    code = (
+        sentence("exit code {code}", code=answer.code)
+        if answer.code is not None
+        else sentence("not run to its end")
+    )
     return f"{answer.words} ({code})" if answer.words else code

@@ -19,6 +19,7 @@ from tomlkit.exceptions import TOMLKitError
 
 from sampan.errors import printable
 from sampan.positions import KeyPath, header_lines, key_lines
+from sampan.words import sentence
 
 # The parsers' time grows with the square of a key's parts; the longest that containerd knows has eight.
 _LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){32}""")
@@ -67,22 +68,23 @@ def parse(data: bytes) -> TomlText:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise NotTomlError("it is not UTF-8", data.count(b"\n", 0, error.start) + 1) from error
+        raise NotTomlError(sentence("it is not UTF-8"), data.count(b"\n", 0, error.start) + 1) from error
     if match := _LONG_KEY.search(text):
-        raise NotTomlError("a key has more than 32 parts", text.count("\n", 0, match.start()) + 1)
+        raise NotTomlError(sentence("a key has more than 32 parts"), text.count("\n", 0, match.start()) + 1)
     if text.startswith("\ufeff"):
-        raise NotTomlError("it begins with a byte order mark", 1)
+        raise NotTomlError(sentence("it begins with a byte order mark"), 1)
     try:
         return TomlText(tomllib.loads(text), key_lines(text))
     except tomllib.TOMLDecodeError as error:
         match = _PLACE.search(str(error))
         line = int(match["line"]) if match and match["line"] else text.rstrip().count("\n") + 1
         reason = printable(_PLACE.sub("", str(error)), characters_max=200)
-        raise NotTomlError(f"{reason[:1].lower()}{reason[1:]}", line) from error
+        reason = sentence("{parsers_words}", parsers_words=f"{reason[:1].lower()}{reason[1:]}")
+        raise NotTomlError(reason, line) from error
     except RecursionError as error:
-        raise NotTomlError("it is nested without end", 1) from error
+        raise NotTomlError(sentence("it is nested without end"), 1) from error
     except ValueError as error:  # a number too long to convert
-        raise NotTomlError("a number has thousands of digits", 1) from error
+        raise NotTomlError(sentence("a number has thousands of digits"), 1) from error
 
 
 def edited(data: bytes, edits: Sequence[Edit]) -> bytes:
@@ -99,7 +101,7 @@ def edited(data: bytes, edits: Sequence[Edit]) -> bytes:
         text = re.sub(r"\r*\n", "\r\n", text)
     new = text.encode("utf-8")
     if _without_empty(parse(new).table) != _without_empty(wanted):
-        raise NotTomlError("its keys are written in a way that cannot be changed one by one", 1)
+        raise NotTomlError(sentence("its keys are written in a way that cannot be changed one by one"), 1)
     return new
 
 
@@ -115,7 +117,9 @@ def _check(text: str, edit: Edit) -> None:
     try:
         tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise NotTomlError(f"{dotted(edit.path)} cannot be changed as it is written", 1) from error
+        raise NotTomlError(
+            sentence("{key} cannot be changed as it is written", key=dotted(edit.path)), 1
+        ) from error
 
 
 def dotted(path: Sequence[str]) -> str:
@@ -244,4 +248,6 @@ def _by_tomlkit(text: str, edit: Edit) -> str:
             del parent[last]
         return document.as_string()
     except (TOMLKitError, AttributeError, TypeError, ValueError) as error:
-        raise NotTomlError(f"{dotted(edit.path)} cannot be changed as it is written", 1) from error
+        raise NotTomlError(
+            sentence("{key} cannot be changed as it is written", key=dotted(edit.path)), 1
+        ) from error

@@ -18,17 +18,18 @@ from typing import Literal
 from sampan.errors import PlanMismatch, printable
 from sampan.runtimes.contract import Change, Finding
 from sampan.runtimes.place import LeadsNowhereError, below, resolve
+from sampan.words import Text, sentence
 
 FILE_BYTES_MAX = 1024 * 1024  # the largest real ones have 50 KiB
 NAMES_MAX = 5000  # of a directory: one a registry, or one a drop-in
 
 State = Literal["file", "absent", "directory", "special", "outside", "unreadable", "too-large"]
-_WHY: dict[State, str] = {
-    "directory": "expected a file, got a directory",
-    "special": "expected a file, got a device, a pipe or a socket",
-    "outside": "a symbolic link that leads nowhere within the root",
-    "unreadable": "cannot be read",
-    "too-large": f"expected at most {FILE_BYTES_MAX // 1024} KiB, got more",
+_WHY: dict[State, Text] = {
+    "directory": sentence("expected a file, got a directory"),
+    "special": sentence("expected a file, got a device, a pipe or a socket"),
+    "outside": sentence("a symbolic link that leads nowhere within the root"),
+    "unreadable": sentence("cannot be read"),
+    "too-large": sentence("expected at most {size} KiB, got more", size=FILE_BYTES_MAX // 1024),
 }
 _READABLE: tuple[State, ...] = ("file", "absent")
 
@@ -36,7 +37,8 @@ _READABLE: tuple[State, ...] = ("file", "absent")
 @dataclass(frozen=True, slots=True)
 class File:
     """What is at a path. ``data`` is there when ``state`` is ``file``; ``real`` is where it truly is, after
-    all links, and ``link`` whether the path itself is one. ``mode``: who may read it, where that is known."""
+    all links, and ``link`` whether the path itself is one. ``mode``: who may read it, and ``modified``,
+    seconds since 1970: since when it is so, where that is known."""
 
     path: str
     state: State
@@ -45,24 +47,33 @@ class File:
     link: bool = False
     why: str = ""
     mode: int | None = None
+    modified: float | None = None
 
     @property
     def problem(self) -> Finding | None:
         """Why it could not be read; None for a file, and for one that is absent."""
         if self.state in _READABLE:
             return None
-        reason = f"{_WHY[self.state]}{f': {self.why}' if self.why else ''}"
-        hint = "run as root" if self.state == "unreadable" else None
+        reason = _WHY[self.state]
+        if self.why:
+            reason = sentence("{what}: {why}", what=reason, why=self.why)
+        hint = sentence("run as root") if self.state == "unreadable" else None
         return Finding("FILE_UNREADABLE", reason, "error", self.path, hint=hint)
 
     def editable(self) -> bytes | None:
         """Its content for a plan, None when absent. Raises PlanMismatch for what must not be replaced."""
         if (problem := self.problem) is not None:
-            raise PlanMismatch(f"{printable(self.path)}: {problem.message}", hint=problem.hint)
+            raise PlanMismatch(_about(self.path, problem), hint=problem.hint)
         if self.link:
             raise PlanMismatch(
-                f"{printable(self.path)} is a symbolic link to {printable(self.real or '?')}",
-                hint="whoever keeps that file must change it; or put a file in the place of the link",
+                sentence(
+                    "{path} is a symbolic link to {real}",
+                    path=printable(self.path),
+                    real=printable(self.real or "?"),
+                ),
+                hint=sentence(
+                    "whoever keeps that file must change it; or put a file in the place of the link"
+                ),
             )
         return self.data
 
@@ -108,10 +119,11 @@ class Tree:
             place = resolve(self.root, path)
             if not place.present:
                 return File(path, "absent", None, place.real)
-            state, data, mode = _read(below(self.root, place.real))
-            return File(path, state, data, place.real, place.link, mode=mode)
+            state, data, status = _read(below(self.root, place.real))
+            mode, modified = stat.S_IMODE(status.st_mode), status.st_mtime
+            return File(path, state, data, place.real, place.link, mode=mode, modified=modified)
         except LeadsNowhereError as error:
-            return File(path, "outside", link=True, why=str(error))
+            return File(path, "outside", link=True, why=error.args[0])
         except OSError as error:
             return File(path, "unreadable", why=_words(error))
 
@@ -134,7 +146,9 @@ class Tree:
         except NotADirectoryError:
             return Directory(path, tuple(sorted(added)), bool(added))
         except OSError as error:
-            problem = Finding("FILE_UNREADABLE", f"cannot be listed: {_words(error)}", "error", path)
+            problem = Finding(
+                "FILE_UNREADABLE", sentence("cannot be listed: {words}", words=_words(error)), "error", path
+            )
             return Directory(path, tuple(sorted(added)), exists=True, problem=problem)
         names = (found - self._names_over(path, absent=True)) | added
         return Directory(path, tuple(sorted(names)[:NAMES_MAX]), place.present or bool(added))
@@ -154,17 +168,21 @@ class Tree:
         }
 
 
-def _read(path: str) -> tuple[State, bytes | None, int]:
-    """The state, the content and the mode of what is at ``path``, which is no link. Raises OSError."""
-    mode = os.lstat(path).st_mode
-    if not stat.S_ISREG(mode):  # not opened: a device may do something when it is
-        return ("directory" if stat.S_ISDIR(mode) else "special"), None, stat.S_IMODE(mode)
+def _read(path: str) -> tuple[State, bytes | None, os.stat_result]:
+    """The state and the content of what is at ``path``, which is no link, and its inode. Raises OSError."""
+    status = os.lstat(path)
+    if not stat.S_ISREG(status.st_mode):  # not opened: a device may do something when it is
+        return ("directory" if stat.S_ISDIR(status.st_mode) else "special"), None, status
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
         data = file.read(FILE_BYTES_MAX + 1)
     if len(data) > FILE_BYTES_MAX:
-        return "too-large", None, stat.S_IMODE(mode)
-    return "file", data, stat.S_IMODE(mode)
+        return "too-large", None, status
+    return "file", data, status
+
+
+def _about(path: str, problem: Finding) -> Text:
+    return sentence("{path}: {problem}", path=printable(path), problem=problem.message)
 
 
 def _tail(path: str, bytes_max: int) -> bytes:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from sampan.errors import NodeError, printable
 from sampan.runtimes.contract import FILE_MODE
+from sampan.words import sentence
 
 DIRECTORY_MODE = 0o755
 TEMPORARY = ".{}.sampan-new"  # hidden, and no drop-in directory reads such a name
@@ -42,13 +43,18 @@ class Attributes:
 def node_error(action: str, error: OSError) -> NodeError:
     """``error`` as ours."""
     hints = {
-        errno.EACCES: "run it as root: it changes files of the machine",
-        errno.EPERM: "run it as root: it changes files of the machine",
-        errno.EROFS: "the file system is read-only: remount it, or change the image that it comes from",
-        errno.ENOSPC: "free some space, and run it again",
+        errno.EACCES: sentence("run it as root: it changes files of the machine"),
+        errno.EPERM: sentence("run it as root: it changes files of the machine"),
+        errno.EROFS: sentence(
+            "the file system is read-only: remount it, or change the image that it comes from"
+        ),
+        errno.ENOSPC: sentence("free some space, and run it again"),
     }
     reason = (error.strerror or str(error)).lower()
-    return NodeError(f"cannot {printable(action)}: {reason}", hint=hints.get(error.errno or 0))
+    return NodeError(
+        sentence("cannot {action}: {reason}", action=action, reason=reason),
+        hint=hints.get(error.errno or 0),
+    )
 
 
 @contextlib.contextmanager
@@ -93,7 +99,7 @@ def put_file(root: Path, real: str, data: bytes, attributes: Attributes) -> None
             os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
             os.fsync(folder)
     except OSError as error:
-        raise node_error(f"write {real}", error) from error
+        raise node_error(sentence("write {real}", real=printable(real)), error) from error
 
 
 def remove_file(root: Path, real: str) -> None:
@@ -107,7 +113,7 @@ def remove_file(root: Path, real: str) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise node_error(f"remove {real}", error) from error
+        raise node_error(sentence("remove {real}", real=printable(real)), error) from error
 
 
 def drop_temporary(root: Path, real: str) -> None:
@@ -119,7 +125,9 @@ def drop_temporary(root: Path, real: str) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise node_error(f"remove what was left beside {real}", error) from error
+        raise node_error(
+            sentence("remove what was left beside {real}", real=printable(real)), error
+        ) from error
 
 
 def make_directory(root: Path, path: str) -> None:
@@ -131,7 +139,7 @@ def make_directory(root: Path, path: str) -> None:
                 os.mkdir(name, DIRECTORY_MODE, dir_fd=folder)
             os.fsync(folder)
     except OSError as error:
-        raise node_error(f"make the directory {path}", error) from error
+        raise node_error(sentence("make the directory {path}", path=printable(path)), error) from error
 
 
 def remove_directory(root: Path, path: str) -> None:
@@ -145,7 +153,7 @@ def remove_directory(root: Path, path: str) -> None:
         return
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY):
-            raise node_error(f"remove the directory {path}", error) from error
+            raise node_error(sentence("remove the directory {path}", path=printable(path)), error) from error
 
 
 def _write(name: str, folder: int, data: bytes, attributes: Attributes) -> None:

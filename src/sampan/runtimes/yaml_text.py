@@ -23,6 +23,7 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 from ruamel.yaml.tokens import CommentToken
 
 from sampan.runtimes.toml_text import Edit
+from sampan.words import sentence
 
 YAML_BYTES_MAX = 128 * 1024  # a file of mirrors has some hundred bytes, and the parser takes its time
 ALIASES_MAX = 50  # of aliases of aliases a small file can make what no memory holds
@@ -67,7 +68,9 @@ class YamlText:
             if table is None:
                 return {}
             if not isinstance(table, dict):
-                raise NotYamlError(f"{part}: expected keys below it", self.line(*path[: depth + 1]))
+                raise NotYamlError(
+                    sentence("{part}: expected keys below it", part=part), self.line(*path[: depth + 1])
+                )
         return dict(table)
 
 
@@ -83,13 +86,14 @@ def parse(data: bytes) -> YamlText:
         raise
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise NotYamlError(error.problem or "it does not parse", mark and mark.line + 1) from error
+        reason = sentence("{parsers_words}", parsers_words=error.problem or sentence("it does not parse"))
+        raise NotYamlError(reason, mark and mark.line + 1) from error
     except (YAMLError, YAMLWarning, ValueError, RecursionError) as error:
-        raise NotYamlError("it does not parse") from error
+        raise NotYamlError(sentence("it does not parse")) from error
     if found is None:
         return YamlText()
     if not isinstance(found, CommentedMap):
-        raise NotYamlError("expected keys and values", 1)
+        raise NotYamlError(sentence("expected keys and values"), 1)
     return YamlText(found)
 
 
@@ -107,10 +111,12 @@ def edited(data: bytes, edits: Sequence[Edit]) -> bytes:
     if "\r\n" in data.decode():
         new = new.replace("\n", "\r\n")
     if _plain(parse(new.encode()).table) != wanted:
-        raise NotYamlError("its keys are written in a way that cannot be changed one by one")
+        raise NotYamlError(sentence("its keys are written in a way that cannot be changed one by one"))
     lost = Counter(map(str.strip, _COMMENT.findall(text))) - Counter(map(str.strip, _COMMENT.findall(new)))
     if lost:
-        raise NotYamlError(f"it cannot be changed without losing a comment: {min(lost)[:60]}")
+        raise NotYamlError(
+            sentence("it cannot be changed without losing a comment: {comment}", comment=min(lost)[:60])
+        )
     return new.encode()
 
 
@@ -121,20 +127,26 @@ def _check_size(text: str) -> None:
         aliases += isinstance(event, AliasEvent)
         depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
         if depth > DEPTH_MAX:
-            raise NotYamlError("it is nested without end", event.start_mark.line + 1)
+            raise NotYamlError(sentence("it is nested without end"), event.start_mark.line + 1)
     if aliases > ALIASES_MAX:
-        raise NotYamlError(f"expected at most {ALIASES_MAX} aliases, got {aliases}")
+        raise NotYamlError(
+            sentence(
+                "expected at most {limit} aliases, got {aliases}",
+                limit=ALIASES_MAX,
+                aliases=aliases,
+            )
+        )
 
 
 def _text(data: bytes) -> str:
     if len(data) > YAML_BYTES_MAX:
-        raise NotYamlError(f"expected at most {YAML_BYTES_MAX // 1024} KiB, got more")
+        raise NotYamlError(sentence("expected at most {size} KiB, got more", size=YAML_BYTES_MAX // 1024))
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise NotYamlError("it is not UTF-8", data.count(b"\n", 0, error.start) + 1) from error
+        raise NotYamlError(sentence("it is not UTF-8"), data.count(b"\n", 0, error.start) + 1) from error
     if text.startswith("\ufeff"):
-        raise NotYamlError("it begins with a byte order mark", 1)
+        raise NotYamlError(sentence("it begins with a byte order mark"), 1)
     return text.replace("\r\n", "\n")
 
 

@@ -42,6 +42,7 @@ HEADERS_MAX = 100
 BACKLOG = 1024  # a cluster that starts all at once
 BODY_BYTES_MAX = 1024 * 1024  # of a request that should have none, read so that its sender sees the answer
 BODY_SECONDS = 1.0
+WANTED_BODY_SECONDS = 5.0  # of one that is read for its answer: longer than our webhook is waited for
 SMALL_BODY_BYTES = 128 * 1024  # read for each connection at once, when bodies are read; a pod has 10 KiB
 LARGE_BODIES_MAX = 8  # so many of the larger ones are in memory at a time
 TLS_HANDSHAKE_SECONDS = 10.0
@@ -77,6 +78,7 @@ class Listener(Generic[ExchangeT]):
         self._listener: asyncio.Server | None = None
         self._ticking: asyncio.TimerHandle | None = None
         self._large_bodies = asyncio.Semaphore(LARGE_BODIES_MAX)
+        self.is_closed = False  # to new connections
 
     @property
     def address(self) -> tuple[str, int]:
@@ -116,13 +118,13 @@ class Listener(Generic[ExchangeT]):
 
     async def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
         """Take no more connections, let answers under way end within ``grace_seconds``, close the front."""
-        self._answering.stopping = True
+        self._answering.stopping = self.is_closed = True
         if self._ticking is not None:
             self._ticking.cancel()
         if self._listener is not None:
             self._listener.close()
         if self._web is not None:
-            self._web.pre_shutdown()
+            # Not aiohttp's pre_shutdown: it would drop the rest of a body that has begun to arrive.
             for connection in self._web.connections:
                 if isinstance(connection, _Connection) and not connection.is_answering:
                     connection.force_close()
@@ -135,9 +137,10 @@ class Listener(Generic[ExchangeT]):
 
     async def _gone(self, server: web.Server, seconds: float) -> None:
         """Wait until no connection is left, ``seconds`` at most."""
-        deadline = time.monotonic() + seconds
+        now = asyncio.get_running_loop().time
+        deadline = now() + seconds
         # aiohttp has no event for it, and this is no hot path.
-        while server.connections and time.monotonic() < deadline:  # noqa: ASYNC110  (see above)
+        while server.connections and now() < deadline:  # noqa: ASYNC110  (see above)
             await asyncio.sleep(0.01)
 
     def _tick(self) -> None:
@@ -263,7 +266,7 @@ class _Reply(web.StreamResponse, Generic[ExchangeT]):
 
     @property
     def keep_alive(self) -> bool:
-        return self._stay
+        return self._stay and not self._front.stopping
 
     async def prepare(self, request: web.BaseRequest) -> None:
         """Send it all. Raises ConnectionError when the client has gone or the answer had to be cut."""
@@ -323,7 +326,7 @@ async def _read_body(request: web.BaseRequest, bytes_max: int) -> bytes | int:
         return 413
     pieces, taken = [], 0
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(WANTED_BODY_SECONDS):
             while piece := await request.content.readany():
                 taken += len(piece)
                 if taken > bytes_max:
@@ -355,6 +358,11 @@ class _Connection(web.RequestHandler):
         super().__init__(server, **options)
         self._owner = owner
         self.is_answering = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if self._owner.is_closed:  # its handshake was under way
+            self.force_close()
 
     def handle_error(
         self,

@@ -42,7 +42,7 @@ class Listener(ABC):
         self.hostname = hostname or host
         self.connections = 0
         self._tls = tls
-        self._server: asyncio.Server | None = None
+        self._listening: socket.socket | None = None
         self._reserved: socket.socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._errors: list[BaseException] = []
@@ -81,19 +81,23 @@ class Listener(ABC):
         """Listen (again, after :meth:`refuse`)."""
         if self._reserved is None:
             return
-        self._server = await asyncio.start_server(
-            self._connected, sock=self._reserved, limit=HEAD_BYTES_MAX, ssl=self._tls, backlog=BACKLOG
-        )
-        self._reserved = None
+        self._listening, self._reserved = self._reserved, None
+        self._listening.listen(BACKLOG)
+        asyncio.get_running_loop().add_reader(self._listening, self._take, self._listening)
 
     def refuse(self) -> None:
         """Refuse connections from now on, and cut those that are open; the port stays ours."""
-        if self._server is None:
+        if self._listening is None:
             return
-        self._server.close()
-        self._server = None
+        self._stop_listening()
         self.cut()
         self._reserved = self._bind()
+
+    def _stop_listening(self) -> None:
+        if self._listening is not None:
+            asyncio.get_running_loop().remove_reader(self._listening)
+            self._listening.close()
+            self._listening = None
 
     def cut(self) -> None:
         """Cut every open connection."""
@@ -102,21 +106,19 @@ class Listener(ABC):
 
     async def close(self) -> None:
         """Stop listening, cut every connection, and wait for the tasks to end."""
-        if self._server is not None:
-            self._server.close()
+        self._stop_listening()
         if self._reserved is not None:
             self._reserved.close()
+            self._reserved = None
         self.cut()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.sleep(0)  # transports close their sockets one turn after they are aborted
-        if self._server is not None:
-            await self._server.wait_closed()
-        self._server = self._reserved = None
 
     def _bind(self) -> socket.socket:
         """The protocol must be named: asyncio switches Nagle's algorithm off only where it stands."""
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listening.setblocking(False)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((self.host, self.port))
@@ -126,21 +128,35 @@ class Listener(ABC):
         self.port = listening.getsockname()[1]
         return listening
 
-    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _take(self, listening: socket.socket) -> None:
+        """From here on the connection has a task, which can be cut; asyncio's own servers lose those that
+        come in the turns before they are closed, and their clients wait for ever."""
+        try:
+            connection, _ = listening.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        connection.setblocking(False)
         self.connections += 1
-        task = asyncio.get_running_loop().create_task(self._run(reader, writer, self.connections))
+        task = asyncio.get_running_loop().create_task(self._run(connection, self.connections))
         self._tasks.add(task)
-        task.add_done_callback(lambda _: self._finished(task, writer))
+        task.add_done_callback(lambda _: self._finished(task, connection))
 
-    def _finished(self, task: asyncio.Task[None], writer: asyncio.StreamWriter) -> None:
+    def _finished(self, task: asyncio.Task[None], connection: socket.socket) -> None:
         """Also for a task that was cancelled before it began."""
         self._tasks.discard(task)
-        writer.transport.abort()
+        connection.close()
         if not task.cancelled() and (error := task.exception()) is not None:
             self._errors.append(error)
 
-    async def _run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+    async def _run(self, connection: socket.socket, number: int) -> None:
+        loop, reader = asyncio.get_running_loop(), asyncio.StreamReader(HEAD_BYTES_MAX)
+        protocol = asyncio.StreamReaderProtocol(reader)
         with contextlib.suppress(ConnectionError, ssl.SSLError, TimeoutError):
-            await self.serve(reader, writer, number)
-            writer.close()
-            await writer.wait_closed()
+            transport, _ = await loop.connect_accepted_socket(lambda: protocol, connection, ssl=self._tls)
+            writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+            try:
+                await self.serve(reader, writer, number)
+                writer.close()
+                await writer.wait_closed()
+            finally:
+                transport.abort()

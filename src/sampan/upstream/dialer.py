@@ -204,8 +204,8 @@ class Resolver:
     interrupted, and in the loop's own pool a few hanging ones would stop all work on the disk.
     """
 
-    def __init__(self) -> None:
-        self._slots = asyncio.Semaphore(LOOKUPS_MAX)
+    def __init__(self, *, lookups_max: int = LOOKUPS_MAX) -> None:
+        self._slots = asyncio.Semaphore(lookups_max)
 
     async def resolve(
         self, host: str, port: int = 0, family: int = socket.AF_UNSPEC

@@ -26,10 +26,11 @@ _OUTCOMES = {
     errno.ETIMEDOUT: "connect-timeout",
     **dict.fromkeys(_RESETS, "reset"),
 }
+UNFINISHED = "the TLS handshake did not finish"  # what a filter does who drops the ClientHello
 _PHASES = {  # phase in which the time ran out -> outcome, what was waited for
     "resolve": ("dns", "the name did not resolve"),
     "connect": ("connect-timeout", "no connection"),
-    "tls": ("tls", "the TLS handshake did not finish"),
+    "tls": ("tls", UNFINISHED),
 }
 
 

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sampan.errors import HostError, RateLimited
+from sampan.errors import HostError, NotARegistry, RateLimited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from sampan.upstream.certificate import Certificate
     from sampan.upstream.url import Url
 
-NOTED_HEADERS = ("Date", "Age", "ratelimit-limit", "ratelimit-remaining", "docker-ratelimit-source", "Server")
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+CIRCLE = 3  # redirects in a row: whoever leads further leads in circles
+NOTED_HEADERS = ("Date", "Age", "ratelimit-limit", "ratelimit-remaining")
 
 
 @dataclass(slots=True)
@@ -85,14 +87,19 @@ class Trail:
         return (hop for hop in self.hops[position:] if not hop.login)
 
     def begin(self, url: Url, *, login: bool) -> Hop:
-        """A request is about to be made. Raises RateLimited when it is one too many."""
+        """A request is about to be made. Raises RateLimited, without a status, or NotARegistry for
+        redirects in circles, when it is one too many."""
         if (login or url.netloc == self._netloc) and self.count >= self._hops_max:
-            raise RateLimited(
-                f"{self._netloc}: left alone after {self._hops_max} requests", outcome="rate-limited"
-            )
+            raise self._too_many()
         hop = Hop(url, login, _now())
         self.hops.append(hop)
         return hop
+
+    def _too_many(self) -> HostError:
+        if all(hop.status in REDIRECTS for hop in self.hops[-CIRCLE:]):
+            return NotARegistry(f"{self._netloc}: redirects without end", outcome="redirect")
+        words = f"{self._netloc}: left alone after {self._hops_max} requests"
+        return RateLimited(words, outcome="rate-limited")
 
 
 TRAIL: ContextVar[Trail | None] = ContextVar("TRAIL", default=None)

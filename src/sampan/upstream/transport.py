@@ -38,7 +38,7 @@ from sampan.upstream.faults import interrupted, malformed, out_of_time, proxy_fa
 from sampan.upstream.proxies import Proxy, ProxySettings
 from sampan.upstream.response import Response
 from sampan.upstream.tls import TlsOptions, client_context
-from sampan.upstream.trail import NOTED_HEADERS, Hop, begin_hop
+from sampan.upstream.trail import NOTED_HEADERS, REDIRECTS, Hop, begin_hop
 from sampan.upstream.url import Url, follow
 
 if TYPE_CHECKING:
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from sampan.upstream.host import Host
 
 REDIRECTS_MAX = 5
-REDIRECTS = frozenset({301, 302, 303, 307, 308})
 READ_BUFFER_BYTES = 1024 * 1024  # twice this may arrive while a write waits; speed is the same from 64 KiB on
 HEADER_BYTES_MAX = 16 * 1024  # each; presigned Locations have up to 3 thousand
 HEADERS_MAX = 128

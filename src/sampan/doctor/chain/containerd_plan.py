@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from sampan.doctor.chain.contract import Chain, Entry, Login
 from sampan.doctor.chain.hosts_entries import Reader, Unusable, default_entry, entries_of, namespace_for
-from sampan.oci.reference import Reference, origin_url
+from sampan.oci.reference import Reference
 from sampan.runtimes.containerd.faults import config_findings
 from sampan.runtimes.containerd.files import Config, read_config, read_flags
 from sampan.runtimes.containerd.legacy import with_scheme
@@ -42,6 +42,7 @@ def containerd_chain(tree: Tree, installed: Installed, reference: Reference) -> 
         reference if reference.digest is None else replace(reference, tag=None),
         version=config.version,
         transfer=bool(registry.transfer),
+        is_off=config.disabled is not None,
     )
     if (refusal := _refusal(tree, config, registry, installed)) is not None:
         return replace(chain, refusal=refusal)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from sampan.doctor.chain.contract import Answer, Ask, Chain, Entry, Outcome, Part, Walk
 from sampan.doctor.chain.dialect import Dialect, dialect_for
+from sampan.doctor.chain.docker_words import as_docker
 from sampan.doctor.chain.login import Logins
 from sampan.doctor.chain.words import (
     BARE,
@@ -20,6 +21,7 @@ from sampan.doctor.chain.words import (
     NOT_FOUND,
     Denied,
     Failed,
+    first_message,
     get_refused,
     head_refused,
     no_answer,
@@ -39,6 +41,9 @@ from sampan.oci.manifest import (
 from sampan.oci.platform import Platform
 
 RETRIES_MAX = 5
+REOPENED_MAX = 50  # ours: a host that gives a little each time is asked on until somebody's patience ends
+FRUITLESS_MAX = 3  # in a row
+END = "EOF"
 DEPTH_MAX = 4
 _AGAIN_AT_ONCE = (408, 429)
 _AGAIN_OF_THE_LAST = (500, 503, 504)
@@ -59,18 +64,17 @@ def walk(chain: Chain, platform: Platform, *, layers_max: int | None = None) -> 
     """The pull of ``chain``'s reference. ``layers_max``: so many layers are asked for, not all."""
     if chain.refusal is not None:
         return Outcome(chain.refusal)
-    pull = _Pull(chain, dialect_for(chain.version), platform, layers_max)
+    dialect = dialect_for(chain.version, beside=chain.beside)
+    pull = _Pull(chain, dialect, platform, layers_max)
     try:
         yield from pull.run()
     except Failed as error:
-        return Outcome(error.text)
+        return Outcome(as_docker(error, chain, platform) if chain.beside else error.text)
     return Outcome()
 
 
 class _Pull:
-    def __init__(
-        self, chain: Chain, dialect: Dialect, platform: Platform, layers_max: int | None
-    ) -> None:
+    def __init__(self, chain: Chain, dialect: Dialect, platform: Platform, layers_max: int | None) -> None:
         self.chain, self.dialect, self.platform, self.layers_max = chain, dialect, platform, layers_max
         self.name = str(chain.reference)
         self.repository = chain.reference.repository
@@ -78,20 +82,21 @@ class _Pull:
 
     def _strangers(self) -> Logins:
         """Nobody is known yet."""
-        return Logins(self.dialect, f"repository:{self.repository}:pull")
+        return Logins(self.chain, self.dialect, f"repository:{self.repository}:pull")
 
     def run(self) -> Generator[Ask, Answer, None]:
-        prefix = f'failed to pull and unpack image "{self.name}": '
+        prefix = "" if self.chain.beside else f'failed to pull and unpack image "{self.name}": '
         try:
             found = yield from self._resolve()
         except Failed as error:
             where = "image" if self.chain.transfer else f'reference "{self.name}"'
-            raise Failed(f"{prefix}failed to resolve {where}: {error.text}") from error
-        self.logins = self._strangers()  # what was learnt of tokens is forgotten between the two
+            raise error.within(f"{prefix}failed to resolve {where}: {error.text}") from error
+        if not self.chain.beside:
+            self.logins = self._strangers()  # what was learnt of tokens is forgotten between the two
         try:
             yield from self._content(found)
         except Failed as error:
-            raise Failed(error.text if error.rank == BARE else f"{prefix}{error.text}") from error
+            raise error.within(error.text if error.rank == BARE else f"{prefix}{error.text}") from error
 
     # -- what the tag means ----------------------------------------------------------------------
 
@@ -107,7 +112,7 @@ class _Pull:
                 try:
                     return (yield from self._ask_meaning(entry, kind, last=entry is able[-1]))
                 except Denied as error:
-                    first = self._worse(first, Failed(f"{_DENIED}: {error.text}"))
+                    first = self._worse(first, error.within(f"{_DENIED}: {error.text}"))
                 except Failed as error:
                     if error.rank == FINAL:
                         raise
@@ -129,7 +134,7 @@ class _Pull:
             raise Failed(f"{self.name}: {NOT_FOUND}", missing=True, rank=2)
         if number > 299:
             text = head_refused(ask, answer, item, self.dialect)
-            raise Failed(text, rank=3 if number > 399 else FINAL)
+            raise Failed(text, rank=3 if number > 399 else FINAL, has_status=True)
         told = answer.headers.get("docker-content-digest", "") if digest is None else str(digest)
         size = _length(answer)
         if told and size is not None:
@@ -163,7 +168,7 @@ class _Pull:
             raise Failed("an index in an index in an index")
         yield from self._fetch("blobs", _of(manifest.config))
         for layer in manifest.layers[: self.layers_max]:
-            yield from self._fetch("blobs", _of(layer), whole=self.layers_max is None)
+            yield from self._fetch("blobs", _of(layer))
 
     def _parsed(self, found: _Found, body: bytes) -> Manifest | Index:
         if found.media_type not in MANIFEST_TYPES:
@@ -183,41 +188,59 @@ class _Pull:
         named = f" {digest}" if self.dialect.ranks else ""
         return Failed(f"no match for platform in manifest{named}: {NOT_FOUND}")
 
-    def _fetch(self, kind: str, found: _Found, *, whole: bool = True) -> Generator[Ask, Answer, bytes]:
-        """The bytes, of the first host that gives any. Raises Failed."""
+    def _fetch(self, kind: str, found: _Found) -> Generator[Ask, Answer, bytes]:
+        """The bytes. What was cut is gone on with, from the first host again. Raises Failed."""
         if not any(entry.pulls for entry in self.chain.entries):
             raise Failed(f"no pull hosts: {NOT_FOUND}")
+        body, tries = b"", 0
+        for _ in range(REOPENED_MAX):
+            answer = yield from self._open(kind, found, len(body))
+            skipped = len(body) if answer.status == 200 else 0
+            body += answer.body[skipped:]
+            if answer.broken is None:
+                return self._checked(body, found) if answer.whole else body
+            if answer.broken != END:
+                raise Failed(f"failed to copy: {answer.broken}")
+            tries = 0 if len(answer.body) > skipped else tries + 1
+            if tries > FRUITLESS_MAX:
+                break
+        return self._checked(body, found)
+
+    def _open(self, kind: str, found: _Found, offset: int) -> Generator[Ask, Answer, Answer]:
+        """The answer of the first host that has it. Raises Failed."""
         first: Failed | None = None
-        part: Part = "manifest" if kind == "manifests" else "blob"
         for entry in self.chain.entries:
             try:
-                accept = f"{found.media_type}, */*"
-                last = entry is self.chain.entries[-1]
-                ask, answer = yield from self._send(
-                    entry, part, "GET", kind, found.digest, accept, last=last, size=found.size
-                )
-                if answer.status == 404:
-                    raise Failed(f"content at {ask.url} {NOT_FOUND}: {NOT_FOUND}", missing=True)
-                if (answer.status or 0) > 299:
-                    raise Failed(get_refused(ask, answer, self.dialect))
+                return (yield from self._get(entry, kind, found, offset))
             except Failed as error:
                 first = first or error
-                continue
-            return self._checked(answer, found)
         assert first is not None
         text = first.text
         if first.missing and kind == "blobs":
-            text = f"could not fetch content descriptor {found.digest} ({found.media_type}) from remote: {NOT_FOUND}"
-        raise Failed(f"failed to copy: httpReadSeeker: failed open: {text}")
+            what = f"{found.digest} ({found.media_type})"
+            text = f"could not fetch content descriptor {what} from remote: {NOT_FOUND}"
+        raise first.within(f"failed to copy: httpReadSeeker: failed open: {text}")
 
-    def _checked(self, answer: Answer, found: _Found) -> bytes:
-        """The body, when it is what was asked for; as far as it was read."""
-        if not answer.whole:
-            return answer.body
-        got = len(answer.body)
+    def _get(self, entry: Entry, kind: str, found: _Found, offset: int) -> Generator[Ask, Answer, Answer]:
+        """One host's. Raises Failed."""
+        part: Part = "manifest" if kind == "manifests" else "blob"
+        accept, last = f"{found.media_type}, */*", entry is self.chain.entries[-1]
+        ask, answer = yield from self._send(
+            entry, part, "GET", kind, found.digest, accept, last=last, size=found.size, offset=offset
+        )
+        if answer.status == 404:
+            raise Failed(f"content at {ask.url} {NOT_FOUND}: {NOT_FOUND}", missing=True)
+        if (answer.status or 0) > 299:
+            text = get_refused(ask, answer, self.dialect)
+            raise Failed(text, has_status=True, said=first_message(answer.body))
+        return answer
+
+    def _checked(self, body: bytes, found: _Found) -> bytes:
+        """``body``, when it is what was asked for. Raises Failed."""
+        got = len(body)
         if got < found.size:
             raise Failed(self.dialect.short_read(got, found.size))
-        name, digest = f"{_role(found.media_type)}-{found.digest}", Digest.of(answer.body)
+        name, digest = f"{_role(found.media_type)}-{found.digest}", Digest.of(body)
         text = f'failed commit on ref "{name}": '
         if got > found.size:
             raise Failed(f'{text}"{name}" failed size validation: {got} != {found.size}: failed precondition')
@@ -225,7 +248,7 @@ class _Pull:
             raise Failed(
                 f"{text}unexpected commit digest {digest}, expected {found.digest}: failed precondition"
             )
-        return answer.body
+        return body
 
     # -- one request, and the ones that it takes ------------------------------------------------------
 
@@ -240,6 +263,7 @@ class _Pull:
         *,
         last: bool = False,
         size: int | None = None,
+        offset: int = 0,
     ) -> Generator[Ask, Answer, tuple[Ask, Answer]]:
         """The last answer of those that the resolver's own retries lead to. Raises Failed."""
         url = f"{entry.base}{entry.target(self.repository, kind, item)}"
@@ -247,10 +271,12 @@ class _Pull:
         again = False
         while True:
             authorization = yield from self.logins.authorize(entry)
-            ask = Ask(entry, part, method, url, accept, authorization, again=again, size_bytes=size)
+            ask = Ask(
+                entry, part, method, url, accept, authorization, again=again, offset=offset, size_bytes=size
+            )
             answer = yield ask
             if answer.failure is not None:
-                failure = self.dialect.verified(answer.failure)
+                failure = self.chain.verified(answer.failure)
                 raise Failed(f"failed to do request: {no_answer(ask, failure, self.dialect)}")
             answers.append(answer)
             again = False
@@ -262,7 +288,10 @@ class _Pull:
                 method = "GET"
                 continue
             again = answer.status in _AGAIN_AT_ONCE or (
-                last and self.dialect.retries_last and len(answers) == 1 and answer.status in _AGAIN_OF_THE_LAST
+                last
+                and self.dialect.retries_last
+                and len(answers) == 1
+                and answer.status in _AGAIN_OF_THE_LAST
             )
             if not again:
                 return ask, answer

@@ -9,15 +9,18 @@ against recordings of the real programs; who asks in truth is :mod:`.replay`.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
+from urllib.parse import quote
 
 from sampan.errors import printable
 from sampan.oci.reference import Reference
 from sampan.runtimes.contract import Version
 from sampan.secret import Secret
+from sampan.upstream.proxies import ProxySettings
 
+RECENT = {"containerd": Version(1, 7), "docker": Version(24), "containers-image": Version(4, 5)}
 Part = Literal["ping", "token", "head", "manifest", "blob"]
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -41,7 +44,8 @@ class Entry:
     ``path`` stands before ``/REPOSITORY/manifests/…``: ``/v2`` mostly, whatever a person wrote otherwise.
     ``namespace``: what it is sent as ``ns``. ``resolves``, ``pulls``: its capabilities. ``certificates`` are
     paths in the tree. ``may_be_http``: a server that answers HTTPS with HTTP is asked again so. ``place``:
-    where it is written, as ``FILE:LINE``; None: the runtime adds it by itself.
+    where it is written, as ``FILE:LINE``; None: the runtime adds it by itself. ``repository``: what it is
+    asked for, where that is not the reference's; ``is_origin``: it is the registry itself.
     """
 
     scheme: str
@@ -58,11 +62,17 @@ class Entry:
     dial_seconds: float | None = None
     login: Login | None = field(default=None, repr=False)
     place: str | None = None
+    repository: str | None = None
+    is_origin: bool = False
 
     @property
     def base(self) -> str:
         """``scheme://host[:port]``."""
         return f"{self.scheme}://{self.netloc}"
+
+    def by_http(self) -> Entry:
+        """The same without TLS."""
+        return replace(self, scheme="http", certificates=(), client=None, insecure=False)
 
     def target(self, repository: str, kind: str, item: str) -> str:
         """Path and query of a request for a manifest or a blob."""
@@ -74,8 +84,10 @@ class Entry:
 class Chain:
     """Whom a runtime asks for ``reference``, in order. ``refusal``: what it says without asking anybody.
 
-    ``runtime`` is the one's name that people know, ``family`` whose procedure it has; ``transfer``: it pulls
-    by containerd's transfer service. ``nameserver``: whom it asks for names, for its words.
+    ``runtime`` is its name, ``family`` whose procedure it has. ``transfer``: it pulls by the transfer service
+    of containerd; ``beside``: it is Docker's containerd image store. ``blocked``: why the registry itself is
+    not asked; ``is_off``: nobody is meant to pull by it. ``nameserver``: whom it asks for names, for its
+    words. ``proxies``: those that it has.
     """
 
     runtime: str
@@ -84,14 +96,30 @@ class Chain:
     entries: tuple[Entry, ...] = ()
     version: Version | None = None
     transfer: bool = False
+    beside: bool = False
+    is_off: bool = False
     refusal: str | None = None
+    blocked: str | None = None
     nameserver: str = "127.0.0.1"
+    proxies: ProxySettings = field(default_factory=ProxySettings, repr=False)
+
+    def verified(self, failure: str) -> str:
+        """``failure`` with what newer programs (built with Go 1.20 or later) say before an error of a
+        certificate; as far as a version can tell."""
+        aloud = failure.startswith("x509: ") and self.is_recent
+        return f"tls: failed to verify certificate: {failure}" if aloud else failure
+
+    @property
+    def is_recent(self) -> bool:
+        """Whether its version is from 2023 or later."""
+        return self.version is None or self.version >= RECENT[self.family]
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
     """One request. ``url`` is whole; ``again``: word for word the last one, which a polite asker need not
-    send twice. ``size_bytes``: of what is asked for, as far as it is known."""
+    send twice. ``offset``: from which byte on it is wanted. ``size_bytes``: of what is asked for, as far as
+    it is known."""
 
     entry: Entry
     part: Part
@@ -101,6 +129,7 @@ class Ask:
     authorization: str | None = field(default=None, repr=False)
     form: bytes | None = field(default=None, repr=False)
     again: bool = False
+    offset: int = 0
     size_bytes: int | None = None
 
     def __str__(self) -> str:
@@ -109,14 +138,21 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of it. ``failure``: no answer, in the words of the Go programs; ``outcome``: in one word of
-    ours, ``ok`` for an answer of any status. ``body`` is all of it when ``whole``. Header names are lower."""
+    """What came of it.
+
+    ``failure``: no answer, in the words of the Go programs; ``outcome``: that in one word of ours, ``ok`` for
+    an answer of any status. ``body`` is all of it when ``whole``; ``broken``: it ended early, in those
+    programs' words, ``EOF`` for a connection that was closed. ``behind``: the other machine to
+    which redirects led. Header names are in lower case.
+    """
 
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=_nothing, hash=False)
     body: bytes = field(default=b"", repr=False)
     whole: bool = True
     failure: str | None = None
+    broken: str | None = None
+    behind: str | None = None
     outcome: str = "ok"
     seconds: float = 0.0
 
@@ -137,8 +173,6 @@ Walk = Generator[Ask, Answer, Outcome]
 
 
 def _query(namespace: str | None) -> str:
-    from urllib.parse import quote
-
     return "" if namespace is None else f"?ns={quote(namespace, safe='')}"
 
 

@@ -12,6 +12,7 @@ from sampan.runtimes.contract import Version
 _2 = Version(2)
 _2_1 = Version(2, 1)
 _1_7 = Version(1, 7)
+_DOCKER_28 = Version(28)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,6 @@ class Dialect:
     that is not 404 counts. ``retries_last``: 500, 503 and 504 of the last host are asked once more.
     ``redacts``: queries are hidden where no answer came. ``names_method``: errors say HEAD or GET and the
     URL; else they name the host. ``adds_body``: behind an error comes what the registry said on a new line.
-    ``verifies_aloud``: it was built with Go 1.20 or later, as far as its version tells.
     """
 
     ranks: bool
@@ -28,12 +28,6 @@ class Dialect:
     redacts: bool
     names_method: bool
     adds_body: bool
-    verifies_aloud: bool
-
-    def verified(self, failure: str) -> str:
-        """``failure`` with what newer Go says before an error of a certificate."""
-        aloud = self.verifies_aloud and failure.startswith("x509: ")
-        return f"tls: failed to verify certificate: {failure}" if aloud else failure
 
     def short_read(self, got: int, wanted: int) -> str:
         """A body that ends before it should."""
@@ -42,14 +36,16 @@ class Dialect:
         return "failed to read expected number of bytes: unexpected EOF"
 
 
-def dialect_for(version: Version | None) -> Dialect:
-    """That of ``version``; unknown is taken for the newest."""
+def dialect_for(version: Version | None, *, beside: bool = False) -> Dialect:
+    """That of ``version``; unknown is taken for the newest. ``beside``: it is Docker's, whose engine since 28
+    has the resolver of 2.x."""
     version = version or _2_1
+    if beside:
+        version = _2_1 if version >= _DOCKER_28 else _1_7
     return Dialect(
         ranks=version >= _2,
         retries_last=version >= _2_1,
-        redacts=version >= _2,
+        redacts=version >= _2 and not beside,
         names_method=version >= _1_7,
         adds_body=version >= _2_1,
-        verifies_aloud=version >= _1_7,
     )

@@ -1,7 +1,7 @@
 """hosts.toml directories as entries: which directory answers for a registry, and what its file makes of it.
 
 containerd, nerdctl and Docker's containerd image store read the same. What drops a whole file, or a host of
-it, is known to :mod:`sampan.runtimes.hosts_check`; here is what is left, with everything that a request needs.
+it, is known to :mod:`sampan.runtimes.hosts_check`; here is what is left, with all that a request needs.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def entries_of(reader: Reader, roots: Sequence[str], registry: str) -> tuple[Ent
     return (default_entry(registry),)
 
 
-def default_entry(registry: str, **options: Any) -> Entry:
+def default_entry(registry: str, **options: Any) -> Entry:  # noqa: ANN401 - the fields' own types
     """Who is asked for ``registry`` where no file says otherwise."""
     local = _LOOPBACK.fullmatch(registry)
     if local is not None and local[1] not in (None, "443"):
@@ -137,7 +137,8 @@ def _options(reader: Reader, directory: str, keys: Mapping[str, Any]) -> dict[st
         "resolves": {"pull", "resolve"} <= capabilities,  # one that may only resolve is not asked to
         "pulls": "pull" in capabilities,
         "certificates": tuple(
-            _certificate(reader.tree, directory, name) for name in ([names] if isinstance(names, str) else names)
+            _certificate(reader.tree, directory, name)
+            for name in ([names] if isinstance(names, str) else names)
         ),
         "client": None if first is None else _pair(directory, first),
         "insecure": keys.get("skip_verify") is True,

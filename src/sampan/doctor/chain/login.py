@@ -13,9 +13,9 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote_plus
 
-from sampan.doctor.chain.contract import Answer, Ask, Entry, Login
+from sampan.doctor.chain.contract import Answer, Ask, Chain, Entry, Login
 from sampan.doctor.chain.dialect import Dialect
-from sampan.doctor.chain.words import Denied, Failed, no_answer, token_refused
+from sampan.doctor.chain.words import Denied, Failed, first_message, no_answer, token_refused
 from sampan.upstream.auth import Challenge, parse_challenges
 
 _POST_REFUSED = (400, 401, 404, 405)  # realms that know only GET
@@ -34,6 +34,7 @@ class _Handler:
 class Logins:
     """All that one pull knows of logging in."""
 
+    chain: Chain
     dialect: Dialect
     scope: str
     _handlers: dict[str, _Handler] = field(default_factory=dict)
@@ -52,7 +53,7 @@ class Logins:
                 handler.tokens[scopes] = error
         token = handler.tokens[scopes]
         if isinstance(token, Failed):
-            raise Failed(f"failed to authorize: {token.text}")
+            raise token.within(f"failed to authorize: {token.text}")
         return f"Bearer {token}"
 
     def learn(self, entry: Entry, answers: Sequence[Answer]) -> bool:
@@ -85,11 +86,11 @@ class Logins:
             try:
                 return (yield from self._get_token(entry, realm, service, scopes, None))
             except Failed as error:
-                raise Failed(f"failed to fetch anonymous token: {error.text}") from error
+                raise error.within(f"failed to fetch anonymous token: {error.text}") from error
         try:
             return (yield from self._post_token(entry, realm, service, scopes, entry.login))
         except Failed as error:
-            raise Failed(f"failed to fetch oauth token: {error.text}") from error
+            raise error.within(f"failed to fetch oauth token: {error.text}") from error
 
     def _get_token(
         self, entry: Entry, realm: str, service: str, scopes: str, basic: str | None
@@ -115,9 +116,10 @@ class Logins:
 
     def _read(self, ask: Ask, answer: Answer) -> str:
         if answer.failure is not None:
-            raise Failed(no_answer(ask, self.dialect.verified(answer.failure), self.dialect))
+            raise Failed(no_answer(ask, self.chain.verified(answer.failure), self.dialect))
         if answer.status is None or not 200 <= answer.status < 400:
-            raise Failed(token_refused(ask, answer, self.dialect))
+            text = token_refused(ask, answer, self.dialect)
+            raise Failed(text, has_status=True, said=first_message(answer.body))
         try:
             document = json.loads(answer.body)
             token = document.get("token") or document.get("access_token")

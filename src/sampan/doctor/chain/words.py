@@ -18,13 +18,30 @@ REDACTED = "[REDACTED]"
 
 class Failed(Exception):
     """``text`` is what the program's own error says. ``missing``: it is one of those that mean 404;
-    ``rank``: how far it got, where that decides which of several is shown."""
+    ``rank``: how far it got, where that decides which of several is shown. ``has_status``: an answer was the
+    reason, in which the registry ``said`` why."""
 
-    def __init__(self, text: str, *, missing: bool = False, rank: int = 1) -> None:
+    def __init__(
+        self,
+        text: str,
+        *,
+        missing: bool = False,
+        rank: int = 1,
+        has_status: bool = False,
+        said: str = "",
+    ) -> None:
         super().__init__(text)
         self.text = text
         self.missing = missing
         self.rank = rank
+        self.has_status = has_status
+        self.said = said
+
+    def within(self, text: str) -> Failed:
+        """The same error in a larger one, whose words are ``text``."""
+        return type(self)(
+            text, missing=self.missing, rank=self.rank, has_status=self.has_status, said=self.said
+        )
 
 
 class Denied(Failed):
@@ -53,7 +70,9 @@ def head_refused(ask: Ask, answer: Answer, item: str, dialect: Dialect) -> str:
     if not dialect.names_method:
         what = "status code" if (answer.status or 0) > 399 else "unexpected status code"
         return f"pulling from host {ask.entry.netloc} failed with {what} [manifests {item}]: {status(answer)}"
-    return f"unexpected status from {ask.method} request to {ask.url}: {status(answer)}{_said(answer, dialect)}"
+    return (
+        f"unexpected status from {ask.method} request to {ask.url}: {status(answer)}{_said(answer, dialect)}"
+    )
 
 
 def get_refused(ask: Ask, answer: Answer, dialect: Dialect) -> str:
@@ -72,17 +91,27 @@ def token_refused(ask: Ask, answer: Answer, dialect: Dialect) -> str:
     return f"unexpected status from {ask.method} request to {ask.url}: {status(answer)}"
 
 
+def first_message(body: bytes) -> str:
+    """What the first error of the spec's error document says; empty when ``body`` is none."""
+    found = _errors(body)
+    return found[0][1] if found else ""
+
+
 def registry_errors(body: bytes) -> str:
     """The spec's error document as the resolver prints it; empty when ``body`` is none."""
-    try:
-        document = json.loads(body)
-        errors = [(str(each["code"]), str(each.get("message", ""))) for each in document["errors"]]
-    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
-        return ""
+    errors = _errors(body)
     lines = [f"{code.replace('_', ' ').lower()}: {message}" for code, message in errors]
     if len(lines) < 2:
         return "".join(lines)
     return "errors:\n" + "".join(f"{line}\n" for line in lines)
+
+
+def _errors(body: bytes) -> list[tuple[str, str]]:
+    try:
+        document = json.loads(body)
+        return [(str(each["code"]), str(each.get("message", ""))) for each in document["errors"]]
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        return []
 
 
 def _said(answer: Answer, dialect: Dialect) -> str:

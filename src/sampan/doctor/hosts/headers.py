@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from sampan.doctor.contract import RateLimit
 from sampan.upstream.trail import Hop
 
-_COUNT = re.compile(r"\s*([0-9]{1,9})\s*(?:;\s*w=([0-9]{1,9}))?")
+_COUNT = re.compile(r"\s*([0-9]{1,9})\s*(?:;\s*w=([0-9]{1,9}))?\s*")
 _AGE = re.compile(r"[0-9]{1,9}")
 
 
@@ -20,8 +20,8 @@ def rate_limit_in(hops: Iterable[Hop]) -> RateLimit | None:
 
 
 def _rate_limit(hop: Hop) -> RateLimit | None:
-    limit = _COUNT.match(hop.headers.get("ratelimit-limit", ""))
-    left = _COUNT.match(hop.headers.get("ratelimit-remaining", ""))
+    limit = _COUNT.fullmatch(hop.headers.get("ratelimit-limit", ""))
+    left = _COUNT.fullmatch(hop.headers.get("ratelimit-remaining", ""))
     if limit is None or left is None:
         return None
     window = limit[2] or left[2]

@@ -11,7 +11,7 @@ import asyncio
 import json
 from dataclasses import dataclass
 
-from sampan.errors import WrongContent
+from sampan.errors import TimedOut, WrongContent
 from sampan.lock.findings import moment
 from sampan.oci.digest import Digest, new_hasher
 from sampan.oci.manifest import Descriptor, Manifest
@@ -22,6 +22,7 @@ from sampan.upstream.stream import BlobStream
 
 CONFIG_BYTES_MAX = 256 * 1024  # real ones have some kilobytes
 RANGE_BYTES = 1024 * 1024  # of one layer: enough to tell fast from slow, little enough to be polite
+SILENT_SHARE = 0.9  # of the time that there was, after a beginning
 RANGE_SECONDS = 3.0  # what has come by then says how fast it is
 RATE_BYTES_MIN = 64 * 1024  # fewer come in one packet or two, and say nothing of speed
 CREATED = "org.opencontainers.image.created"
@@ -71,8 +72,16 @@ async def read_whole(client: RegistryClient, host: Host, repository: str, blob: 
     return data
 
 
-async def read_range(client: RegistryClient, host: Host, repository: str, blob: Descriptor) -> Sample:
-    """The beginning of ``blob``. Raises HostError, WrongContent when all of it was read and is another."""
+async def read_range(
+    client: RegistryClient,
+    host: Host,
+    repository: str,
+    blob: Descriptor,
+    *,
+    range_seconds: float = RANGE_SECONDS,
+) -> Sample:
+    """The beginning of ``blob``, as much of it as comes within ``range_seconds``. Raises
+    HostError, WrongContent when all of it was read and is another."""
     loop = asyncio.get_running_loop()
     stop = min(blob.size, RANGE_BYTES)
     began = loop.time()
@@ -81,32 +90,37 @@ async def read_range(client: RegistryClient, host: Host, repository: str, blob: 
     )
     async with whole as stream:
         answered = loop.time()
-        first, digest, count = await _take(stream, stop, blob.digest.algorithm)
+        first, digest, count = await _take(stream, stop, blob.digest.algorithm, range_seconds)
         seconds = loop.time() - answered
     is_whole = count == blob.size
     if is_whole and digest != blob.digest:
         raise WrongContent(
             f"{stream.served_by}: {blob.size} bytes that are not {blob.digest}", outcome="wrong-content"
         )
-    return Sample(None if first is None else first - began, _rate(count, seconds), count, is_whole)
+    return Sample(
+        None if first is None else first - began, _rate(count, seconds, range_seconds), count, is_whole
+    )
 
 
-def _rate(count: int, seconds: float) -> float | None:
+def _rate(count: int, seconds: float, range_seconds: float) -> float | None:
     # Whatever has come when the time is over says something: that it is slow.
-    enough = count >= RATE_BYTES_MIN or seconds >= RANGE_SECONDS
+    enough = count >= RATE_BYTES_MIN or seconds >= range_seconds
     return count / seconds if enough and seconds > 0 else None
 
 
-async def _take(stream: BlobStream, stop: int, algorithm: str) -> tuple[float | None, Digest, int]:
-    """When the first byte came, the digest of what came, and how much that was, by the time there is."""
+async def _take(
+    stream: BlobStream, stop: int, algorithm: str, seconds: float
+) -> tuple[float | None, Digest, int]:
+    """When the first byte came, the digest of what came, and how much that was, ``seconds`` later at most."""
     loop, hasher, count, first = asyncio.get_running_loop(), new_hasher(algorithm), 0, None
-    limit = asyncio.timeout(None)
+    limit, last = asyncio.timeout(None), 0.0
     try:
         async with limit:
             async for piece in stream:
                 if first is None:
                     first = loop.time()
-                    limit.reschedule(first + RANGE_SECONDS)
+                    limit.reschedule(first + seconds)
+                last = loop.time()
                 hasher.update(piece)
                 count += len(piece)
                 if count >= stop and stream.stop != stop:
@@ -114,4 +128,7 @@ async def _take(stream: BlobStream, stop: int, algorithm: str) -> tuple[float | 
     except TimeoutError:
         if not limit.expired():
             raise
+        if loop.time() - last >= seconds * SILENT_SHARE:  # nothing came: that is not slow
+            said = f"no bytes for {seconds:g} s after {count}"
+            raise TimedOut(f"{stream.served_by}: {said}", outcome="stalled") from None
     return first, Digest.from_hasher(hasher), count

@@ -26,6 +26,7 @@ FORGED = tuple(
         "66.220.144.0/20",
         "69.63.176.0/20",
         "69.171.224.0/19",
+        "103.252.114.0/23",
         "157.240.0.0/16",
         "173.252.64.0/18",
         "108.160.160.0/20",
@@ -43,8 +44,18 @@ FORGED = tuple(
 async def check_dns(scene: Scene) -> AsyncIterator[Finding | Unseen]:
     """What the nameservers and /etc/hosts say of the hosts."""
     reports = await look_at_all(scene)
-    for finding in (*_pinned(scene, reports), *_dead(reports), *_forged(reports), *_differing(reports)):
+    for finding in (*_pinned(scene, reports), *answers_findings(reports)):
         yield finding
+
+
+def answers_findings(reports: Sequence[HostReport]) -> tuple[Finding, ...]:
+    """What is wrong with the answers that ``reports`` hold."""
+    return (*_dead(reports), *_forged(reports), *_differing(reports))
+
+
+def is_misled(report: HostReport) -> bool:
+    """Whether this machine is told that the host is where it cannot be: what follows is no fault of it."""
+    return any(_is_forged(address, report) for address in report.addresses)
 
 
 def _asked(reports: Sequence[HostReport]) -> Mapping[str, tuple[HostReport, Sequence[Answer]]]:

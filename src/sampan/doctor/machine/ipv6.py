@@ -42,7 +42,7 @@ async def check_ipv6(scene: Scene) -> AsyncIterator[Finding | Unseen]:
         return
     for report in _first_with_both(await look_at_all(scene)) if scene.machine is not None else ():
         address = next(each for each in report.addresses if ":" in each)
-        if not await _answers(address, report.host.base.port):
+        if not await answers(address, report.host.base.port):
             yield _black_hole(report, address)
 
 
@@ -97,13 +97,14 @@ def _first_with_both(reports: Sequence[HostReport]) -> list[HostReport]:
     return []
 
 
-async def _answers(address: str, port: int) -> bool:
+async def answers(address: str, port: int, *, seconds: float = CONNECT_SECONDS) -> bool:
+    """Whether a connection is made or refused within ``seconds``: whoever tries then knows, and goes on."""
     try:
-        async with asyncio.timeout(CONNECT_SECONDS):
+        async with asyncio.timeout(seconds):
             _, writer = await asyncio.open_connection(address, port)
     except TimeoutError:
         return False
-    except OSError:  # refused or unroutable: whoever tries knows at once, and goes on
+    except OSError:  # refused or unroutable
         return True
     writer.close()
     return True

@@ -10,40 +10,20 @@ from __future__ import annotations
 import asyncio
 import shlex
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
 
 from sampan.doctor.aside import aside
 from sampan.doctor.contract import Finding, Scene, Unseen
+from sampan.doctor.daemon_proxies import READ, Proxied, as_go_reads, proxied_of
 from sampan.doctor.daemons import Running, running_of
 from sampan.doctor.machine.nearby import Nearby, nearby
 from sampan.errors import ConfigError, printable
-from sampan.runtimes.docker.files import read_daemon, read_flags
-from sampan.runtimes.tree import Tree
 from sampan.upstream.proxies import Proxy, ProxySettings
 from sampan.upstream.url import Url, parse_url
 from sampan.words import Text, sentence
 
 CONNECT_SECONDS = 3.0
-READ = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
-_OF_DOCKER = {"http-proxy": "HTTP_PROXY", "https-proxy": "HTTPS_PROXY", "no-proxy": "NO_PROXY"}
 _STARTED_BY_SYSTEMD = "INVOCATION_ID"
 ALL_PROXY = "ALL_PROXY"
-
-
-@dataclass(frozen=True, slots=True)
-class Proxied:
-    """A daemon, and the proxies that it has: of its process where that can be seen, else of its files."""
-
-    running: Running
-    environ: Mapping[str, str]
-    settings: ProxySettings
-
-    @property
-    def place(self) -> tuple[str | None, int | None]:
-        """Where its proxy is set, as far as its files say."""
-        variables = self.running.variables
-        named = next((variables[n] for name in READ for n in (name, name.lower()) if n in variables), None)
-        return (None, None) if named is None else (named.file, named.line)
 
 
 async def check_proxies(scene: Scene) -> AsyncIterator[Finding | Unseen]:
@@ -54,7 +34,7 @@ async def check_proxies(scene: Scene) -> AsyncIterator[Finding | Unseen]:
         if each.process is not None and each.process.environ is None:
             yield _hidden(each)
         try:
-            found.append(_proxied(scene.tree, each))
+            found.append(proxied_of(scene.tree, each))
         except ConfigError as error:
             yield _invalid(each, error)
     near = await aside(nearby, scene.tree)
@@ -64,28 +44,6 @@ async def check_proxies(scene: Scene) -> AsyncIterator[Finding | Unseen]:
             yield finding
     async for finding in _dead(scene, found, own):
         yield finding
-
-
-def as_go_reads(environ: Mapping[str, str]) -> ProxySettings:
-    """The proxies that a Go program takes from ``environ``. Raises ConfigError for one that is none."""
-    read = {name.lower(): environ.get(name) or environ.get(name.lower()) or "" for name in READ}
-    return ProxySettings.from_environment(read)
-
-
-def _proxied(tree: Tree, running: Running) -> Proxied:
-    environ = {name: variable.value for name, variable in running.variables.items()}
-    if running.process is not None and running.process.environ is not None:
-        environ = dict(running.process.environ)
-    if running.name == "docker":
-        environ |= _of_daemon_json(tree)
-    return Proxied(running, environ, as_go_reads(environ))
-
-
-def _of_daemon_json(tree: Tree) -> dict[str, str]:
-    """What stands above the environment since Docker 23."""
-    proxies = read_daemon(tree, read_flags(tree).config_file).get("proxies")
-    named = proxies.items() if isinstance(proxies, dict) else ()
-    return {_OF_DOCKER[key]: value for key, value in named if key in _OF_DOCKER and isinstance(value, str)}
 
 
 def _own(environ: Mapping[str, str]) -> ProxySettings:
@@ -247,6 +205,7 @@ async def _dead(scene: Scene, found: list[Proxied], own: ProxySettings) -> Async
                 ),
                 why=sentence("whatever goes through it fails, whichever host is asked"),
                 hint=sentence("start the proxy, name another, or take it out of the environment"),
+                about=tuple(dict.fromkeys(names)),
             )
 
 

@@ -103,6 +103,7 @@ def _findings(name: str, told: Told) -> Iterator[Finding]:
             sentence("it tells its log alone; what it prints is often the last host's error"),
             sentence("see what each host does now"),
             ("sampan", "mirrors", "test"),
+            about=tuple(list(failing)[:HOSTS_MAX]),
         )
     if told.dropped:
         what = sentence("it has thrown away a hosts.toml that it could not read")

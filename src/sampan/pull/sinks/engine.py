@@ -50,12 +50,15 @@ class Engine:
         told = _json(answer) if status == 200 else None
         return told if isinstance(told, dict) else None
 
-    def chains(self) -> list[tuple[str, ...]]:
-        """The diff IDs of each image that is there, from the lowest up; of ``IMAGES_MAX`` images."""
+    def images(self) -> list[dict[str, Any]]:
+        """What the engine lists of its images; of each its tags and digests, among others."""
         status, answer = self._ask("GET", "/images/json")
         told = _json(answer) if status == 200 else None
-        listed = [entry for entry in told if isinstance(entry, dict)] if isinstance(told, list) else []
-        images = [self.image(str(entry.get("Id"))) for entry in listed[:IMAGES_MAX]]
+        return [entry for entry in told if isinstance(entry, dict)] if isinstance(told, list) else []
+
+    def chains(self) -> list[tuple[str, ...]]:
+        """The diff IDs of each image that is there, from the lowest up; of ``IMAGES_MAX`` images."""
+        images = [self.image(str(entry.get("Id"))) for entry in self.images()[:IMAGES_MAX]]
         return [_diff_ids(image) for image in images if image is not None]
 
     def tag(self, image: str, reference: Reference) -> None:

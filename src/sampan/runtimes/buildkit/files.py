@@ -17,6 +17,7 @@ from sampan.runtimes.homes import root_home
 from sampan.runtimes.toml_text import NotTomlError, TomlText, parse
 from sampan.runtimes.tree import File, Tree
 from sampan.runtimes.units import started_by
+from sampan.words import sentence
 
 UNIT = "buildkit.service"
 DIRECTORY = "/etc/buildkit"
@@ -124,6 +125,6 @@ def _read(tree: Tree, path: str, beside: str, *, in_container: bool) -> Config:
     try:
         return Config(file, beside, in_container, parse(file.data))
     except NotTomlError as error:
-        hint = "buildkitd does not start with it, and buildx makes no builder: repair it"
+        hint = sentence("buildkitd does not start with it, and buildx makes no builder: repair it")
         problem = Finding("BUILDKITD_TOML_PARSE", error.reason, "error", path, error.line, hint)
         return Config(file, beside, in_container, problem=problem)

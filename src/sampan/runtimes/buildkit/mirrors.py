@@ -20,6 +20,7 @@ from sampan.runtimes.plan import refuse
 from sampan.runtimes.toml_text import Edit, NotTomlError, edited
 from sampan.runtimes.tree import Tree
 from sampan.runtimes.wanted import BOTH, EVERY_REGISTRY, Hop, Route, Wanted, is_loopback
+from sampan.words import sentence
 
 Planned = tuple[tuple[Change, ...], tuple[str, ...]]  # changes, notes
 
@@ -52,7 +53,11 @@ def edits_for(config: Config, wanted: Wanted) -> tuple[list[Edit], list[str], li
         if not any(not hop.origin for hop in mirrors):
             continue
         if route.origin is None:
-            notes.append(f"{route.registry} is asked itself last: BuildKit cannot be told not to")
+            notes.append(
+                sentence(
+                    "{registry} is asked itself last: BuildKit cannot be told not to", registry=route.registry
+                )
+            )
         names = [_mirror(hop, route.registry) for hop in mirrors]
         old = config.mirrors(route.registry)
         if old != names:
@@ -69,25 +74,34 @@ def _is_itself(hop: Hop, registry: str) -> bool:
 
 def _usable(route: Route, *, in_container: bool) -> tuple[list[Hop], list[str]]:
     if route.registry == EVERY_REGISTRY:
-        note = "BuildKit has no mirrors for all registries: those without a table are asked directly"
+        note = sentence(
+            "BuildKit has no mirrors for all registries: those without a table are asked directly"
+        )
         return [], [note] if route.mirrors else []
-    hops, notes = [], []
+    hops: list[Hop] = []
+    notes: list[str] = []
     for hop in route.hops:
         reason = _unusable(hop, in_container=in_container)
         if reason is None:
             hops.append(hop)
         else:
-            notes.append(f"{route.registry}: {hop} is left out: {reason}")
+            notes.append(
+                sentence(
+                    "{registry}: {hop} is left out: {reason}", registry=route.registry, hop=hop, reason=reason
+                )
+            )
     return hops, notes
 
 
 def _unusable(hop: Hop, *, in_container: bool) -> str | None:
     if hop.username is not None or hop.headers:
-        return "buildkitd.toml holds no login and no headers"
+        return sentence("buildkitd.toml holds no login and no headers")
     if hop.capabilities != BOTH:
-        return "BuildKit would believe what it says of tags"
+        return sentence("BuildKit would believe what it says of tags")
     if in_container and is_loopback(hop.netloc):
-        return "a builder in a container has a loopback of its own; --via with another address helps"
+        return sentence(
+            "a builder in a container has a loopback of its own; --via with another address helps"
+        )
     return None
 
 
@@ -97,7 +111,11 @@ def _mirror(hop: Hop, registry: str) -> str:
 
 
 def _gone(registry: str, name: str) -> str:
-    return f"{registry}: {printable(name)} is no mirror any more: sampan.toml does not name it"
+    return sentence(
+        "{registry}: {name} is no mirror any more: sampan.toml does not name it",
+        registry=registry,
+        name=printable(name),
+    )
 
 
 def _options(config: Config, hop: Hop) -> Iterator[Edit]:

@@ -35,6 +35,7 @@ from sampan.runtimes.homes import people
 from sampan.runtimes.toml_text import edited
 from sampan.runtimes.tree import File, Tree
 from sampan.runtimes.wanted import Hop, Wanted
+from sampan.words import sentence
 
 RESTART = ("systemctl", "restart", UNIT)
 
@@ -66,7 +67,7 @@ class BuildKit:
         return Status(
             self.name,
             installed.version,
-            f"buildx with {made} builders of root's" if has_buildx(tree) else None,
+            sentence("buildx with {made} builders of root's", made=made) if has_buildx(tree) else None,
             None if not installed.answers else "active" in installed.answers,
             tuple(status.sources(found)),
             tuple(status.in_force(found)),
@@ -93,24 +94,34 @@ class BuildKit:
             return ()
         if machine.run(self.questions["active"]).code == 0:
             return ()
-        hint = f"journalctl -u {UNIT} says why"
-        return (Finding("BUILDKIT_SILENT", "it runs no more after the restart", "error", hint=hint),)
+        hint = sentence("journalctl -u {unit} says why", unit=UNIT)
+        return (
+            Finding("BUILDKIT_SILENT", sentence("it runs no more after the restart"), "error", hint=hint),
+        )
 
     def verify(self, machine: Machine, installed: Installed, image: Reference) -> tuple[Finding, ...]:
         """Whether the daemon answers: without a build there is no pull."""
         answer = machine.run(("buildctl", "debug", "workers")) if "active" in installed.answers else None
         if answer is None or answer.code == 0:
             return ()
-        message = f"no build could pull {image}: buildctl says {answer.words}"
-        return (Finding("BUILDKIT_SILENT", message, "error", hint=f"journalctl -u {UNIT} says why"),)
+        message = sentence(
+            "no build could pull {image}: buildctl says {words}", image=image, words=answer.words
+        )
+        return (
+            Finding(
+                "BUILDKIT_SILENT", message, "error", hint=sentence("journalctl -u {unit} says why", unit=UNIT)
+            ),
+        )
 
 
 def _step(config: Config, installed: Installed) -> Step:
     if config.in_container:
-        return Step("none", "for builders made from now on; those that are there keep what they have")
+        return Step(
+            "none", sentence("for builders made from now on; those that are there keep what they have")
+        )
     if installed.answers and "active" not in installed.answers:
-        return Step("none", f"{UNIT} is not running: it counts from its next start")
-    return Step("restart", "builds under way end; containers are not touched", RESTART)
+        return Step("none", sentence("{unit} is not running: it counts from its next start", unit=UNIT))
+    return Step("restart", sentence("builds under way end; containers are not touched"), RESTART)
 
 
 def _without_certificates(wanted: Wanted) -> Wanted:
@@ -131,7 +142,11 @@ def _advice(tree: Tree, wanted: Wanted) -> tuple[Advice, ...]:
         blank = Config(File(path, "absent"), beside="", in_container=True)
         edits, _, _ = edits_for(blank, _without_certificates(wanted))
         if users and edits:
-            title = f"{', '.join(users)}: the document is for ~/{path}, if nothing is there yet"
+            title = sentence(
+                "{names}: the document is for ~/{path}, if nothing is there yet",
+                names=", ".join(users),
+                path=path,
+            )
             command = f"install -D -m 644 DOCUMENT ~/{path}"
             found.append(Advice(title, (command,), edited(b"", edits).decode()))
     return tuple(found)

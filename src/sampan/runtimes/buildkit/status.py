@@ -11,6 +11,7 @@ from sampan.runtimes.contract import Finding, InForce, Source
 from sampan.runtimes.toml_text import TomlText
 from sampan.runtimes.tree import Tree
 from sampan.runtimes.wanted import EVERY_REGISTRY, is_loopback
+from sampan.words import sentence
 
 _OF_THE_MIRROR = ("http", "insecure", "ca", "keypair")
 
@@ -48,31 +49,39 @@ def _table_findings(config: Config, registry: str) -> Iterator[Finding]:
     line = config.text.line("registry", registry)
     shown = printable(registry)
     if registry == EVERY_REGISTRY or "/" in registry:
-        message = f"{shown}: a table is of one registry, by its host alone"
+        message = sentence("{shown}: a table is of one registry, by its host alone", shown=shown)
         yield Finding("BUILDKIT_KEY_UNKNOWN", message, "dead", path, line)
     misplaced = [key for key in _OF_THE_MIRROR if mirrors and key in config.registries[registry]]
     if misplaced:
-        message = f"{', '.join(misplaced)} is about {shown} itself, not about its mirrors"
-        hint = f'write it in [registry."{mirrors[0].partition("/")[0]}"]'
+        message = sentence(
+            "{keys} is about {shown} itself, not about its mirrors", keys=", ".join(misplaced), shown=shown
+        )
+        hint = sentence('write it in [registry."{host}"]', host=mirrors[0].partition("/")[0])
         yield Finding("MIRROR_OPTIONS_MISPLACED", message, "warning", path, line, hint)
     for mirror in mirrors:
         scheme, mark, rest = mirror.partition("://")
         host = rest.partition("/")[0]
         if mark and scheme == "http" and not config.registries.get(host, {}).get("http"):
-            message = f"{printable(mirror)}: the scheme is thrown away, and the mirror asked by HTTPS"
-            hint = f'[registry."{host}"] with http = true'
+            message = sentence(
+                "{mirror}: the scheme is thrown away, and the mirror asked by HTTPS", mirror=printable(mirror)
+            )
+            hint = sentence('[registry."{host}"] with http = true', host=host)
             yield Finding("MIRROR_SCHEME_IGNORED", message, "dead", path, line, hint)
         if config.in_container and is_loopback(rest if mark else mirror):
-            message = f"{printable(mirror)} is the builder's own loopback, where nobody is"
-            yield Finding("LOOPBACK_OF_BUILDER", message, "dead", path, line, "name another address")
+            message = sentence(
+                "{mirror} is the builder's own loopback, where nobody is", mirror=printable(mirror)
+            )
+            yield Finding(
+                "LOOPBACK_OF_BUILDER", message, "dead", path, line, sentence("name another address")
+            )
 
 
 def _older_builders(tree: Tree, config: Config) -> Iterator[Finding]:
     for builder in builders(tree):
         if _mirrors_in(builder.text) != _mirrors_in(config.text):
             name = printable(builder.name)
-            message = f"the builder {name} was made with other mirrors, and keeps them"
-            hint = f"docker buildx rm {name}, and docker buildx create --name {name}"
+            message = sentence("the builder {name} was made with other mirrors, and keeps them", name=name)
+            hint = sentence("docker buildx rm {name}, and docker buildx create --name {name}", name=name)
             yield Finding("BUILDER_IS_OLDER", message, "note", builder.path, hint=hint)
 
 

@@ -19,6 +19,7 @@ from sampan.runtimes.containerd.registry import (
 )
 from sampan.runtimes.contract import Finding, Installed, Level, Version
 from sampan.runtimes.tree import Tree
+from sampan.words import sentence
 
 _TRANSFER = "io.containerd.transfer.v1.local"
 _STRAY = ("/etc/containerd/*.toml", "/etc/containerd/*.d/*.toml")
@@ -33,6 +34,7 @@ def config_findings(tree: Tree, config: Config, installed: Installed) -> list[Fi
         found += _layer(layer, config)
     for part in registry.parts:
         found += _part(part, config)
+    found += _replaced(config)
     found += [*_exclusion(config, registry), *_config_path(tree, config, registry)]
     return [*found, *_disabled(config, registry), *_not_loaded(config, registry, installed)]
 
@@ -42,32 +44,59 @@ def _format(config: Config) -> Iterator[Finding]:
     if config.version is None or number <= config.latest_format:
         return
     line = main.toml.line("version")
-    message = f"version = {number}, and containerd {config.version} reads {config.latest_format} at most"
+    message = sentence(
+        "version = {number}, and containerd {version} reads {latest} at most",
+        number=number,
+        version=config.version,
+        latest=config.latest_format,
+    )
     if config.version >= Version(1, 7):
-        yield Finding("CONFIG_FORMAT", f"{message}: it does not start", "error", main.path, line)
+        yield Finding(
+            "CONFIG_FORMAT",
+            sentence("{message}: it does not start", message=message),
+            "error",
+            main.path,
+            line,
+        )
     else:
-        yield Finding("CONFIG_FORMAT", f"{message}: it takes it for 2", "warning", main.path, line)
+        yield Finding(
+            "CONFIG_FORMAT",
+            sentence("{message}: it takes it for 2", message=message),
+            "warning",
+            main.path,
+            line,
+        )
 
 
 def _layer(layer: Layer, config: Config) -> Iterator[Finding]:
     table, path, line = layer.toml.table, layer.path, layer.toml.line
     if isinstance(table.get("plugin"), dict):
-        message = "[plugin.…] is ignored without a word: the table is called plugins"
-        yield Finding("PLUGIN_SINGULAR", message, "dead", path, line("plugin"), "write [plugins.…]")
+        message = sentence("[plugin.…] is ignored without a word: the table is called plugins")
+        yield Finding("PLUGIN_SINGULAR", message, "dead", path, line("plugin"), sentence("write [plugins.…]"))
     if (layer.version or 1) == 2 and layer.plugin(SHORT) is not None and not config.is_2:
-        message = f"[plugins.{SHORT}] in a file of version 2: containerd does not start"
+        message = sentence("[plugins.{name}] in a file of version 2: containerd does not start", name=SHORT)
         yield Finding(
-            "PLUGIN_NAME", message, "error", path, line("plugins", SHORT), f'write [plugins."{OLD}"]'
+            "PLUGIN_NAME",
+            message,
+            "error",
+            path,
+            line("plugins", SHORT),
+            sentence('write [plugins."{name}"]', name=OLD),
         )
     for name in table.get("disabled_plugins") or () if (layer.version or 1) >= 2 else ():
         if isinstance(name, str) and "." not in name:
-            message = f'"{printable(name)}" in disabled_plugins of a file of version {layer.version}'
-            message += ": containerd does not start"
-            hint = f'write "{OLD}"' if name == SHORT else None
+            message = sentence(
+                '"{name}" in disabled_plugins of a file of version {version}: containerd does not start',
+                name=printable(name),
+                version=layer.version,
+            )
+            hint = sentence('write "{name}"', name=OLD) if name == SHORT else None
             yield Finding("PLUGIN_NAME", message, "error", path, line("disabled_plugins"), hint)
     transfer = layer.plugin(_TRANSFER) or {}
     if transfer.get("config_path"):
-        message = "this config_path has no effect: ctr asks --hosts-dir alone, and the CRI has its own"
+        message = sentence(
+            "this config_path has no effect: ctr asks --hosts-dir alone, and the CRI has its own"
+        )
         yield Finding(
             "TRANSFER_CONFIG_PATH", message, "dead", path, line("plugins", _TRANSFER, "config_path")
         )
@@ -82,22 +111,51 @@ def _part(part: Part, config: Config) -> Iterator[Finding]:
         place = part.line("mirrors", key)
         shown = printable(key, characters_max=80)
         if (reason := never_read(key)) is not None:
-            message = f'mirrors."{shown}" is never asked: {reason}'
-            hint = 'write it as mirrors."docker.io"' if "docker.io" in key else "write the host alone"
+            message = sentence('mirrors."{shown}" is never asked: {reason}', shown=shown, reason=reason)
+            hint = (
+                sentence('write it as mirrors."docker.io"')
+                if "docker.io" in key
+                else sentence("write the host alone")
+            )
             yield Finding("MIRROR_NEVER_READ", message, "dead", path, place, hint)
             continue
         for endpoint in mirror.get("endpoint") or ():
-            problem = endpoint_problem(endpoint) if isinstance(endpoint, str) else "it is no URL"
+            problem = endpoint_problem(endpoint) if isinstance(endpoint, str) else sentence("it is no URL")
             if problem is not None:
                 at = part.line("mirrors", key, "endpoint")
-                message = f"{printable(str(endpoint), characters_max=100)}: {problem}"
+                url = printable(str(endpoint), characters_max=100)
+                message = sentence("{url}: {problem}", url=url, problem=problem)
                 yield Finding("MIRROR_PATH", message, "warning", path, at)
     for key, each in part.tables("configs").items() if config.is_2 else ():
         if "tls" in each:
-            message = "configs.*.tls is not read since containerd 2.0"
-            hint = "put ca or skip_verify into hosts.toml"
+            message = sentence("configs.*.tls is not read since containerd 2.0")
+            hint = sentence("put ca or skip_verify into hosts.toml")
             at = part.line("configs", key, "tls")
             yield Finding("TLS_NEVER_READ", message, "dead", path, at, hint)
+
+
+def _replaced(config: Config) -> Iterator[Finding]:
+    """What a drop-in of 1.x takes away: the last file with the CRI's table replaces those before."""
+    if config.version is None or config.is_2:
+        return
+    (name, *_) = read_name(config.main.version, config)
+    having = [layer for layer in config.layers if layer.plugin(name) is not None]
+    for layer in having[:-1]:
+        kept = having[-1].plugin(name) or {}
+        lost = [key for key in layer.plugin(name) or {} if key not in kept and key != "registry"]
+        if lost:
+            message = sentence(
+                "{shown} here replaces that of {path} as a whole, and with it {keys}",
+                shown=f'[plugins."{name}"]',
+                path=printable(layer.path),
+                keys=", ".join(map(printable, lost)),
+            )
+            hint = sentence(
+                "copy into it what still is to count, or move it into {path}", path=printable(layer.path)
+            )
+            level: Level = "error" if "containerd" in lost else "warning"  # its runtimes, and how they run
+            line = having[-1].toml.line("plugins", name)
+            yield Finding("DROP_IN_REPLACES", message, level, having[-1].path, line, hint)
 
 
 def _why_unread(part: Part, config: Config) -> str:
@@ -105,23 +163,39 @@ def _why_unread(part: Part, config: Config) -> str:
     shown = f'[plugins."{part.plugin}".registry]' if "." in part.plugin else "[plugins.cri.registry]"
     names = read_name(part.layer.version, config)
     if not config.is_2 and part.plugin in names:
-        return f"{shown} is replaced as a whole: a file that is imported later has the CRI's table too"
+        return sentence(
+            "{shown} is replaced as a whole: a file that is imported later has the CRI's table too",
+            shown=shown,
+        )
     if number < 2:
         reader = (
-            "2.x reads nothing of the CRI" if config.is_2 else f"1.x looks for [plugins.{SHORT}.registry]"
+            sentence("2.x reads nothing of the CRI")
+            if config.is_2
+            else sentence("1.x looks for [plugins.{name}.registry]", name=SHORT)
         )
-        said = "no version" if part.layer.version is None else "version = 1"
-        return f"{shown} is not read: the file has {said}, and in such a file {reader}"
-    right = f'[plugins."{names[0]}".registry]' if names else "another table"
-    return f"{shown} is not read in a file of version {number}: there it is {right}"
+        said = sentence("no version") if part.layer.version is None else sentence("version = 1")
+        return sentence(
+            "{shown} is not read: the file has {said}, and in such a file {reader}",
+            shown=shown,
+            said=said,
+            reader=reader,
+        )
+    right = f'[plugins."{names[0]}".registry]' if names else sentence("another table")
+    return sentence(
+        "{shown} is not read in a file of version {number}: there it is {right}",
+        shown=shown,
+        number=number,
+        right=right,
+    )
 
 
 def _exclusion(config: Config, registry: Registry) -> Iterator[Finding]:
     """What keeps the CRI plugin from loading, and all pulls of the kubelet with it."""
     if config.version in _BROKEN_BETWEEN and registry.mirrors and (config.main.version or 1) < 3:
         part = next(iter(registry.mirrors.values()))
-        message = (
-            f"containerd {config.version} does not load its CRI plugin with registry.mirrors in this format"
+        message = sentence(
+            "containerd {version} does not load its CRI plugin with registry.mirrors in this format",
+            version=config.version,
         )
         yield Finding(
             "MIRRORS_AND_CONFIG_PATH", message, "error", part.layer.path, part.line("mirrors"), _MOVE
@@ -130,32 +204,38 @@ def _exclusion(config: Config, registry: Registry) -> Iterator[Finding]:
         key = registry.broken
         part = next(iter((registry.mirrors if key == "mirrors" else registry.tls).values()))
         other, line = registry.path_part.layer.path, registry.path_part.line("config_path")
-        place = f"line {line}" if other == part.layer.path else f"{other}:{line}"
-        message = (
-            f"{key} and config_path ({place}) exclude each other: containerd runs without its CRI, "
-            "and the kubelet can neither pull nor start anything"
+        place = sentence("line {line}", line=line) if other == part.layer.path else f"{other}:{line}"
+        message = sentence(
+            "{key} and config_path ({place}) exclude each other: containerd runs without its CRI, "
+            "and the kubelet can neither pull nor start anything",
+            key=key,
+            place=place,
         )
         at = part.line(*key.split(".")[:1])
         yield Finding("MIRRORS_AND_CONFIG_PATH", message, "error", part.layer.path, at, _MOVE)
 
 
-_MOVE = "sampan node apply moves it into hosts.toml files"
+_MOVE = sentence("sampan node apply moves it into hosts.toml files")
 
 
 def _config_path(tree: Tree, config: Config, registry: Registry) -> Iterator[Finding]:
     part = registry.path_part
     path, line = (config.main.path, None) if part is None else (part.layer.path, part.line("config_path"))
     if registry.is_list and registry.transfer is not False:
-        given = "by default " if part is None else ""
-        message = (
-            f"config_path is {given}a list of directories, which the transfer service takes for one: "
+        message = sentence(
+            "config_path is a list of directories, which the transfer service takes for one: "
             "no hosts.toml is read"
         )
+        if part is None:
+            message = sentence(
+                "config_path is by default a list of directories, which the transfer service takes for one: "
+                "no hosts.toml is read"
+            )
         level: Level = "warning" if registry.transfer is None else "dead"
-        yield Finding("CONFIG_PATH_LIST", message, level, path, line, "name one directory")
+        yield Finding("CONFIG_PATH_LIST", message, level, path, line, sentence("name one directory"))
     for root in registry.roots if part is not None else ():
         if not tree.directory(root).exists:
-            message = f"config_path names {printable(root)}, which is not there"
+            message = sentence("config_path names {root}, which is not there", root=printable(root))
             yield Finding("CONFIG_PATH_ABSENT", message, "note", path, line)
 
 
@@ -166,7 +246,7 @@ def _drop_ins(tree: Tree, config: Config) -> Iterator[Finding]:
         layer = read_layer(tree, path) if path not in known else None
         tables = [(layer.plugin(name) or {}).get("registry") for name in NAMES] if layer else []
         if layer is not None and any(isinstance(table, dict) for table in tables):
-            message = f"nobody reads it: {config.main.path} does not import it"
+            message = sentence("nobody reads it: {path} does not import it", path=config.main.path)
             hint = f'imports = ["{path.rpartition("/")[0]}/*.toml"]'
             yield Finding("DROP_IN_NOT_IMPORTED", message, "dead", path, None, hint)
 
@@ -177,7 +257,10 @@ def _disabled(config: Config, registry: Registry) -> Iterator[Finding]:
     layer, name = config.disabled
     line = layer.toml.line("disabled_plugins")
     level: Level = "dead" if registry.parts else "note"
-    message = f'the CRI is disabled ("{name}"): no kubelet can pull, and nothing here tells Docker anything'
+    message = sentence(
+        'the CRI is disabled ("{name}"): no kubelet can pull, and nothing here tells Docker anything',
+        name=name,
+    )
     yield Finding("CRI_DISABLED", message, level, layer.path, line)
 
 
@@ -185,5 +268,5 @@ def _not_loaded(config: Config, registry: Registry, installed: Installed) -> Ite
     """The daemon's own word, where nothing in its files says why."""
     state = plugins_of(installed.answers.get("plugins", "")).get(CRI)
     if state == "error" and registry.broken is None and config.disabled is None:
-        message = "the running containerd has not loaded its CRI plugin"
+        message = sentence("the running containerd has not loaded its CRI plugin")
         yield Finding("CRI_NOT_LOADED", message, "error", config.main.path, hint="journalctl -u containerd")

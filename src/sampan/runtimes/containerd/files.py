@@ -16,6 +16,7 @@ from sampan.runtimes.contract import Finding, Installed, Version
 from sampan.runtimes.toml_text import NotTomlError, TomlText, parse
 from sampan.runtimes.tree import File, Tree
 from sampan.runtimes.units import started_by
+from sampan.words import sentence
 
 CONFIG = "/etc/containerd/config.toml"
 UNIT = "containerd.service"
@@ -142,7 +143,7 @@ def read_layer(tree: Tree, path: str) -> Layer:
     try:
         return Layer(file, parse(file.data))
     except NotTomlError as error:
-        hint = "containerd does not start with it: repair the file"
+        hint = sentence("containerd does not start with it: repair the file")
         return Layer(
             file, problem=Finding("CONFIG_PARSE", error.reason, "error", file.path, error.line, hint)
         )
@@ -178,8 +179,10 @@ def glob(tree: Tree, pattern: str) -> list[str]:
 
 def _import_absent(layer: Layer, pattern: str, version: Version | None) -> Finding:
     new = version is not None and version >= Version(2)
-    message = f"imports names {pattern}, which is not there" + (
-        ": it is passed over" if new else ": containerd does not start"
+    message = sentence(
+        "imports names {pattern}, which is not there: containerd does not start", pattern=pattern
     )
+    if new:
+        message = sentence("imports names {pattern}, which is not there: it is passed over", pattern=pattern)
     line = layer.toml.line("imports")
     return Finding("IMPORT_ABSENT", message, "note" if new else "error", layer.path, line)

@@ -18,6 +18,7 @@ from sampan.oci.reference import DOCKER_HUB, is_hub_itself, origin_url
 from sampan.runtimes.containerd.registry import Registry
 from sampan.runtimes.hosts_kept import Kept
 from sampan.runtimes.wanted import EVERY_REGISTRY
+from sampan.words import sentence
 
 _LOOPBACK = re.compile(r"(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])(?::\d+)?")
 _TLS_KEYS = {"insecure_skip_verify": "skip_verify", "ca_file": "ca"}
@@ -34,11 +35,11 @@ class Legacy:
 def never_read(key: str) -> str | None:
     """Why a key of ``registry.mirrors`` matches no image; None: it may."""
     if "://" in key:
-        return "it has a scheme"
+        return sentence("it has a scheme")
     if is_hub_itself(key):
-        return f"images of Docker Hub are looked up as {DOCKER_HUB}"
+        return sentence("images of Docker Hub are looked up as {registry}", registry=DOCKER_HUB)
     if "/" in key or "@" in key:
-        return "the host of an image is looked up, as a whole and without a path"
+        return sentence("the host of an image is looked up, as a whole and without a path")
     return None
 
 
@@ -46,9 +47,9 @@ def endpoint_problem(endpoint: str) -> str | None:
     """What is wrong with the path of a mirror, which is taken as it is written."""
     path = urlsplit(with_scheme(endpoint)).path
     if path == "/":
-        return "the slash at its end takes the /v2 out of every URL"
+        return sentence("the slash at its end takes the /v2 out of every URL")
     if path and not path.startswith("/v2"):
-        return "its path is taken as it is, without /v2 before it"
+        return sentence("its path is taken as it is, without /v2 before it")
     return None
 
 
@@ -66,7 +67,13 @@ def move(registry: Registry, *, override_path: bool) -> Legacy:
     kept: dict[str, Kept] = {}
     for key, mirror in _mirrors(registry).items():
         if (reason := never_read(key)) is not None:
-            notes.append(f'mirrors."{printable(key)}" is left out, since it never was in force: {reason}')
+            notes.append(
+                sentence(
+                    'mirrors."{key}" is left out, since it never was in force: {reason}',
+                    key=printable(key),
+                    reason=reason,
+                )
+            )
             continue
         kept[key] = _kept(key, mirror, tls, notes, override_path=override_path)
     for netloc, options in tls.items():
@@ -109,7 +116,13 @@ def _kept(
         options: dict[str, Any] = {"capabilities": ["pull", "resolve"]}
         if path not in ("", "/v2"):
             if not override_path:
-                notes.append(f"{key}: {printable(url)} is left out: this version cannot ask below a path")
+                notes.append(
+                    sentence(
+                        "{key}: {url} is left out: this version cannot ask below a path",
+                        key=key,
+                        url=printable(url),
+                    )
+                )
                 continue
             base, options["override_path"] = f"{base}{path}", True
         if parts.scheme == "https":

@@ -32,6 +32,7 @@ from sampan.runtimes.plan import refuse
 from sampan.runtimes.toml_text import Edit, NotTomlError, edited
 from sampan.runtimes.tree import Tree
 from sampan.runtimes.wanted import EVERY_REGISTRY, Wanted
+from sampan.words import sentence
 
 DROP_IN = "50-sampan.toml"
 OWN_DIRECTORY = "/etc/containerd/conf.d"
@@ -90,16 +91,23 @@ def _check(config: Config) -> None:
     if config.version is not None and config.version >= Version(1, 7) and number > config.latest_format:
         raise refuse(
             config.main.path,
-            f"version = {number}, and containerd {config.version} reads {config.latest_format} at most",
+            sentence(
+                "version = {number}, and containerd {version} reads {latest} at most",
+                number=number,
+                version=config.version,
+                latest=config.latest_format,
+            ),
             line=config.main.toml.line("version"),
-            hint="it does not start with this file: write it for this version",
+            hint=sentence("it does not start with this file: write it for this version"),
         )
 
 
 def _disabled(layer: Layer, name: str) -> str:
-    return (
-        f'the CRI is disabled ("{name}" in disabled_plugins of {layer.path}), as Docker\'s package has it: '
-        "nobody pulls by these files, and nothing is changed"
+    return sentence(
+        'the CRI is disabled ("{name}" in disabled_plugins of {path}), as Docker\'s package has '
+        "it: nobody pulls by these files, and nothing is changed",
+        name=name,
+        path=layer.path,
     )
 
 
@@ -110,9 +118,19 @@ def _without_default(
     if EVERY_REGISTRY not in moved and wanted.routes[-1].registry != EVERY_REGISTRY:
         return wanted, moved
     if version is None:
-        notes.append(f"_default, for all other registries, is read since containerd {DEFAULT_SINCE}")
+        notes.append(
+            sentence(
+                "_default, for all other registries, is read since containerd {version}",
+                version=DEFAULT_SINCE,
+            )
+        )
     elif version < DEFAULT_SINCE:
-        notes.append(f"all other registries are asked directly: _default is read since {DEFAULT_SINCE}")
+        notes.append(
+            sentence(
+                "all other registries are asked directly: _default is read since {version}",
+                version=DEFAULT_SINCE,
+            )
+        )
         routes = tuple(route for route in wanted.routes if route.registry != EVERY_REGISTRY)
         moved = {registry: kept for registry, kept in moved.items() if registry != EVERY_REGISTRY}
         wanted = replace(wanted, routes=routes)
@@ -130,15 +148,21 @@ def _joined(first: tuple[Change, ...], second: tuple[Change, ...]) -> tuple[Chan
 
 
 def _what_changes(registry: Registry, config: Config) -> list[str]:
-    notes = []
+    notes: list[str] = []
     if registry.mirrors:
-        notes.append("registry.mirrors is moved into hosts.toml files: it excludes config_path")
+        notes.append(sentence("registry.mirrors is moved into hosts.toml files: it excludes config_path"))
     if registry.tls and not config.is_2:
-        notes.append("registry.configs.*.tls is moved into hosts.toml files: it excludes config_path")
+        notes.append(
+            sentence("registry.configs.*.tls is moved into hosts.toml files: it excludes config_path")
+        )
     if registry.is_list:
-        notes.append(f"config_path names one directory instead of {registry.config_path}")
+        notes.append(
+            sentence(
+                "config_path names one directory instead of {config_path}", config_path=registry.config_path
+            )
+        )
     if registry.local_because == "registry.mirrors":
-        notes.append("without registry.mirrors, this containerd pulls by its transfer service")
+        notes.append(sentence("without registry.mirrors, this containerd pulls by its transfer service"))
     return notes
 
 
@@ -249,5 +273,5 @@ def _edited(tree: Tree, path: str, edits: list[Edit]) -> Change:
     try:
         return Change(path, before, edited(before, edits))
     except NotTomlError as error:
-        hint = f"by hand: {', '.join(map(str, edits))}"
+        hint = sentence("by hand: {names}", names=", ".join(map(str, edits)))
         raise refuse(path, error.reason, line=error.line, hint=hint) from error

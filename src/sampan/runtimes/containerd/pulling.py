@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sampan.runtimes.contract import Finding, Installed, Machine
+from sampan.words import sentence
 
 PULL_SECONDS_MAX = 180.0
 NAMESPACE = "k8s.io"  # the kubelet's
@@ -38,8 +39,14 @@ def pull_once(machine: Machine, puller: Puller, name: str) -> tuple[Finding, ...
     there = _is_there(machine, puller, name)
     answer = machine.run((*puller.pull, name), timeout_seconds=PULL_SECONDS_MAX)
     if answer.code != 0:
-        message = f"{puller.pull[0]} cannot pull {name}: {answer.words}"
-        return (Finding("PULL_FAILS", message, "error", hint=f"sampan pull {name} says which host"),)
+        message = sentence(
+            "{pull} cannot pull {name}: {words}", pull=puller.pull[0], name=name, words=answer.words
+        )
+        return (
+            Finding(
+                "PULL_FAILS", message, "error", hint=sentence("sampan pull {name} says which host", name=name)
+            ),
+        )
     if not there:
         machine.run((*puller.remove, name))
     return ()

@@ -28,6 +28,7 @@ from sampan.runtimes.contract import Finding, Installed, Machine, Plan, Status, 
 from sampan.runtimes.tree import Tree
 from sampan.runtimes.units import split_words
 from sampan.runtimes.wanted import Wanted
+from sampan.words import sentence
 
 TRACES = (
     "/usr/bin/containerd",
@@ -36,9 +37,13 @@ TRACES = (
     "/etc/containerd/config.toml",
 )
 RESTART = ("systemctl", "restart", "containerd.service")
-RESTARTED = "running containers go on, their shims stay; pulls under way fail, and the kubelet tries again"
+RESTARTED = sentence(
+    "running containers go on, their shims stay; pulls under way fail, and the kubelet tries again"
+)
 LOOK_SECONDS = 0.1
-_BY_CTR = "crictl is not here: the pull afterwards is by ctr, from the same hosts, but not by the CRI itself"
+_BY_CTR = sentence(
+    "crictl is not here: the pull afterwards is by ctr, from the same hosts, but not by the CRI itself"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +85,9 @@ class Containerd:
         if installed.answers and running(installed) and "crictl" not in installed.answers:
             notes.append(_BY_CTR)
         if not planned.config_changes:
-            step = Step("none", "hosts.toml is read at every pull")
+            step = Step("none", sentence("hosts.toml is read at every pull"))
         elif running(installed) is False:
-            step = Step("none", "containerd is not running: it counts from its next start")
+            step = Step("none", sentence("containerd is not running: it counts from its next start"))
         else:
             step = Step("restart", RESTARTED, RESTART)
         return Plan(self.name, changes, (step,), tuple(notes))
@@ -98,12 +103,16 @@ class Containerd:
         if config.main.file.state != "absent":
             answer = machine.run(_dump(flags))
             if answer.code != 0:
-                message = f"containerd cannot read it: {answer.words}"
+                message = sentence("containerd cannot read it: {words}", words=answer.words)
                 return (Finding("CONFIG_REFUSED", message, "error", flags.config),)
             dump = dump_of(answer.output)
             found = config_path_of(dump)
             if registry.path_part is not None and found != registry.config_path:
-                message = f"config_path is {found or 'nothing'} in force, and not {registry.config_path}"
+                message = sentence(
+                    "config_path is {found} in force, and not {config_path}",
+                    found=found or sentence("nothing"),
+                    config_path=registry.config_path,
+                )
                 return (Finding("CONFIG_PATH_NOT_IN_FORCE", message, "error", flags.config),)
         if config.disabled is not None or registry.broken is not None:
             return ()  # as it was before, when this is a revert
@@ -119,16 +128,24 @@ class Containerd:
         return pull_once(machine, puller, str(image))
 
     def _loaded(self, machine: Machine, address: str) -> tuple[Finding, ...]:
-        said = "it does not answer"
+        said: str = sentence("it does not answer")
         for _ in range(max(1, round(self.patience_seconds / LOOK_SECONDS))):
             answer = machine.run(("ctr", "--address", address, "plugins", "ls"))
             state = plugins_of(answer.output).get(CRI) if answer.code == 0 else None
             if state == "ok":
                 return ()
-            said = answer.words if answer.code != 0 else f"its CRI plugin is {state or 'not there'}"
+            said = sentence("its CRI plugin is {state}", state=state or sentence("not there"))
+            said = answer.words if answer.code != 0 else said
             machine.wait(LOOK_SECONDS)
-        message = f"containerd at {address} after {self.patience_seconds:g} s: {said}"
-        return (Finding("CRI_NOT_LOADED", message, "error", hint="journalctl -u containerd says why"),)
+        message = sentence(
+            "containerd at {address} after {seconds:g} s: {said}",
+            address=address,
+            seconds=self.patience_seconds,
+            said=said,
+        )
+        return (
+            Finding("CRI_NOT_LOADED", message, "error", hint=sentence("journalctl -u containerd says why")),
+        )
 
 
 def _dump(flags: Flags) -> tuple[str, ...]:

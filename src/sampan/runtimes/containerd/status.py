@@ -16,6 +16,7 @@ from sampan.runtimes.hosts_status import HostsFile, hosts_files
 from sampan.runtimes.hosts_toml import HEADER
 from sampan.runtimes.tree import Tree
 from sampan.runtimes.wanted import EVERY_REGISTRY
+from sampan.words import sentence
 
 STOPS = ("CONFIG_PARSE", "CONFIG_FORMAT", "IMPORT_ABSENT", "PLUGIN_NAME")  # when they are errors
 
@@ -44,18 +45,20 @@ def status_of(tree: Tree, installed: Installed) -> Status:
 def _idle(config: Config, registry: Registry, findings: list[Finding]) -> str | None:
     """Why nobody pulls by these files at all."""
     if any(each.level == "error" and each.code in STOPS for each in findings):
-        return "does not start"
+        return sentence("does not start")
     if config.disabled is not None:
-        return "the CRI is disabled"
-    return None if registry.broken is None else "the CRI does not load"
+        return sentence("the CRI is disabled")
+    return None if registry.broken is None else sentence("the CRI does not load")
 
 
 def _mode(registry: Registry) -> str:
     if registry.transfer is None:
-        return "not known how it pulls"
+        return sentence("not known how it pulls")
     if registry.transfer:
-        return "pulls by the transfer service"
-    return "pulls by itself" + (f", for {registry.local_because}" if registry.local_because else "")
+        return sentence("pulls by the transfer service")
+    if registry.local_because:
+        return sentence("pulls by itself, for {reason}", reason=registry.local_because)
+    return sentence("pulls by itself")
 
 
 def _files(tree: Tree, config: Config, registry: Registry, idle: str | None) -> Iterator[HostsFile]:
@@ -68,8 +71,12 @@ def _files(tree: Tree, config: Config, registry: Registry, idle: str | None) -> 
 def _unread(root: str, registry: Registry) -> str | None:
     """Why the CRI does not look into ``root``."""
     if root not in registry.roots:
-        return f"no config_path names {root}"
-    return None if root in registry.read_roots else "config_path is a list, which is taken for one directory"
+        return sentence("no config_path names {root}", root=root)
+    return (
+        None
+        if root in registry.read_roots
+        else sentence("config_path is a list, which is taken for one directory")
+    )
 
 
 def _joined(files: list[HostsFile]) -> list[InForce]:

@@ -9,6 +9,7 @@ from sampan.errors import printable
 from sampan.runtimes.contract import Installed
 from sampan.runtimes.docker.files import INSECURE, MIRRORS, Daemon, Flags, store_of
 from sampan.runtimes.tree import Tree
+from sampan.words import sentence
 
 ALWAYS_INSECURE = {"127.0.0.0/8", "::1/128"}
 
@@ -36,12 +37,19 @@ def not_in_force(daemon: Daemon, flags: Flags, installed: Installed) -> str | No
         return None
     mirrors = [str(url).rstrip("/") for url in found.get("Mirrors") or []]
     if mirrors != [url.rstrip("/") for url in told(daemon, flags, MIRRORS)]:
-        return f"the running daemon has other mirrors: {', '.join(map(printable, mirrors)) or 'none'}"
+        return sentence(
+            "the running daemon has other mirrors: {names}",
+            names=", ".join(map(printable, mirrors)) or sentence("none"),
+        )
     hosts = {key for key, index in (found.get("IndexConfigs") or {}).items() if not index.get("Secure", True)}
     insecure = hosts | {str(cidr) for cidr in found.get("InsecureRegistryCIDRs") or []}
     expected = {host.rpartition("://")[2] for host in told(daemon, flags, INSECURE)}
     if insecure - ALWAYS_INSECURE != expected - ALWAYS_INSECURE:
-        return f"the running daemon has other {INSECURE}: {', '.join(map(printable, sorted(insecure)))}"
+        return sentence(
+            "the running daemon has other {key}: {names}",
+            key=INSECURE,
+            names=", ".join(map(printable, sorted(insecure))),
+        )
     return None
 
 
@@ -53,11 +61,11 @@ def told(daemon: Daemon, flags: Flags, key: str) -> list[str]:
 def mode_of(tree: Tree, daemon: Daemon, installed: Installed) -> str:
     """The image store, in words."""
     if reads_hosts_toml(tree, daemon, installed):
-        return "containerd image store"
+        return sentence("containerd image store")
     said = str(info_of(installed).get("DriverStatus", ""))
     if "io.containerd.snapshotter" in said or store_of(daemon, tree, since_29=False) == "containerd":
-        return "containerd image store that reads no hosts.toml"
-    return "classic image store" if installed.version else "image store unknown"
+        return sentence("containerd image store that reads no hosts.toml")
+    return sentence("classic image store") if installed.version else sentence("image store unknown")
 
 
 def answers_hosts_toml(installed: Installed) -> bool:

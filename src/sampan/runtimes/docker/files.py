@@ -13,6 +13,7 @@ from sampan.runtimes.contract import Finding
 from sampan.runtimes.json_text import JsonObject, NotJsonError
 from sampan.runtimes.tree import File, Tree
 from sampan.runtimes.units import split_words, started_by
+from sampan.words import sentence
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 CERTS = "/etc/docker/certs.d"
@@ -65,7 +66,7 @@ def read_daemon(tree: Tree, path: str) -> Daemon:
     try:
         return Daemon(file, JsonObject.parse(file.data))
     except NotJsonError as error:
-        hint = "dockerd does not start, or keeps what it had: repair the file"
+        hint = sentence("dockerd does not start, or keeps what it had: repair the file")
         return Daemon(file, None, Finding("DAEMON_JSON_PARSE", error.reason, "error", path, error.line, hint))
 
 

@@ -17,19 +17,25 @@ from sampan.runtimes.json_text import JsonObject
 from sampan.runtimes.plan import refuse
 from sampan.runtimes.tree import Tree
 from sampan.runtimes.wanted import BOTH, EVERY_REGISTRY, Hop, Route, Wanted
+from sampan.words import sentence
 
 _EMPTY = b"{}\n"
 
 
 def usable(route: Route) -> tuple[list[Hop], list[str]]:
     """The mirrors of docker.io that ``registry-mirrors`` can hold, and a sentence for each that it cannot."""
-    hops, notes = [], []
+    hops: list[Hop] = []
+    notes: list[str] = []
     for hop in route.mirrors:
         reason = _unusable(hop)
         if reason is None:
             hops.append(hop)
         else:
-            notes.append(f"{DOCKER_HUB}: {hop} is left out: {reason}")
+            notes.append(
+                sentence(
+                    "{registry}: {hop} is left out: {reason}", registry=DOCKER_HUB, hop=hop, reason=reason
+                )
+            )
     return hops, notes
 
 
@@ -44,13 +50,20 @@ def plan_mirrors(daemon: Daemon, tree: Tree, wanted: Wanted) -> Planned:
     notes += left_out
     if route.origin is None:
         notes.append(
-            f"{DOCKER_HUB}: Docker asks Docker Hub last all the same; this store cannot be told not to"
+            sentence(
+                "{registry}: Docker asks Docker Hub last all the same; this store cannot be told not to",
+                registry=DOCKER_HUB,
+            )
         )
     change = _daemon_change(daemon, hops)
     if change is not None:
         old = [url for url in daemon.urls(MIRRORS) if url.rstrip("/") not in {hop.base for hop in hops}]
         notes += [
-            f"{DOCKER_HUB}: {printable(url)} is no mirror any more: sampan.toml does not name it"
+            sentence(
+                "{registry}: {url} is no mirror any more: sampan.toml does not name it",
+                registry=DOCKER_HUB,
+                url=printable(url),
+            )
             for url in old
         ]
     certificates = [found for hop in hops for found in _certificates(tree, hop)]
@@ -59,17 +72,21 @@ def plan_mirrors(daemon: Daemon, tree: Tree, wanted: Wanted) -> Planned:
 
 def _unusable(hop: Hop) -> str | None:
     if hop.username is not None or hop.headers:
-        return "Docker logs in to no mirror"
+        return sentence("Docker logs in to no mirror")
     if hop.prefix_for(DOCKER_HUB, sends_ns=False):
-        return "Docker cannot ask below a path of a mirror; sampan serve can"
+        return sentence("Docker cannot ask below a path of a mirror; sampan serve can")
     if hop.capabilities != BOTH:
-        return "Docker would believe what it says of tags"
+        return sentence("Docker would believe what it says of tags")
     return None
 
 
 def _only_hub(registries: list[str]) -> str:
     names = ", ".join(registries)
-    return f"this image store of Docker has mirrors for {DOCKER_HUB} alone: {names} are asked directly"
+    return sentence(
+        "this image store of Docker has mirrors for {registry} alone: {names} are asked directly",
+        registry=DOCKER_HUB,
+        names=names,
+    )
 
 
 def _daemon_change(daemon: Daemon, hops: list[Hop]) -> Change | None:
@@ -79,7 +96,9 @@ def _daemon_change(daemon: Daemon, hops: list[Hop]) -> Change | None:
     old = daemon.document or JsonObject.parse(_EMPTY)
     for key in (MIRRORS, INSECURE):
         if old.get(key) is not None and not isinstance(old.get(key), list):
-            raise refuse(path, f"{key}: expected a list, got something else", line=old.line(key))
+            raise refuse(
+                path, sentence("{key}: expected a list, got something else", key=key), line=old.line(key)
+            )
     mirrors = [hop.base for hop in hops]
     new, interim = old, old
     if [url.rstrip("/") for url in daemon.urls(MIRRORS)] != mirrors:

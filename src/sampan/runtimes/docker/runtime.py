@@ -27,10 +27,11 @@ from sampan.runtimes.hosts_toml import Dialect
 from sampan.runtimes.plan import refuse
 from sampan.runtimes.tree import Tree
 from sampan.runtimes.wanted import Wanted
+from sampan.words import sentence
 
 TRACES = ("/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd", "/etc/docker")
 RELOAD = ("systemctl", "reload", "docker.service")
-RELOADED = "running containers go on; pulls under way end as they began"
+RELOADED = sentence("running containers go on; pulls under way end as they began")
 LOOK_SECONDS = 0.2
 PULL_SECONDS_MAX = 180.0
 
@@ -69,20 +70,22 @@ class Docker:
         daemon = read_daemon(tree, flags.config_file)
         if reads_hosts_toml(tree, daemon, installed):
             changes, notes = plan_hosts(tree, CERTS, wanted, Dialect())
-            step = Step("none", "hosts.toml is read at every pull")
+            step = Step("none", sentence("hosts.toml is read at every pull"))
         else:
             if MIRRORS in flags.values:
                 raise refuse(
                     flags.file or DAEMON_JSON,
-                    "it starts dockerd with --registry-mirror, which may not also be in daemon.json",
-                    hint="remove the flag, then run this again",
+                    sentence(
+                        "it starts dockerd with --registry-mirror, which may not also be in daemon.json"
+                    ),
+                    hint=sentence("remove the flag, then run this again"),
                 )
             changes, notes = plan_mirrors(daemon, tree, wanted)
             step = Step("reload", RELOADED, RELOAD)
         if not changes:
             return Plan(self.name, notes=tuple(notes))
         if step.command and running(installed) is False:
-            step = Step("none", "docker is not running: it counts from its next start")
+            step = Step("none", sentence("docker is not running: it counts from its next start"))
         return Plan(self.name, changes, (step,), tuple(notes))
 
     def settle(self, machine: Machine, tree: Tree, installed: Installed) -> tuple[Finding, ...]:
@@ -95,13 +98,21 @@ class Docker:
         for _ in range(max(1, round(self.patience_seconds / LOOK_SECONDS))):
             answer = machine.run(self.questions["info"])
             if answer.code != 0:
-                return (Finding("DOCKER_SILENT", f"docker info fails: {answer.words}", "error"),)
+                return (
+                    Finding(
+                        "DOCKER_SILENT", sentence("docker info fails: {words}", words=answer.words), "error"
+                    ),
+                )
             differing = not_in_force(daemon, flags, Installed(answers={"info": answer.output}))
             if differing is None:
                 return ()
             machine.wait(LOOK_SECONDS)
-        message = f"{differing}, {self.patience_seconds:g} s after the reload"
-        hint = "journalctl -u docker says why"
+        message = sentence(
+            "{differing}, {seconds:g} s after the reload",
+            differing=differing,
+            seconds=self.patience_seconds,
+        )
+        hint = sentence("journalctl -u docker says why")
         return (Finding("MIRRORS_NOT_IN_FORCE", message, "error", daemon.file.path, hint=hint),)
 
     def verify(self, machine: Machine, installed: Installed, image: Reference) -> tuple[Finding, ...]:
@@ -112,8 +123,15 @@ class Docker:
         there = machine.run(self._docker("image", "inspect", name)).code == 0
         answer = machine.run(self._docker("pull", "--quiet", name), timeout_seconds=PULL_SECONDS_MAX)
         if answer.code != 0:
-            message = f"docker pull {name} fails: {answer.words}"
-            return (Finding("PULL_FAILS", message, "error", hint=f"sampan pull {name} says which host"),)
+            message = sentence("docker pull {name} fails: {words}", name=name, words=answer.words)
+            return (
+                Finding(
+                    "PULL_FAILS",
+                    message,
+                    "error",
+                    hint=sentence("sampan pull {name} says which host", name=name),
+                ),
+            )
         if not there:
             machine.run(self._docker("image", "rm", name))
         return ()

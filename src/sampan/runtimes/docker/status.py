@@ -14,8 +14,9 @@ from sampan.runtimes.hosts_status import hosts_files
 from sampan.runtimes.hosts_toml import Dialect
 from sampan.runtimes.tree import Tree
 from sampan.runtimes.wanted import EVERY_REGISTRY
+from sampan.words import sentence
 
-_UNREAD = "this Docker has no containerd image store, or is older than 28"
+_UNREAD = sentence("this Docker has no containerd image store, or is older than 28")
 _PATHS_SINCE = Version(24)
 _SINGULAR = {"registry-mirror": MIRRORS, "insecure-registry": INSECURE}  # flags' names: silently ignored
 
@@ -38,7 +39,7 @@ def status_of(tree: Tree, installed: Installed) -> Status:
     if hub is None:
         in_force[DOCKER_HUB] = InForce(DOCKER_HUB, (*mirrors, origin_url(DOCKER_HUB)), daemon.file.path)
     elif daemon.urls(MIRRORS):
-        message = f"{MIRRORS} has no effect: {hub.file} stands above it"
+        message = sentence("{key} has no effect: {file} stands above it", key=MIRRORS, file=hub.file)
         findings.append(
             Finding("MIRRORS_OVERRIDDEN", message, "dead", daemon.file.path, daemon.line(MIRRORS))
         )
@@ -66,13 +67,19 @@ def _daemon_findings(daemon: Daemon, flags: Flags, installed: Installed) -> Iter
         yield daemon.problem
     for wrong, right in _SINGULAR.items():
         if daemon.get(wrong) is not None:
-            hint = f"write {right}, a list"
-            message = f"{wrong} is ignored without a word: it is the name of a flag"
+            hint = sentence("write {right}, a list", right=right)
+            message = sentence("{wrong} is ignored without a word: it is the name of a flag", wrong=wrong)
             yield Finding("DOCKER_KEY_SINGULAR", message, "dead", path, daemon.line(wrong), hint)
     for key in set(flags.values) & {MIRRORS, INSECURE}:
         if daemon.get(key) is not None:
-            message = f"{key} is here and among the flags in {flags.file}: dockerd does not start"
-            yield Finding("FLAG_AND_FILE", message, "error", path, daemon.line(key), "remove one of the two")
+            message = sentence(
+                "{key} is here and among the flags in {file}: dockerd does not start",
+                key=key,
+                file=flags.file,
+            )
+            yield Finding(
+                "FLAG_AND_FILE", message, "error", path, daemon.line(key), sentence("remove one of the two")
+            )
     for url in daemon.urls(MIRRORS):
         problem = _wrong_mirror(url, installed)
         if problem is not None:
@@ -84,7 +91,7 @@ def _not_reloaded(daemon: Daemon, flags: Flags, installed: Installed) -> Iterato
     """A reload that was forgotten, or one that does not forget: the key is gone, and its mirrors are not."""
     message = not_in_force(daemon, flags, installed)
     if message is not None:
-        hint = "systemctl reload docker; a key that was removed must be there once, as []"
+        hint = sentence("systemctl reload docker; a key that was removed must be there once, as []")
         yield Finding("MIRRORS_NOT_IN_FORCE", message, "dead", daemon.file.path, daemon.line(MIRRORS), hint)
 
 
@@ -93,14 +100,16 @@ def _wrong_mirror(url: str, installed: Installed) -> str | None:
     try:
         parts = urlsplit(url)
     except ValueError:
-        return f"not a URL: {shown}"
+        return sentence("not a URL: {shown}", shown=shown)
     if parts.scheme not in ("http", "https") or not parts.netloc:
-        return f"a mirror must begin with https:// or http://: {shown}"
+        return sentence("a mirror must begin with https:// or http://: {shown}", shown=shown)
     if "@" in parts.netloc:
-        return "a mirror may hold no user and password"
+        return sentence("a mirror may hold no user and password")
     if parts.query or parts.fragment:
-        return f"a mirror may have no query and no fragment: {shown}"
+        return sentence("a mirror may have no query and no fragment: {shown}", shown=shown)
     version = installed.version
     if parts.path.strip("/") and version is not None and version < _PATHS_SINCE:
-        return f"before Docker 24 a mirror may have no path, and dockerd does not start: {shown}"
+        return sentence(
+            "before Docker 24 a mirror may have no path, and dockerd does not start: {shown}", shown=shown
+        )
     return None

@@ -17,6 +17,7 @@ from sampan.runtimes.containerd.plan import dialect_of
 from sampan.runtimes.contract import Version
 from sampan.runtimes.hosts_toml import directory_name, render
 from sampan.runtimes.wanted import BOTH, EVERY_REGISTRY, Hop, Route, Wanted, is_loopback
+from sampan.words import sentence
 
 CONTAINERD = Version(1, 6)  # nodes of 2022 and later have at least that
 
@@ -52,7 +53,11 @@ def talos_patch(wanted: Wanted) -> Documents:
         notes += said
         hops = [hop for hop in reachable.hops if "{" not in hop.prefix and hop.capabilities == BOTH]
         notes += [
-            f"{route.registry}: {hop} is left out: Talos cannot say it as it is meant"
+            sentence(
+                "{registry}: {hop} is left out: Talos cannot say it as it is meant",
+                registry=route.registry,
+                hop=hop,
+            )
             for hop in reachable.hops
             if hop not in hops
         ]
@@ -83,23 +88,28 @@ def _talos_mirror(route: Route, hops: list[Hop]) -> dict[str, Any]:
 
 
 def _reachable(route: Route) -> tuple[Route, list[str]]:
-    hops, notes = [], []
+    hops: list[Hop] = []
+    notes: list[str] = []
     for hop in route.hops:
         reason = _unusable(hop)
         if reason is None:
             hops.append(hop)
         else:
-            notes.append(f"{route.registry}: {hop} is left out: {reason}")
+            notes.append(
+                sentence(
+                    "{registry}: {hop} is left out: {reason}", registry=route.registry, hop=hop, reason=reason
+                )
+            )
     return replace(route, hops=tuple(hops)), notes
 
 
 def _unusable(hop: Hop) -> str | None:
     if is_loopback(hop.netloc):
-        return "a node has a loopback of its own; --via with another address helps"
+        return sentence("a node has a loopback of its own; --via with another address helps")
     if hop.has_secrets or hop.username is not None:
-        return "it wants a secret, and a document is shown"
+        return sentence("it wants a secret, and a document is shown")
     if hop.ca is not None or hop.client_cert is not None:
-        return "it needs certificates on each node"
+        return sentence("it needs certificates on each node")
     return None
 
 

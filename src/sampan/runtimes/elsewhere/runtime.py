@@ -21,6 +21,7 @@ from sampan.runtimes.elsewhere.documents import hosts_tomls, talos_patch
 from sampan.runtimes.hosts_toml import FILE_NAME
 from sampan.runtimes.tree import Tree
 from sampan.runtimes.wanted import Hop, Wanted, is_loopback
+from sampan.words import sentence
 
 CERTS = "/etc/containerd/certs.d"
 KIND_PATCH = f"""\
@@ -58,7 +59,7 @@ class Elsewhere:
 
     def status(self, tree: Tree, installed: Installed) -> Status:  # noqa: ARG002 - nothing of it is in the tree
         """Where to look instead."""
-        message = "its registries are not files of this machine: sampan node plan says what to do"
+        message = sentence("its registries are not files of this machine: sampan node plan says what to do")
         return Status(
             self.name, installed.version, findings=(Finding("NOT_OF_THIS_MACHINE", message, "note"),)
         )
@@ -81,14 +82,19 @@ def _kind(wanted: Wanted) -> Advised:
     documents = hosts_tomls(wanted)
     advice = [
         Advice(
-            f"for every node of a kind cluster: {CERTS}/{name}/{FILE_NAME}",
+            sentence(
+                "for every node of a kind cluster: {certs}/{name}/{file_name}",
+                certs=CERTS,
+                name=name,
+                file_name=FILE_NAME,
+            ),
             (_KIND_COPY.format(directory=f"{CERTS}/{name}", file=FILE_NAME),),
             text,
         )
         for name, text in documents.texts.items()
     ]
     if advice:
-        title = "for a new cluster whose node image is older than kind 0.27"
+        title = sentence("for a new cluster whose node image is older than kind 0.27")
         advice.append(Advice(title, ("kind create cluster --config DOCUMENT",), KIND_PATCH))
     return tuple(advice), documents.notes
 
@@ -98,7 +104,12 @@ def _minikube(wanted: Wanted) -> Advised:
     files = "~/.minikube/files" + CERTS
     advice = [
         Advice(
-            f"for a minikube with containerd: {files}/{name}/{FILE_NAME}",
+            sentence(
+                "for a minikube with containerd: {files}/{name}/{file_name}",
+                files=files,
+                name=name,
+                file_name=FILE_NAME,
+            ),
             (f"install -D -m 644 DOCUMENT {files}/{name}/{FILE_NAME}", "minikube stop && minikube start"),
             text,
         )
@@ -108,9 +119,9 @@ def _minikube(wanted: Wanted) -> Advised:
     mirrors = [hop.base for hop in route.mirrors if _is_plain(hop)] if route is not None else []
     if mirrors:
         flags = " ".join(f"--registry-mirror={url}" for url in mirrors)
-        title = "for a new minikube with Docker, which has mirrors of docker.io alone"
+        title = sentence("for a new minikube with Docker, which has mirrors of docker.io alone")
         advice.append(Advice(title, (f"minikube start --container-runtime=docker {flags}",)))
-    reach = (
+    reach = sentence(
         "the node reaches this machine as host.minikube.internal: --via http://host.minikube.internal:5050"
     )
     return tuple(advice), (*documents.notes, reach)
@@ -127,14 +138,15 @@ def _talos(wanted: Wanted) -> Advised:
     documents = talos_patch(wanted)
     command = "talosctl patch machineconfig --nodes NODES --patch @DOCUMENT"
     advice = [
-        Advice("for every node of Talos, without a reboot", (command,), t) for t in documents.texts.values()
+        Advice(sentence("for every node of Talos, without a reboot"), (command,), t)
+        for t in documents.texts.values()
     ]
     return tuple(advice), documents.notes
 
 
 def _cri_dockerd(wanted: Wanted) -> Advised:
     names = ", ".join(route.registry for route in wanted.routes)
-    title = f"Docker pulls for it: its mirrors of {names} are Docker's"
+    title = sentence("Docker pulls for it: its mirrors of {names} are Docker's", names=names)
     return (Advice(title, ("sampan node plan --runtime docker",)),), ()
 
 

@@ -16,6 +16,7 @@ from sampan.runtimes.tree import File, Tree
 from sampan.runtimes.units import started_by
 from sampan.runtimes.wanted import EVERY_REGISTRY
 from sampan.runtimes.yaml_text import NotYamlError, YamlText, parse
+from sampan.words import sentence
 
 TEMPLATES = ("config-v3.toml.tmpl", "config.toml.tmpl")  # the first that is there is used
 _NO_DEFAULT = "disable-default-registry-endpoint"
@@ -86,7 +87,7 @@ def read_registries(tree: Tree, layout: Layout) -> Registries:
             text.section("configs", name)
         return Registries(file, text)
     except NotYamlError as error:
-        hint = "it does not start with such a file: repair it"
+        hint = sentence("it does not start with such a file: repair it")
         problem = Finding("REGISTRIES_YAML_PARSE", error.reason, "error", file.path, error.line, hint)
         return Registries(file, YamlText(), problem)
 

@@ -18,6 +18,7 @@ from sampan.runtimes.toml_text import Edit
 from sampan.runtimes.tree import Tree
 from sampan.runtimes.wanted import BOTH, EVERY_REGISTRY, Hop, Route, Wanted
 from sampan.runtimes.yaml_text import NotYamlError, edited
+from sampan.words import sentence
 
 OTHERS_MAY_READ = 0o077
 
@@ -60,7 +61,11 @@ def _add_route(draft: _Draft, layout: Layout, old: Registries, route: Route) -> 
         if reason is None:
             usable.append(hop)
         else:
-            draft.notes.append(f"{route.registry}: {hop} is left out: {reason}")
+            draft.notes.append(
+                sentence(
+                    "{registry}: {hop} is left out: {reason}", registry=route.registry, hop=hop, reason=reason
+                )
+            )
     if not any(not hop.origin for hop in usable):
         return
     before = old.endpoints().get(route.registry)
@@ -70,10 +75,21 @@ def _add_route(draft: _Draft, layout: Layout, old: Registries, route: Route) -> 
         draft.notes += _gone(route.registry, before or [], endpoints)
     if "rewrite" in old.text.section("mirrors", route.registry):
         draft.edits.append(Edit(("mirrors", route.registry, "rewrite"), remove=True))
-        draft.notes.append(f"{route.registry}: rewrite is gone: it would be applied to every endpoint alike")
+        draft.notes.append(
+            sentence(
+                "{registry}: rewrite is gone: it would be applied to every endpoint alike",
+                registry=route.registry,
+            )
+        )
     if route.origin is None and not layout.no_default and route.registry != EVERY_REGISTRY:
-        unless = "unless disable-default-registry-endpoint is set"
-        draft.notes.append(f"{route.registry} is asked itself last all the same, {unless}")
+        unless = sentence("unless disable-default-registry-endpoint is set")
+        draft.notes.append(
+            sentence(
+                "{registry} is asked itself last all the same, {unless}",
+                registry=route.registry,
+                unless=unless,
+            )
+        )
     for hop in usable:
         _add_config(draft, layout, old, hop)
 
@@ -81,18 +97,24 @@ def _add_route(draft: _Draft, layout: Layout, old: Registries, route: Route) -> 
 def _gone(registry: str, before: list[str], after: list[str]) -> Iterator[str]:
     for url in before:
         if url not in after:
-            yield f"{registry}: {printable(url)} is no mirror any more: sampan.toml does not name it"
+            yield sentence(
+                "{registry}: {url} is no mirror any more: sampan.toml does not name it",
+                registry=registry,
+                url=printable(url),
+            )
 
 
 def _unusable(hop: Hop, registry: str, old: Registries) -> str | None:
     if hop.headers:
-        return "registries.yaml has no headers"
+        return sentence("registries.yaml has no headers")
     if hop.capabilities != BOTH:
-        return "it would be believed what it says of tags"
+        return sentence("it would be believed what it says of tags")
     if "{" in hop.prefix_for(registry, sends_ns=True):
-        return "an entry for all registries cannot name each in its path"
+        return sentence("an entry for all registries cannot name each in its path")
     if hop.username is not None and (old.file.mode or 0) & OTHERS_MAY_READ:
-        return f"it wants a login, and {old.file.path} can be read by everybody: chmod 600 it"
+        return sentence(
+            "it wants a login, and {path} can be read by everybody: chmod 600 it", path=old.file.path
+        )
     return None
 
 

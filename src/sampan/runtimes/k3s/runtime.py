@@ -24,10 +24,11 @@ from sampan.runtimes.k3s.registries import plan_registries
 from sampan.runtimes.tree import Tree
 from sampan.runtimes.units import DIRECTORIES
 from sampan.runtimes.wanted import Wanted
+from sampan.words import sentence
 
 LOOK_SECONDS = 1.0
 PULL_SECONDS_MAX = 180.0
-_EFFECT = "containers go on; of a server, the API is away until it has started"
+_EFFECT = sentence("containers go on; of a server, the API is away until it has started")
 _UNIT_DIRECTORIES = (*DIRECTORIES, "/usr/local/lib/systemd/system")
 
 
@@ -80,7 +81,9 @@ class Rancher:
             return Plan(self.name, notes=notes)
         step = Step("restart", _EFFECT, ("systemctl", "restart", self._unit(tree, installed)))
         if self._running(installed) is False:
-            step = Step("none", f"{self.name} is not running: it counts from its next start")
+            step = Step(
+                "none", sentence("{name} is not running: it counts from its next start", name=self.name)
+            )
         return Plan(self.name, changes, (step,), notes)
 
     def settle(self, machine: Machine, tree: Tree, installed: Installed) -> tuple[Finding, ...]:
@@ -95,9 +98,14 @@ class Rancher:
             if not differing:
                 return ()
             machine.wait(LOOK_SECONDS)
-        late = f"{self.patience_seconds:g} s after the restart"
-        message = f"{', '.join(differing)}: not in {layout.generated}, {late}"
-        hint = f"journalctl -u {self._unit(tree, installed)} says why"
+        late = sentence("{seconds:g} s after the restart", seconds=self.patience_seconds)
+        message = sentence(
+            "{names}: not in {generated}, {late}",
+            names=", ".join(differing),
+            generated=layout.generated,
+            late=late,
+        )
+        hint = sentence("journalctl -u {unit} says why", unit=self._unit(tree, installed))
         return (Finding("MIRRORS_NOT_IN_FORCE", message, "error", layout.registries, hint=hint),)
 
     def verify(self, machine: Machine, installed: Installed, image: Reference) -> tuple[Finding, ...]:
@@ -108,8 +116,15 @@ class Rancher:
         there = machine.run((*crictl, "inspecti", name)).code == 0
         answer = machine.run((*crictl, "pull", name), timeout_seconds=PULL_SECONDS_MAX)
         if answer.code != 0:
-            hint = f"sampan pull {name} says which host"
-            return (Finding("PULL_FAILS", f"crictl pull {name} fails: {answer.words}", "error", hint=hint),)
+            hint = sentence("sampan pull {name} says which host", name=name)
+            return (
+                Finding(
+                    "PULL_FAILS",
+                    sentence("crictl pull {name} fails: {words}", name=name, words=answer.words),
+                    "error",
+                    hint=hint,
+                ),
+            )
         if not there:
             machine.run((*crictl, "rmi", name))
         return ()

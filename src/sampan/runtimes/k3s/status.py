@@ -16,6 +16,7 @@ from sampan.runtimes.k3s.files import (
 )
 from sampan.runtimes.tree import Tree
 from sampan.runtimes.wanted import EVERY_REGISTRY
+from sampan.words import sentence
 
 
 def sources(tree: Tree, layout: Layout, registries: Registries, name: str) -> Iterator[Source]:
@@ -48,23 +49,32 @@ def findings(tree: Tree, layout: Layout, registries: Registries, name: str) -> I
     path = registries.file.path
     for registry in registries.endpoints():
         if "/" in registry or registry != registry.lower():
-            message = f"no image is of the registry {printable(registry)}: a registry has no path"
+            message = sentence(
+                "no image is of the registry {registry}: a registry has no path", registry=printable(registry)
+            )
             line = registries.text.line("mirrors", registry)
             yield Finding("MIRROR_KEY_HAS_PATH", message, "dead", path, line)
     if (tree.directory(f"{layout.generated}/certs.d").exists or registries.problem) and (
         differing := not_generated(tree, layout, registries)
     ):
-        hint = f"systemctl restart {name}: it reads the file when it starts"
-        message = f"not in force yet: {', '.join(map(printable, differing))}"
+        hint = sentence("systemctl restart {name}: it reads the file when it starts", name=name)
+        message = sentence("not in force yet: {names}", names=", ".join(map(printable, differing)))
         yield Finding("NOT_RESTARTED", message, "dead", path, hint=hint)
     template = template_of(tree, layout)
     if template is not None and "registry" not in template.text and "base" not in template.text:
-        message = f"{name} takes containerd's configuration from it, and it has nothing of registries"
-        hint = 'begin it with {{ template "base" . }}'
+        message = sentence(
+            "{name} takes containerd's configuration from it, and it has nothing of registries", name=name
+        )
+        hint = sentence('begin it with {{{{ template "base" . }}}}')
         yield Finding("TEMPLATE_WITHOUT_REGISTRIES", message, "warning", template.path, hint=hint)
     for registry, (generated, _) in read_generated(tree, layout).items():
         if not _is_generated(tree, generated, name) and registry in registries.endpoints():
-            message = f"the next start of {name} deletes it: {path} has an entry for {printable(registry)}"
+            message = sentence(
+                "the next start of {name} deletes it: {path} has an entry for {registry}",
+                name=name,
+                path=path,
+                registry=printable(registry),
+            )
             yield Finding("GENERATED_BY_HAND", message, "warning", generated)
 
 

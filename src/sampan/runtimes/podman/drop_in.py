@@ -14,6 +14,7 @@ from sampan.oci.reference import DOCKER_HUB, origin_url
 from sampan.runtimes.podman.entries import DIGEST_ONLY, EVERY, Mirror
 from sampan.runtimes.podman.files import SEARCH
 from sampan.runtimes.wanted import EVERY_REGISTRY, PULL, Hop, Route
+from sampan.words import sentence
 
 HEADER = "# Written by sampan node; sampan node revert removes it.\n"
 
@@ -33,15 +34,20 @@ def entry_of(route: Route, *, digest_only: bool) -> tuple[Entry | None, list[str
     """The entry of ``route``, None when it would change nothing; and notes. ``digest_only``: all programs
     here know ``pull-from-mirror``."""
     if route.registry == EVERY_REGISTRY:
-        note = "registries.conf has no entry for all registries: those without one of their own"
-        return None, [f"{note} are asked directly"] if route.mirrors else []
-    usable, notes = [], []
+        note = sentence("registries.conf has no entry for all registries: those without one of their own")
+        return None, [sentence("{note} are asked directly", note=note)] if route.mirrors else []
+    usable: list[Hop] = []
+    notes: list[str] = []
     for hop in route.hops:
         reason = _unusable(hop, digest_only=digest_only)
         if reason is None:
             usable.append(hop)
         else:
-            notes.append(f"{route.registry}: {hop} is left out: {reason}")
+            notes.append(
+                sentence(
+                    "{registry}: {hop} is left out: {reason}", registry=route.registry, hop=hop, reason=reason
+                )
+            )
     last = next((hop for hop in reversed(usable) if hop.resolves), None)
     if last is None:
         return None, [*notes, *_nobody(route, usable)]
@@ -78,16 +84,21 @@ def _lines(entry: Entry) -> Iterator[str]:
 def _nobody(route: Route, usable: Sequence[Hop]) -> Sequence[str]:
     if not usable:
         return ()
-    return (f"{route.registry} is asked directly: none of its mirrors may say what a tag means",)
+    return (
+        sentence(
+            "{registry} is asked directly: none of its mirrors may say what a tag means",
+            registry=route.registry,
+        ),
+    )
 
 
 def _unusable(hop: Hop, *, digest_only: bool) -> str | None:
     if hop.username is not None or hop.headers:
-        return "it wants a login, which is podman's own to keep (podman login); sampan serve can"
+        return sentence("it wants a login, which is podman's own to keep (podman login); sampan serve can")
     if PULL not in hop.capabilities:
-        return "whoever says what a tag means is asked for the content too"
+        return sentence("whoever says what a tag means is asked for the content too")
     if not hop.resolves and not digest_only:
-        return "this version would believe what it says of tags"
+        return sentence("this version would believe what it says of tags")
     return None
 
 

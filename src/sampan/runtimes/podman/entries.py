@@ -9,6 +9,7 @@ from typing import Any
 from sampan.errors import printable
 from sampan.oci.reference import DOCKER_HUB, origin_url
 from sampan.runtimes.toml_text import TomlText
+from sampan.words import sentence
 
 EVERY, DIGEST_ONLY, TAG_ONLY = "all", "digest-only", "tag-only"
 _ENTRY_KEYS = frozenset(
@@ -61,26 +62,35 @@ def read_registries(parsed: TomlText, path: str) -> Iterator[Registry]:
     """Raises :class:`Wrong` for what containers/image refuses."""
     entries = parsed.table.get("registry", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise Wrong("registry: expected tables, written [[registry]]")
+        raise Wrong(sentence("registry: expected tables, written [[registry]]"))
     secure: dict[str, Registry] = {}
     for index, entry in enumerate(entries):
         found = _registry(entry, path, parsed.line("registry", index))
         first = secure.setdefault(found.location, found)
         if (first.insecure, first.blocked) != (found.insecure, found.blocked):
-            raise Wrong(f"{found.location} is there twice, once insecure or blocked and once not", found.line)
+            raise Wrong(
+                sentence(
+                    "{location} is there twice, once insecure or blocked and once not",
+                    location=found.location,
+                ),
+                found.line,
+            )
         yield found
 
 
 def _registry(entry: Mapping[str, Any], path: str, line: int | None) -> Registry:
     location, prefix = _word(entry, "location", line), _word(entry, "prefix", line)
     if not location and not prefix:
-        raise Wrong("a [[registry]] without location and prefix", line)
+        raise Wrong(sentence("a [[registry]] without location and prefix"), line)
     if not location and not prefix.startswith("*."):
-        raise Wrong(f"{prefix}: location may be left out only of a prefix like *.example.com", line)
+        raise Wrong(
+            sentence("{prefix}: location may be left out only of a prefix like *.example.com", prefix=prefix),
+            line,
+        )
     _check_location(location, line)
     mirrors = entry.get("mirror", [])
     if not isinstance(mirrors, list) or not all(isinstance(mirror, dict) for mirror in mirrors):
-        raise Wrong("mirror: expected tables, written [[registry.mirror]]", line)
+        raise Wrong(sentence("mirror: expected tables, written [[registry.mirror]]"), line)
     by_digest = _flag(entry, "mirror-by-digest-only", line)
     read = tuple(_mirror(mirror, line, by_digest=by_digest) for mirror in mirrors)
     strays = [key for key in entry if key not in _ENTRY_KEYS]
@@ -100,32 +110,42 @@ def _registry(entry: Mapping[str, Any], path: str, line: int | None) -> Registry
 def _mirror(mirror: Mapping[str, Any], line: int | None, *, by_digest: bool) -> Mirror:
     location = _word(mirror, "location", line)
     if not location:
-        raise Wrong("a [[registry.mirror]] without location", line)
+        raise Wrong(sentence("a [[registry.mirror]] without location"), line)
     _check_location(location, line)
     pulls = _word(mirror, "pull-from-mirror", line)
     if pulls not in ("", EVERY, DIGEST_ONLY, TAG_ONLY):
-        raise Wrong(f"pull-from-mirror: expected all, digest-only or tag-only, got {printable(pulls)}", line)
+        raise Wrong(
+            sentence(
+                "pull-from-mirror: expected all, digest-only or tag-only, got {pulls}", pulls=printable(pulls)
+            ),
+            line,
+        )
     if pulls and by_digest:
-        raise Wrong("mirror-by-digest-only and pull-from-mirror exclude each other", line)
+        raise Wrong(sentence("mirror-by-digest-only and pull-from-mirror exclude each other"), line)
     return Mirror(location, _flag(mirror, "insecure", line), DIGEST_ONLY if by_digest else pulls or EVERY)
 
 
 def _check_location(location: str, line: int | None) -> None:
     if "://" in location:
-        raise Wrong(f"a location has no scheme: {printable(location, characters_max=100)}", line)
+        raise Wrong(
+            sentence(
+                "a location has no scheme: {location}", location=printable(location, characters_max=100)
+            ),
+            line,
+        )
 
 
 def _word(table: Mapping[str, Any], key: str, line: int | None) -> str:
     found = table.get(key, "")
     if not isinstance(found, str):
-        raise Wrong(f"{key}: expected text", line)
+        raise Wrong(sentence("{key}: expected text", key=key), line)
     return found.rstrip("/") if key != "pull-from-mirror" else found
 
 
 def _flag(table: Mapping[str, Any], key: str, line: int | None) -> bool:
     found = table.get(key, False)
     if not isinstance(found, bool):
-        raise Wrong(f"{key}: expected true or false", line)
+        raise Wrong(sentence("{key}: expected true or false", key=key), line)
     return found
 
 

@@ -21,6 +21,7 @@ from sampan.runtimes import toml_text
 from sampan.runtimes.contract import Finding
 from sampan.runtimes.podman.entries import Registry, Wrong, read_registries
 from sampan.runtimes.tree import File, Tree
+from sampan.words import sentence
 
 SYSTEM = "/etc/containers"
 SHIPPED = "/usr/share/containers"
@@ -99,10 +100,10 @@ def read_in_use(tree: Tree, home: str, *, merged: bool) -> InUse:
     mains = [path for path in (f"{directory}/{NAME}" for directory in order) if _is_there(tree, path)]
     hides = not merged and mains[:1] == [f"{own}/{NAME}"]
     names = _merged_drop_ins(tree, order) if merged else _drop_ins(tree, [own] if hides else [SYSTEM, own])
-    unread = [(path, f"{mains[0]} stands in its place") for path in mains[1:]]
+    unread = [(path, sentence("{path} stands in its place", path=mains[0])) for path in mains[1:]]
     if hides:
-        unread += [(path, f"{mains[0]} is there") for path in _drop_ins(tree, [SYSTEM])]
-    unread += [(path, "only files that end in .conf are read") for path in _others(tree, order)]
+        unread += [(path, sentence("{path} is there", path=mains[0])) for path in _drop_ins(tree, [SYSTEM])]
+    unread += [(path, sentence("only files that end in .conf are read")) for path in _others(tree, order)]
     documents = [read_document(tree, path, drop_in=False, v1=not merged) for path in mains[:1]]
     documents += [read_document(tree, path, drop_in=True, v1=False) for path in names]
     return InUse(tuple(documents), tuple(unread), hides)
@@ -116,11 +117,18 @@ def read_document(tree: Tree, path: str, *, drop_in: bool, v1: bool) -> Document
     try:
         parsed = toml_text.parse(file.data)
     except toml_text.NotTomlError as error:
-        return Document(file, problem=_problem(path, f"it does not parse: {error.reason}", error.line))
+        return Document(
+            file,
+            problem=_problem(path, sentence("it does not parse: {reason}", reason=error.reason), error.line),
+        )
     table, document = parsed.table, Document(file, parsed.table)
     if document.is_v1 and (drop_in or not v1):
-        where = "a drop-in" if drop_in else "podman 6"
-        return Document(file, table, problem=_problem(path, f"{where} takes no [registries.search]", None))
+        where = sentence("a drop-in") if drop_in else sentence("podman 6")
+        return Document(
+            file,
+            table,
+            problem=_problem(path, sentence("{where} takes no [registries.search]", where=where), None),
+        )
     try:
         _check_outermost(document)
         return Document(file, table, tuple(read_registries(parsed, path)))
@@ -131,14 +139,14 @@ def read_document(tree: Tree, path: str, *, drop_in: bool, v1: bool) -> Document
 def _check_outermost(document: Document) -> None:
     table = document.table
     if document.is_v1 and any(key in table for key in ("registry", SEARCH, "aliases", SHORT_NAME_MODE)):
-        raise Wrong("it mixes the old format ([registries.search]) with the new one")
+        raise Wrong(sentence("it mixes the old format ([registries.search]) with the new one"))
     found = table.get(SEARCH, [])
     if not isinstance(found, list) or not all(isinstance(word, str) for word in found):
-        raise Wrong(f"{SEARCH}: expected a list of names")
+        raise Wrong(sentence("{search}: expected a list of names", search=SEARCH))
 
 
 def _problem(path: str, reason: str, line: int | None) -> Finding:
-    hint = "nothing at all can be pulled while it is so: repair it"
+    hint = sentence("nothing at all can be pulled while it is so: repair it")
     return Finding("REGISTRIES_CONF_INVALID", reason, "error", path, line, hint)
 
 

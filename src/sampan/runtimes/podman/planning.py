@@ -19,6 +19,7 @@ from sampan.runtimes.podman.entries import Registry
 from sampan.runtimes.podman.files import DROP_INS, NAME, OF_A_HOME, SYSTEM, InUse, read_in_use
 from sampan.runtimes.tree import Tree
 from sampan.runtimes.wanted import Hop, Wanted
+from sampan.words import sentence
 
 # Behind the files of distributions, which begin with digits like 000- or hold only short names.
 FILE_NAME = "99-sampan.conf"
@@ -70,7 +71,13 @@ def _entries(others: InUse, wanted: Wanted, *, digest_only: bool) -> tuple[list[
         notes += said
         same = theirs.get(route.registry)
         if entry is not None and same is not None and same.blocked:
-            notes.append(f"{route.registry} is left alone: {printable(same.path)} blocks it")
+            notes.append(
+                sentence(
+                    "{registry} is left alone: {path} blocks it",
+                    registry=route.registry,
+                    path=printable(same.path),
+                )
+            )
         elif entry is not None:
             entries.append(entry)
             notes += _beside(route.registry, same, theirs.values())
@@ -80,10 +87,18 @@ def _entries(others: InUse, wanted: Wanted, *, digest_only: bool) -> tuple[list[
 def _beside(prefix: str, same: Registry | None, theirs: Iterable[Registry]) -> Iterator[str]:
     """What a person has configured for the same images, and what becomes of it."""
     if same is not None:
-        yield f"{prefix}: what {printable(same.path)} says of it counts no more: a drop-in replaces it whole"
+        yield sentence(
+            "{prefix}: what {path} says of it counts no more: a drop-in replaces it whole",
+            prefix=prefix,
+            path=printable(same.path),
+        )
     for registry in theirs:
         if registry.prefix.startswith((f"{prefix}/", f"{prefix}:")):
-            yield f"{printable(registry.prefix)} stays as {printable(registry.path)} has it: it is longer"
+            yield sentence(
+                "{prefix} stays as {path} has it: it is longer",
+                prefix=printable(registry.prefix),
+                path=printable(registry.path),
+            )
 
 
 def _check_stands(others: InUse, entries: Iterable[Entry], *, last: str) -> None:
@@ -95,9 +110,13 @@ def _check_stands(others: InUse, entries: Iterable[Entry], *, last: str) -> None
             if registry.prefix in prefixes:
                 raise refuse(
                     document.path,
-                    f"its [[registry]] {printable(registry.prefix)} would stand above the one of {FILE_NAME}",
+                    sentence(
+                        "its [[registry]] {prefix} would stand above the one of {file_name}",
+                        prefix=printable(registry.prefix),
+                        file_name=FILE_NAME,
+                    ),
                     line=registry.line,
-                    hint="give it a name that comes earlier in the alphabet, or take the entry out",
+                    hint=sentence("give it a name that comes earlier in the alphabet, or take the entry out"),
                 )
 
 
@@ -105,20 +124,28 @@ def _search_notes(others: InUse) -> Iterator[str]:
     names = others.search()
     if names and DOCKER_HUB not in names:
         listed = ", ".join(map(printable, names))
-        yield f"short names stay as they are: looked for in {listed}, not in {DOCKER_HUB}"
+        yield sentence(
+            "short names stay as they are: looked for in {listed}, not in {registry}",
+            listed=listed,
+            registry=DOCKER_HUB,
+        )
 
 
 def _replaced(tree: Tree, path: str) -> Iterator[str]:
     old = tree.file(path).editable()
     if old and not old.startswith(HEADER.encode()):
-        yield f"{path} was written by somebody else, and is replaced"
+        yield sentence("{path} was written by somebody else, and is replaced", path=path)
 
 
 def _people(tree: Tree, *, merged: bool) -> Iterator[str]:
     for home in people(tree) if not merged else ():
         path = f"{home.path}/{OF_A_HOME}/{NAME}"
         if tree.file(path).state != "absent":
-            yield f"{printable(home.user)} has {printable(path)}, and so nothing of what is said here"
+            yield sentence(
+                "{user} has {path}, and so nothing of what is said here",
+                user=printable(home.user),
+                path=printable(path),
+            )
 
 
 def _certificates(tree: Tree, hop: Hop) -> Iterator[Change]:

@@ -28,6 +28,7 @@ from sampan.runtimes.podman.files import InUse, read_in_use
 from sampan.runtimes.podman.planning import plan_files
 from sampan.runtimes.tree import Tree
 from sampan.runtimes.wanted import Wanted
+from sampan.words import listed, sentence
 
 PROGRAMS = ("podman", "skopeo", "buildah")
 TRACES = tuple(f"/usr/{place}/{name}" for place in ("bin", "local/bin") for name in PROGRAMS)
@@ -80,9 +81,11 @@ class Podman:
         planned = plan_files(tree, wanted, merged=_merges(installed), digest_only=digest_only)
         if not planned.changes:
             return Plan(self.name, notes=planned.notes)
-        step = Step("none", "read by the next pull")
+        step = Step("none", sentence("read by the next pull"))
         if "active" in installed.answers:
-            step = Step("restart", "requests to podman's API under way end; containers go on", RESTART)
+            step = Step(
+                "restart", sentence("requests to podman's API under way end; containers go on"), RESTART
+            )
         return Plan(self.name, planned.changes, (step,), planned.notes)
 
     def settle(self, machine: Machine, tree: Tree, installed: Installed) -> tuple[Finding, ...]:
@@ -91,12 +94,20 @@ class Podman:
             return ()
         answer = machine.run((self.program, "info", "--format", "json"))
         if answer.code != 0:
-            return (Finding("PODMAN_SILENT", f"podman info fails: {answer.words}", "error"),)
+            return (
+                Finding("PODMAN_SILENT", sentence("podman info fails: {words}", words=answer.words), "error"),
+            )
         in_use = read_in_use(tree, root_home(tree), merged=_merges(installed))
         differing = _differing(in_use, json.loads(answer.output).get("registries") or {})
         if differing is None:
             return ()
-        return (Finding("MIRRORS_NOT_IN_FORCE", f"podman has other mirrors for {differing}", "error"),)
+        return (
+            Finding(
+                "MIRRORS_NOT_IN_FORCE",
+                sentence("podman has other mirrors for {differing}", differing=differing),
+                "error",
+            ),
+        )
 
     def verify(self, machine: Machine, installed: Installed, image: Reference) -> tuple[Finding, ...]:
         """Pull ``image``, and leave nothing behind that was not there before."""
@@ -113,8 +124,15 @@ class Podman:
             return ()
         if answer.code == 0:
             return ()
-        hint = f"sampan pull {name} says which host"
-        return (Finding("PULL_FAILS", f"{name} cannot be pulled: {answer.words}", "error", hint=hint),)
+        hint = sentence("sampan pull {name} says which host", name=name)
+        return (
+            Finding(
+                "PULL_FAILS",
+                sentence("{name} cannot be pulled: {words}", name=name, words=answer.words),
+                "error",
+                hint=hint,
+            ),
+        )
 
 
 def _merges(installed: Installed) -> bool:
@@ -124,8 +142,8 @@ def _merges(installed: Installed) -> bool:
 
 def _mode(in_use: InUse, installed: Installed) -> str:
     others = [installed.answers[name].strip() for name in PROGRAMS[1:] if name in installed.answers]
-    search = ", ".join(map(printable, in_use.search())) or "nowhere"
-    return ", ".join([*others, f"short names looked for in {search}"])
+    search = ", ".join(map(printable, in_use.search())) or sentence("nowhere")
+    return listed([*others, sentence("short names looked for in {search}", search=search)])
 
 
 def _differing(in_use: InUse, found: Mapping[str, Any]) -> str | None:

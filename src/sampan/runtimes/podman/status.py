@@ -12,6 +12,7 @@ from sampan.runtimes.podman.drop_in import HEADER
 from sampan.runtimes.podman.entries import Registry
 from sampan.runtimes.podman.files import NAME, OF_A_HOME, SEARCH, SHORT_NAME_MODE, InUse
 from sampan.runtimes.tree import Tree
+from sampan.words import sentence
 
 ALIASES = "/var/cache/containers/short-name-aliases.conf"  # what was answered when podman asked
 ENFORCING = "enforcing"
@@ -38,12 +39,17 @@ def findings(tree: Tree, in_use: InUse, *, merged: bool) -> Iterator[Finding]:
     yield from in_use.problems
     for path, reason in in_use.unread:
         if tree.file(path).text.strip():
-            yield Finding("REGISTRIES_CONF_UNREAD", f"root's programs do not read it: {reason}", "dead", path)
+            yield Finding(
+                "REGISTRIES_CONF_UNREAD",
+                sentence("root's programs do not read it: {reason}", reason=reason),
+                "dead",
+                path,
+            )
     counting = in_use.registries()
     for document in in_use.read:
         if document.is_v1 and document.problem is None:
-            hint = f"write {SEARCH} and [[registry]] instead"
-            message = "the old format, which podman 6 takes no more"
+            hint = sentence("write {key} and [[registry]] instead", key=SEARCH)
+            message = sentence("the old format, which podman 6 takes no more")
             yield Finding("REGISTRIES_CONF_V1", message, "note", document.path, hint=hint)
         yield from _entry_findings(document.registries, counting)
     yield from _people(tree) if not merged else ()
@@ -53,13 +59,18 @@ def short_names(in_use: InUse, mode: str | None = None) -> Iterator[Finding]:
     """Whether ``alpine`` alone can be pulled by a program without a terminal. ``mode``: the program's own."""
     search = in_use.search()
     if not search and not in_use.problems:
-        message = "short names like alpine are looked for nowhere; those with an alias are found"
+        message = sentence("short names like alpine are looked for nowhere; those with an alias are found")
         yield Finding("SHORT_NAMES_NOWHERE", message, "warning", hint=f'{SEARCH} = ["docker.io"]')
     enforcing = ENFORCING in (mode, in_use.setting(SHORT_NAME_MODE))
     if enforcing and len(search) > 1:
         path = next(d.path for d in reversed(in_use.read) if d.search)
-        message = f"short names are refused without a terminal: {len(search)} registries could be meant"
-        yield Finding("SHORT_NAMES_AMBIGUOUS", message, "warning", path, hint="name one registry alone")
+        message = sentence(
+            "short names are refused without a terminal: {number} registries could be meant",
+            number=len(search),
+        )
+        yield Finding(
+            "SHORT_NAMES_AMBIGUOUS", message, "warning", path, hint=sentence("name one registry alone")
+        )
 
 
 def _entry_findings(registries: Iterable[Registry], counting: dict[str, Registry]) -> Iterator[Finding]:
@@ -67,15 +78,25 @@ def _entry_findings(registries: Iterable[Registry], counting: dict[str, Registry
         place = (registry.path, registry.line)
         if counting[registry.prefix] is not registry:
             other = printable(counting[registry.prefix].path)
-            message = f"{printable(registry.prefix)}: another entry counts, in {other}"
+            message = sentence(
+                "{prefix}: another entry counts, in {other}", prefix=printable(registry.prefix), other=other
+            )
             yield Finding("REGISTRY_OVERRIDDEN", message, "dead", *place)
         for key in registry.strays:
-            message = f"{printable(key)} is ignored without a word: it stands in a [[registry]] table"
-            hint = "put it before the first table, or spell it right"
+            message = sentence(
+                "{key} is ignored without a word: it stands in a [[registry]] table", key=printable(key)
+            )
+            hint = sentence("put it before the first table, or spell it right")
             yield Finding("REGISTRY_KEY_STRAY", message, "dead", *place, hint)
         if _never_matches(registry.prefix):
-            message = f"no image's name begins with {printable(registry.prefix)}"
-            yield Finding("PREFIX_NEVER_MATCHES", message, "dead", *place, f"Docker Hub is {DOCKER_HUB}")
+            message = sentence("no image's name begins with {prefix}", prefix=printable(registry.prefix))
+            yield Finding(
+                "PREFIX_NEVER_MATCHES",
+                message,
+                "dead",
+                *place,
+                sentence("Docker Hub is {registry}", registry=DOCKER_HUB),
+            )
 
 
 def _never_matches(prefix: str) -> bool:
@@ -88,8 +109,10 @@ def _people(tree: Tree) -> Iterator[Finding]:
     for home in people(tree):
         path = f"{home.path}/{OF_A_HOME}/{NAME}"
         if tree.file(path).state not in ("absent", "outside"):
-            message = f"{printable(home.user)}'s programs read nothing of the system's because of it"
-            hint = f"move it to {NAME}.d beside it, with a name that ends in .conf"
+            message = sentence(
+                "{user}'s programs read nothing of the system's because of it", user=printable(home.user)
+            )
+            hint = sentence("move it to {name}.d beside it, with a name that ends in .conf", name=NAME)
             yield Finding("USER_FILE_HIDES_SYSTEM", message, "warning", path, hint=hint)
 
 

@@ -21,6 +21,7 @@ from sampan.runtimes.plan import refuse
 from sampan.runtimes.service.unit import CONFIG, PATH, STORE, UNIT, listen_of, port, store_of, unit_text
 from sampan.runtimes.tree import Tree
 from sampan.runtimes.wanted import Wanted
+from sampan.words import sentence
 
 SYSTEMCTL = "systemctl"
 WORDS = ("journalctl", "--unit", UNIT, "--lines", "3", "--output", "cat", "--no-pager")
@@ -57,8 +58,8 @@ class Service:
         findings = [file.problem] if file.problem else []
         running = None if "systemd" not in installed.answers else "active" in installed.answers
         if running is False and file.data is not None:
-            hint = f"{' '.join(WORDS[:3])} says why"
-            message = "it does not run: whoever is told to ask it first goes past it"
+            hint = sentence("{command} says why", command=" ".join(WORDS[:3]))
+            message = sentence("it does not run: whoever is told to ask it first goes past it")
             findings.append(Finding("SERVICE_STOPPED", message, "warning", PATH, hint=hint))
         sources = (Source(PATH, file.data is not None),) if file.state != "absent" else ()
         return Status(self.name, installed.version, "service", running, sources, (), tuple(findings))
@@ -69,17 +70,31 @@ class Service:
         listen = listen_of(tree)
         for told in _local_ports(wanted):
             if told != port(listen):
-                hint = f"run this with --config {CONFIG}"
-                raise refuse(CONFIG, f"it listens at {listen}, and runtimes are told port {told}", hint=hint)
+                hint = sentence("run this with --config {config}", config=CONFIG)
+                raise refuse(
+                    CONFIG,
+                    sentence(
+                        "it listens at {listen}, and runtimes are told port {told}", listen=listen, told=told
+                    ),
+                    hint=hint,
+                )
         if before == after:
             return Plan(self.name)
         notes = []
         if before is not None:
-            notes.append(f"{PATH} is there already, and is replaced")
+            notes.append(sentence("{path} is there already, and is replaced", path=PATH))
         if store_of(tree) not in (None, STORE):
-            notes.append(f"its store is {STORE}, not {store_of(tree)}: another disk can be mounted there")
+            notes.append(
+                sentence(
+                    "its store is {store}, not {other}: another disk can be mounted there",
+                    store=STORE,
+                    other=store_of(tree),
+                )
+            )
         if not tree.is_machine:
-            notes.append(f"nothing is enabled in a tree: systemctl --root DIR enable {UNIT}")
+            notes.append(
+                sentence("nothing is enabled in a tree: systemctl --root DIR enable {unit}", unit=UNIT)
+            )
         if before is None:
             # While a revert stops it the unit has to be there still.
             return Plan(self.name, (Change(PATH, None, after, interim=after),), (_start(),), tuple(notes))
@@ -89,8 +104,10 @@ class Service:
         """Whether it runs: its start is over when it answers, for it says so itself."""
         if machine.run(self.questions["active"]).code == 0:
             return ()
-        said = " ".join(machine.run(WORDS).output.split()) or "nothing is in its log"
-        return (Finding("SERVICE_STOPPED", f"it does not run: {said[:400]}", "error", PATH),)
+        said = " ".join(machine.run(WORDS).output.split()) or sentence("nothing is in its log")
+        return (
+            Finding("SERVICE_STOPPED", sentence("it does not run: {said}", said=said[:400]), "error", PATH),
+        )
 
     def verify(self, machine: Machine, installed: Installed, image: Reference) -> tuple[Finding, ...]:  # noqa: ARG002
         """Nothing more: it pulls for those who ask it."""
@@ -106,12 +123,17 @@ def _local_ports(wanted: Wanted) -> set[int]:
 
 def _start() -> Step:
     enable = (SYSTEMCTL, "enable", "--now", UNIT)
-    return Step("start", "it starts now, and with the machine", enable, (SYSTEMCTL, "disable", "--now", UNIT))
+    return Step(
+        "start",
+        sentence("it starts now, and with the machine"),
+        enable,
+        (SYSTEMCTL, "disable", "--now", UNIT),
+    )
 
 
 def _restart(installed: Installed) -> tuple[Step, ...]:
     """For a unit that was there: back to as it was, whether it ran or not."""
-    anew = Step("reload", "systemd reads the unit again", (SYSTEMCTL, "daemon-reload"))
+    anew = Step("reload", sentence("systemd reads the unit again"), (SYSTEMCTL, "daemon-reload"))
     restart = (SYSTEMCTL, "restart", UNIT)
     back = restart if "active" in installed.answers else (SYSTEMCTL, "stop", UNIT)
-    return (anew, Step("restart", "answers under way have 30 s", restart, back))
+    return (anew, Step("restart", sentence("answers under way have 30 s"), restart, back))

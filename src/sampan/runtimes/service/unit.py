@@ -12,6 +12,7 @@ from importlib import resources
 from sampan.runtimes.plan import refuse
 from sampan.runtimes.toml_text import NotTomlError, parse
 from sampan.runtimes.tree import File, Tree
+from sampan.words import sentence
 
 UNIT = "sampan.service"
 PATH = f"/etc/systemd/system/{UNIT}"
@@ -45,11 +46,17 @@ def listen_of(tree: Tree) -> str:
     file = tree.file(CONFIG)
     data = file.editable() if not file.link else file.data
     if data is None:
-        hint = "put the configuration there: it is the service's own"
-        raise refuse(CONFIG, "the service has no configuration", hint=hint)
+        hint = sentence("put the configuration there: it is the service's own")
+        raise refuse(CONFIG, sentence("the service has no configuration"), hint=hint)
     if file.mode is not None and not file.mode & EVERYBODY_READS:
-        hint = f"chmod a+r {CONFIG}; a password belongs into a file of its own, see LoadCredential in {UNIT}"
-        raise refuse(CONFIG, "the service runs as a user of its own, which may not read it", hint=hint)
+        hint = sentence(
+            "chmod a+r {config}; a password belongs into a file of its own, see LoadCredential in {unit}",
+            config=CONFIG,
+            unit=UNIT,
+        )
+        raise refuse(
+            CONFIG, sentence("the service runs as a user of its own, which may not read it"), hint=hint
+        )
     try:
         server = parse(data).table.get("server", {})
     except NotTomlError as error:
@@ -81,11 +88,15 @@ def _program(tree: Tree) -> str:
         if file.data is None:
             continue
         if _is_hidden(tree, file):
-            hint = "python3 -m venv /opt/sampan, and install it there"
-            raise refuse(path, "it leads into a home directory, which services do not see", hint=hint)
+            hint = sentence("python3 -m venv /opt/sampan, and install it there")
+            raise refuse(
+                path, sentence("it leads into a home directory, which services do not see"), hint=hint
+            )
         return path
-    hint = f"python3 -m venv /opt/sampan, and install it there; looked for: {', '.join(PROGRAMS)}"
-    raise refuse(PROGRAMS[0], "no sampan is installed for the whole machine", hint=hint)
+    hint = sentence(
+        "python3 -m venv /opt/sampan, and install it there; looked for: {names}", names=", ".join(PROGRAMS)
+    )
+    raise refuse(PROGRAMS[0], sentence("no sampan is installed for the whole machine"), hint=hint)
 
 
 def _is_hidden(tree: Tree, file: File) -> bool:
