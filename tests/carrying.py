@@ -86,6 +86,12 @@ class Bundled:
         size = len(render_contents(contents)) + 24 * (len(blobs) + len(files) + count + 2)
         return (contents := _placed(contents, size)), render_contents(contents).ljust(size)
 
+    def part(self, contents: Contents, name: str, volume: int = 1) -> bytes:
+        """What the member ``name`` holds."""
+        data = {content.digest: content.read() for content in self._contents() if content.size < 2**30}
+        data |= {str(file.digest): self._documents()[file.name] for file in contents.files}
+        return _part(contents, name, data, volume)
+
     def _all(self) -> list[Content]:
         kept = [self._kept(name, image) for name, image in self.images.items()]
         found = [content for manifests, blobs in kept for content in (*manifests, *blobs)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -399,3 +400,15 @@ async def test_what_an_earlier_run_left_wrong_is_read_again(node: Node) -> None:
     await node.load(node.file("images.tar", Bundled({ALPINE: made}).volumes()[0]))
     assert node.has(made)
     assert not told(node, Failed)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files that are not its own")
+async def test_what_root_loads_into_the_store_of_a_service_is_the_services(node: Node) -> None:
+    node.close()
+    service = 4321
+    for path in (node.directory / "store", *(node.directory / "store").rglob("*")):
+        os.chown(path, service, service)
+    node.__post_init__()
+    await node.load(node.file("images.tar", Bundled(two_images()).volumes()[0]))
+    made = list((node.directory / "store").rglob("*"))
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in made} == {(service, service)}

@@ -96,15 +96,14 @@ async def test_a_clock_that_two_hosts_contradict_is_the_verdict(tmp_path: Path) 
 
 
 async def test_what_apply_mends_is_tried_on_the_tree_and_changes_nothing(tmp_path: Path) -> None:
-    root = tmp_path / "root"
-    text = 'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry.mirrors."docker.io/library"]\n'
-    lay(root, {"etc/containerd/config.toml": f'{text}endpoint = ["https://mirror.lan"]\n'})
     async with FakeRegistry("good") as good:
         good.add(ALPINE)
-        examination = await examined(tmp_path, good.url, runtimes=["containerd@1.7.27"])
-    (finding,) = [each for each in examination.findings if each.code == "MIRROR_NEVER_READ"]
+        text = f'[[registry]]\nprefix = "docker.io"\nlocation = "{good.netloc}"\ninsecure = true\n'
+        lay(tmp_path / "root", {"etc/containers/registries.conf": text})
+        examination = await examined(tmp_path, good.url, runtimes=["podman@5.4"])
+    (finding,) = [each for each in examination.findings if each.code == "SHORT_NAMES_NOWHERE"]
     assert finding.command == ("sudo", "sampan", "node", "apply")
-    assert (root / "etc/containerd/config.toml").read_text().startswith(text)
+    assert [path.name for path in (tmp_path / "root").rglob("*") if path.is_file()] == ["registries.conf"]
 
 
 async def test_a_proxy_that_is_not_there_is_dead_and_one_that_is_there_is_not(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import tarfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from sampan.bundle import tape as tapes
 from sampan.bundle.tape import FileTape, PackedTape, open_tape
 from sampan.bundle.tar import Member, members
 from sampan.errors import BundleError
+from sampan.pull.sinks.files import Stopped
 from tars import BLOCK, END, entry, header, padded, pax, summed, walk, written
 
 FILES = {"oci-layout": b"{}", f"blobs/sha256/{'a' * 64}": b"x" * 1000, "index.json": b""}
@@ -261,4 +263,15 @@ def test_a_plain_tape_reads_where_it_stands(tmp_path: Path) -> None:
     assert isinstance(tape, FileTape)
     tape.advance(4)
     assert (tape.read(3), tape.position, tape.read(9), tape.read(1)) == (b"456", 7, b"789", b"")
+    tape.close()
+
+
+def test_a_packed_tape_ends_when_nobody_waits_for_it_any_more(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(gzip.compress(written(FILES)))
+    stop = threading.Event()
+    tape = open_tape(tmp_path / "a", stop)
+    assert len(tape.read(512)) == 512
+    stop.set()
+    with pytest.raises(Stopped):
+        tape.read(512)
     tape.close()

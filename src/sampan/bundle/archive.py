@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -56,7 +57,8 @@ class Archive:
 
     ``head``: of a bundle's volume, else None. ``members``: the files in it by name, with their places;
     ``kept``: of a packed archive (``tape`` cannot be read again), the contents of the small ones,
-    ``digests`` what all of them hash to, ``magics`` their first four bytes."""
+    ``digests`` what all of them hash to, ``magics`` their first four bytes. ``stop``: ends what takes
+    long."""
 
     path: Path
     name: str
@@ -68,6 +70,7 @@ class Archive:
     kept: Mapping[str, bytes] = field(default_factory=dict)
     digests: Mapping[str, Digest] = field(default_factory=dict)
     magics: Mapping[str, bytes] = field(default_factory=dict)
+    stop: threading.Event | None = None
 
     @property
     def is_packed(self) -> bool:
@@ -122,14 +125,15 @@ class Archive:
             self.tape.close()
 
 
-def open_archive(path: Path) -> Archive:
+def open_archive(path: Path, stop: threading.Event | None = None) -> Archive:
     """The archive at ``path``, a file or the directory of a layout. Raises BundleError for all that is to be
-    refused, and it takes as long as reading the headers, or all of it when it is packed."""
+    refused, and it takes as long as reading the headers, or all of it when it is packed: then ``stop`` ends
+    it with Stopped."""
     if path.is_dir():
         return _open_directory(path)
-    tape = open_tape(path)
+    tape = open_tape(path, stop)
     try:
-        return _Reading(tape).archive(path)
+        return _Reading(tape).archive(path, stop)
     except BaseException:
         tape.close()
         raise
@@ -152,7 +156,7 @@ class _Reading:
     magics: dict[str, bytes] = field(default_factory=dict)
     kept_bytes: int = 0
 
-    def archive(self, path: Path) -> Archive:
+    def archive(self, path: Path, stop: threading.Event | None) -> Archive:
         name = self.tape.name
         for member in members(self.tape):
             self.members[member.name] = member
@@ -169,6 +173,7 @@ class _Reading:
             _check_names(self.members, name)
         archive = Archive(path, name, kind, self.documents, self.members, head, self.tape)
         archive.kept, archive.digests, archive.magics = self.kept, self.digests, self.magics
+        archive.stop = stop
         return archive
 
     def _head(self, name: str) -> Head:

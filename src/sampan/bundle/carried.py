@@ -12,6 +12,7 @@ from collections.abc import Callable, Container, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 
 from sampan.bundle.archive import Archive, open_archive
 from sampan.bundle.contents import Blob
@@ -59,15 +60,18 @@ class Carried:
     _needed: set[Digest] = field(default_factory=set)
 
     @classmethod
-    def opened(cls, paths: Sequence[Path], *, name: Reference | None = None) -> Carried:
-        """What is in the files ``paths``. ``name``: of the one image among them that has none.
+    def opened(
+        cls, paths: Sequence[Path], *, name: Reference | None = None, stop: Event | None = None
+    ) -> Carried:
+        """What is in the files ``paths``. ``name``: of the one image among them that has none. ``stop``: ends
+        it, with Stopped, where it takes long.
 
         Raises BundleError for a file that is refused, and then none of them is used.
         """
         with ExitStack() as stack:
             archives = []
             for path in paths:
-                archives.append(open_archive(path))
+                archives.append(open_archive(path, stop))
                 stack.callback(archives[-1].close)
             carried = cls(grouped(archives))
             for group in carried.groups:

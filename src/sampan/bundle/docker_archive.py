@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from threading import Event
 from typing import NoReturn
 
 import msgspec
@@ -130,7 +131,7 @@ class _Layers:
                 f"{self._archive.name} is packed, and so are the layers in it",
                 hint="unpack the archive itself first: gunzip or zstd -d",
             )
-        _check_diff_id(extent, unpacked_digest, magic)
+        _check_diff_id(extent, unpacked_digest, magic, self._archive.stop)
         kind = f"{LAYER}+{'gzip' if magic.startswith(GZIP_MAGIC) else 'zstd'}"
         return _Layer(member, _digest_of(extent), size, kind)
 
@@ -142,11 +143,11 @@ def _digest_of(extent: Extent) -> Digest:
     return Digest.from_hasher(hasher)
 
 
-def _check_diff_id(extent: Extent, diff_id: Digest, magic: bytes) -> None:
+def _check_diff_id(extent: Extent, diff_id: Digest, magic: bytes, stop: Event | None) -> None:
     """That it unpacks to what its config says: nothing else vouches for these bytes."""
     hasher = hashlib.new(diff_id.algorithm)
     with extent.open() as file:
-        tape = unpacked(extent.name, Slice(file, extent.offset, extent.size), magic)
+        tape = unpacked(extent.name, Slice(file, extent.offset, extent.size), magic, stop)
         while data := tape.read(READ_BYTES):
             hasher.update(data)
         tape.close()

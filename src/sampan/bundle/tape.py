@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import os
 import stat
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
 from sampan.errors import BundleDamaged, BundleError, BundleIncomplete, InvalidBundle, printable
+from sampan.pull.sinks.files import Stopped
 
 READ_BYTES = 1024 * 1024
 GZIP_MAGIC = b"\x1f\x8b"
@@ -89,11 +91,15 @@ class Unpacker(Protocol):
 class PackedTape:
     """A file of gzip or zstd. Every byte passes through, also those that nobody wants."""
 
-    def __init__(self, name: str, file: RawIOBase, unpacker: Unpacker) -> None:
+    def __init__(
+        self, name: str, file: RawIOBase, unpacker: Unpacker, stop: threading.Event | None = None
+    ) -> None:
+        """``stop``: when it is set nobody waits for this any more, and reading raises Stopped."""
         self.name = name
         self.position = 0
         self._file = file
         self._unpacker = unpacker
+        self._stop = stop
 
     def read(self, count: int) -> bytes:
         parts: list[bytes] = []
@@ -106,6 +112,8 @@ class PackedTape:
             count -= len(part)
             self.position += len(part)
             self._check_ratio()
+            if self._stop is not None and self._stop.is_set():
+                raise Stopped
         return b"".join(parts)
 
     def advance(self, position: int) -> None:
@@ -125,14 +133,17 @@ class PackedTape:
         self._file.close()
 
 
-def open_tape(path: Path) -> FileTape | PackedTape:
-    """The archive at ``path``; how it is packed is told by its first bytes. Raises BundleError."""
+def open_tape(path: Path, stop: threading.Event | None = None) -> FileTape | PackedTape:
+    """The archive at ``path``; how it is packed is told by its first bytes. Raises BundleError.
+
+    ``stop``: see :class:`PackedTape`.
+    """
     name = printable(str(path), characters_max=400)
     file = _open(path, name)
     try:
         with reading(name):
             magic = os.pread(file.fileno(), 4, 0)
-        return unpacked(name, file, magic) if is_packed(magic) else FileTape(name, file)
+        return unpacked(name, file, magic, stop) if is_packed(magic) else FileTape(name, file)
     except BaseException:
         file.close()
         raise
@@ -157,11 +168,11 @@ def is_packed(magic: bytes) -> bool:
     return magic.startswith(GZIP_MAGIC) or magic == ZSTD_MAGIC or is_skippable
 
 
-def unpacked(name: str, file: RawIOBase, magic: bytes) -> PackedTape:
-    """What ``file``, which begins with ``magic``, unpacks to."""
+def unpacked(name: str, file: RawIOBase, magic: bytes, stop: threading.Event | None = None) -> PackedTape:
+    """What ``file``, which begins with ``magic``, unpacks to. ``stop``: see :class:`PackedTape`."""
     if magic.startswith(GZIP_MAGIC):
-        return PackedTape(name, file, gzip.GzipFile(fileobj=cast("BinaryIO", file), mode="rb"))
-    return PackedTape(name, file, _zstd(file, name))
+        return PackedTape(name, file, gzip.GzipFile(fileobj=cast("BinaryIO", file), mode="rb"), stop)
+    return PackedTape(name, file, _zstd(file, name), stop)
 
 
 class Slice(RawIOBase):

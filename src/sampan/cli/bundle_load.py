@@ -36,6 +36,7 @@ from sampan.pull.detect import detect_sink, platform_of_machine
 from sampan.pull.events import Event
 from sampan.pull.sink import Sink, SinkSpec, parse_sink
 from sampan.pull.sinks import MODULES, SinkSetting, forms, open_sink
+from sampan.pull.sinks.files import in_thread
 from sampan.words import Language, sentence
 
 LOADING = Verbs("loading into", "could not be loaded")
@@ -138,7 +139,7 @@ async def _load(asked: _Asked, spec: SinkSpec, config: Config, shown: Display) -
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    carried = await asyncio.to_thread(lambda: Carried.opened(asked.files, name=asked.name))
+    carried = await in_thread(lambda stop: Carried.opened(asked.files, name=asked.name, stop=stop))
     try:
         check_trust(carried, asked.keys, datetime.now(UTC))
         lasting = Lasting.of(config)

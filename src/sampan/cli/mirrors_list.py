@@ -78,7 +78,7 @@ def tell_catalogue(catalogue: Catalogue, today: date, language: Language) -> Non
         day=catalogue.updated,
         days=catalogue.age_days(today),
     )
-    click.echo(f"\n{in_language(age, language)}")
+    click.echo("\n" + "\n".join(wrap(in_language(age, language), WIDTH)))
     alive = [entry for entry in catalogue.entries if entry.state != "dead"]
     dead = [entry for entry in catalogue.entries if entry.state == "dead"]
     for line in (*_entries(alive, today, language), *_dead(dead, language)):

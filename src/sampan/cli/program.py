@@ -20,6 +20,7 @@ COMMANDS = {
     "pull": "Pull whole images from whichever hosts have them, and never from zero again.",
     "bundle": "Carry images across a gap: only what is missing, on media that may fail.",
     "store": "Look into the local store, keep it to a size, and check that it is still right.",
+    "init": "Try origins and known mirrors, and write a sampan.toml of what works from here.",
     "mirrors": "Show the hosts that are configured and known, and what each of them can really do.",
     "node": "Tell the container runtimes of this machine about mirrors: status, plan, apply, revert.",
     "doctor": "Find out why an image does not arrive, and say what to do.",

@@ -21,9 +21,11 @@ def listed(catalogue: Catalogue, registry: str) -> tuple[Candidate, ...]:
     catalogue knows an image to ask it for."""
     entries = sorted(catalogue.for_registry(registry), key=lambda entry: entry.state == "dead")
     hosts = [(entry, entry.host_for(registry)) for entry in entries if entry.can_be_asked]
-    found = [Candidate(host, entry) for entry, host in hosts if host is not None]
+    found = distinct(Candidate(host, entry) for entry, host in hosts if host is not None)
     sample = catalogue.samples.get(registry)
-    return (*found, *([] if sample is None else [Candidate(sample.origin)]))
+    if sample is None:
+        return found
+    return (*(each for each in found if each.host.name != sample.origin.name), Candidate(sample.origin))
 
 
 def candidates(

@@ -39,8 +39,13 @@ def find_file(path: str | os.PathLike[str] | None, environ: Mapping[str, str]) -
     """
     if named := path or environ.get(CONFIG):
         return Path(named)
-    usual = (Path(FILE_NAME), _xdg(environ, "XDG_CONFIG_HOME", ".config") / "sampan" / FILE_NAME, SYSTEM_FILE)
+    usual = (Path(FILE_NAME), user_file(environ), SYSTEM_FILE)
     return next((candidate for candidate in usual if os.path.lexists(candidate)), None)
+
+
+def user_file(environ: Mapping[str, str]) -> Path:
+    """The user's own configuration file, there or not."""
+    return _xdg(environ, "XDG_CONFIG_HOME", ".config") / "sampan" / FILE_NAME
 
 
 def default_store(environ: Mapping[str, str]) -> Path:

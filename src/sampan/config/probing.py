@@ -15,7 +15,7 @@ from sampan.doctor.hosts.names import Asker
 from sampan.doctor.hosts.probe import HostProbe
 from sampan.oci.platform import Platform
 from sampan.upstream.client import RegistryClient
-from sampan.upstream.dialer import Names, Resolver
+from sampan.upstream.dialer import Names, Patience, Resolver
 from sampan.upstream.proxies import ProxySettings
 from sampan.upstream.transport import Transport
 
@@ -23,6 +23,7 @@ from sampan.upstream.transport import Transport
 FIRST_BYTE_SECONDS = 4.0
 READ_SECONDS = 4.0
 SMALL_SECONDS = 8.0
+PATIENCE = Patience(tls_seconds=4.0)
 LOOKUPS_MAX = 100  # names at one time: those of dead hosts must not keep the others waiting for a turn
 
 
@@ -44,7 +45,7 @@ def build_probe(
         names or Resolver(lookups_max=LOOKUPS_MAX),
     )
     client = RegistryClient(
-        Transport(configured_hosts(config), proxies=proxies, names=names),
+        Transport(configured_hosts(config), proxies=proxies, names=names, patience=PATIENCE),
         credentials=build_credentials(config, clock),
         clock=clock,
         first_byte_seconds=FIRST_BYTE_SECONDS,

@@ -74,7 +74,7 @@ class Problems:
     def _sentence(self, problem: Problem) -> str:
         path, line = problem.path, self._line(problem.path)
         place = f"{self.name}:{line}: " if line else "" if _outside(path) else f"{self.name}: "
-        return f"{place}{dotted(path)}: {problem.message}"
+        return f"{place}{f'{dotted(path)}: ' if path else ''}{problem.message}"
 
     def _advice(self, problem: Problem, *, alone: bool) -> str:
         line = None if alone else self._line(problem.path)
@@ -105,4 +105,4 @@ def _option(part: str) -> bool:
 
 def _outside(path: KeyPath) -> bool:
     """Whether it came by a variable (``$SAMPAN_MIRRORS``) or an option (``--listen``), not by the file."""
-    return isinstance(path[0], str) and path[0].startswith(("$", "--"))
+    return bool(path) and isinstance(path[0], str) and path[0].startswith(("$", "--"))

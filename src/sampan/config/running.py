@@ -44,15 +44,15 @@ class Running:
     problem: str | None = None
 
 
-async def health_of_running(config: Config) -> Running:
-    """What the server of ``config`` says, if it runs."""
+async def health_of_running(config: Config, *, ask_seconds: float = ASK_SECONDS) -> Running:
+    """What the server of ``config`` says within ``ask_seconds``, if it runs."""
     url = config.server.url
     try:
-        text = await _metrics(config, url)
+        text = await _metrics(config, url, ask_seconds)
     except (HostError, ConfigError) as error:
         return Running(url, {}, error.message)
     except TimeoutError:
-        return Running(url, {}, f"no answer within {ASK_SECONDS:g} s")
+        return Running(url, {}, f"no answer within {ask_seconds:g} s")
     return Running(url, read_health(text))
 
 
@@ -70,13 +70,13 @@ def read_health(text: str) -> Mapping[str, Health]:
     return {name: Health(state, strikes.get(name, 0)) for name, state in worst.items() if state and name}
 
 
-async def _metrics(config: Config, url: str) -> str:
+async def _metrics(config: Config, url: str, seconds: float) -> str:
     certificate = config.server.tls_cert  # one's own is often signed by nobody else
     host = Host.from_url(url, private=True, ca=None if certificate is None else str(certificate))
     transport = Transport((host,))
     try:
-        async with asyncio.timeout(ASK_SECONDS):
-            call = Call("GET", {}, first_byte_seconds=ASK_SECONDS)
+        async with asyncio.timeout(seconds):
+            call = Call("GET", {})
             async with await transport.request(host, host.base.at("/metrics"), call) as response:
                 if response.status != 200:
                     raise ConfigError(f"{host.name}: /metrics answered {response.status}")

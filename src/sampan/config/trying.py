@@ -5,20 +5,35 @@ It guarantees that everything that was opened is closed again.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from sampan.clock import SystemClock
+from sampan.clock import Clock, SystemClock
 from sampan.config.probing import build_probe
 from sampan.config.settings import Config
 from sampan.doctor.hosts.names import nameservers_of
+from sampan.doctor.hosts.probe import HostProbe
 from sampan.doctor.hosts.trial import Candidate, Trial, try_all
 from sampan.errors import UsageError, printable
 from sampan.oci.reference import Reference
 from sampan.pull.detect import platform_of_machine
 from sampan.runtimes.tree import Tree
 from sampan.upstream.nameserver import PORT, Nameserver, is_nameserver
+
+
+async def try_all_registries(
+    config: Config, wanted: Sequence[tuple[Reference, Sequence[Candidate]]]
+) -> Sequence[Trial]:
+    """Look at the candidates of several registries, all at once: a trial each, in their order."""
+    clock = SystemClock()
+    probe = _probe(config, clock, ())
+    try:
+        trials = (try_all(probe, reference, candidates, clock) for reference, candidates in wanted)
+        return await asyncio.gather(*trials)
+    finally:
+        await probe.close()
 
 
 async def try_candidates(
@@ -31,12 +46,16 @@ async def try_candidates(
     """Look at ``candidates`` from this machine; ``nameservers`` are asked beside its own. Raises ConfigError
     when a certificate or a proxy of a configured host cannot be used."""
     clock = SystemClock()
-    servers = (*nameservers_of(Tree(Path("/"))), *nameservers)
-    probe = build_probe(config, clock, platform_of_machine(os.uname().machine), nameservers=servers)
+    probe = _probe(config, clock, nameservers)
     try:
         return await try_all(probe, reference, candidates, clock)
     finally:
         await probe.close()
+
+
+def _probe(config: Config, clock: Clock, nameservers: Sequence[Nameserver]) -> HostProbe:
+    servers = (*nameservers_of(Tree(Path("/"))), *nameservers)
+    return build_probe(config, clock, platform_of_machine(os.uname().machine), nameservers=servers)
 
 
 def parse_nameserver(text: str) -> Nameserver:

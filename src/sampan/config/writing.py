@@ -28,9 +28,12 @@ def replace_file(path: Path, data: bytes) -> None:
         raise
 
 
-def write_file(path: Path, data: bytes, what: str) -> None:
-    """Put ``data``, ``what`` it is, at ``path``. Raises :class:`StoreError`."""
+def write_file(path: Path, data: bytes, what: str, *, make_directory: bool = False) -> None:
+    """Put ``data``, ``what`` it is, at ``path``, in a directory that there is or that is made. Raises
+    :class:`StoreError`."""
     try:
+        if make_directory:
+            path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, data)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()

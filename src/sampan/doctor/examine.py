@@ -18,7 +18,6 @@ from sampan.oci.reference import origin_url
 from sampan.words import sentence
 
 _PREFIX = "check_"
-KEPT_SECONDS = 0.2  # for what is known already
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +51,23 @@ async def examine(scene: Scene, checks: Iterable[Check]) -> Examination:
     started = scene.clock.monotonic()
     runs = [(check, _Found()) for check in checks]
     async with asyncio.TaskGroup() as group:
+        reports = group.create_task(_reports(scene))
         for check, kept in runs:
             group.create_task(_run(check, scene, kept))
-    reports = await _reports(scene)
     return Examination(
         tuple(dict.fromkeys(finding for _, each in runs for finding in each.findings)),
         tuple(dict.fromkeys(unseen for _, each in runs for unseen in each.unseen)),
         frozenset(_origins(scene)),
         scene.clock.monotonic() - started,
         {text: names for text in scene.typed if (names := names_of(text, scene.tree))},
-        reports,
+        reports.result(),
     )
 
 
 async def _reports(scene: Scene) -> Sequence[HostReport]:
-    """Those that checks have asked for; whoever still looks when all is over has no report."""
+    """Those that checks ask for; where one look is not over in time, none."""
     try:
-        async with asyncio.timeout(KEPT_SECONDS):
+        async with asyncio.timeout(scene.seconds_left):
             return await look_at_all(scene)
     except TimeoutError:
         return ()

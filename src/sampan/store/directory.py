@@ -85,19 +85,22 @@ class Directory:
         except OSError as error:
             raise store_error(f"make the directory {self.path / name}", error) from error
         self.sync()
-        if (made := self.find_child(name)) is None:
+        if (made := self.find_child(name, made=True)) is None:
             raise StoreError(f"cannot open {self.path / name}: it vanished", hint=_HINTS[errno.ENOENT])
         return made
 
-    def find_child(self, name: str) -> Directory | None:
-        """The directory ``name`` within, or None."""
+    def find_child(self, name: str, *, made: bool = False) -> Directory | None:
+        """The directory ``name`` within, or None. ``made``: just now, by us."""
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            return Directory(self.path / name, os.open(name, flags, dir_fd=self._fd))
+            fd = os.open(name, flags, dir_fd=self._fd)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise store_error(f"open the directory {self.path / name}", error) from error
+        if made:
+            self._hand_over(fd)
+        return Directory(self.path / name, fd)
 
     def close(self) -> None:
         """Open files live on."""
@@ -133,9 +136,22 @@ class Directory:
                 raise NotAFile(f"{self.path / name} is not a file", hint=_HINTS[errno.ELOOP]) from error
             raise store_error(f"open {self.path / name}", error) from error
         if stats.S_ISREG(os.fstat(fd).st_mode):
+            if flags & os.O_CREAT:
+                self._hand_over(fd)
             return FileIO(fd, mode)
         os.close(fd)
         raise NotAFile(f"{self.path / name} is not a file", hint=_HINTS[errno.ELOOP])
+
+    def _hand_over(self, fd: int) -> None:
+        """What root makes in the store of a service is the service's, which must be able to change it."""
+        if os.geteuid() != 0:
+            return
+        owner, made = os.fstat(self._fd), os.fstat(fd)
+        if owner.st_uid != 0 and made.st_uid == 0:
+            try:
+                os.fchown(fd, owner.st_uid, owner.st_gid)
+            except OSError as error:
+                log.debug("cannot hand over a file of %s: %s", self.path, error)
 
     def read(self, name: str, *, size_max: int) -> bytes | None:
         """The whole of a small file, or None when absent. Raises NotAFile beyond ``size_max`` bytes."""

@@ -112,6 +112,7 @@ def _fails(replayed: Replayed, printed: str) -> Finding:
         hint=sentence(
             "mend or replace that host; where sampan gets the image, sampan node apply makes it one"
         ),
+        about=tuple(dict.fromkeys(map(_host, bad))),
     )
     return _placed(finding, shown)
 
@@ -164,6 +165,7 @@ def _detour(replayed: Replayed) -> Iterator[Finding]:
         tuple(map(line, replayed.steps)),
         sentence("a host that fails is asked again for every manifest and every layer"),
         sentence("mend it, or take it out"),
+        about=tuple(dict.fromkeys(map(_host, bad.values()))),
     )
     yield _placed(finding, shown)
 
