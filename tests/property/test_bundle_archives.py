@@ -26,28 +26,10 @@ LEAVES = st.one_of(
     st.sampled_from([NAME, ENTRY["digest"], ENTRY["mediaType"], "../x", "a.json", f"{'1' * 64}/layer.tar"]),
 )  # fmt: skip
 KEYS = st.sampled_from(
-    [
-        "schemaVersion",
-        "mediaType",
-        "manifests",
-        "digest",
-        "size",
-        "annotations",
-        "layers",
-        "config",
-        "platform",
-        "Config",
-        "RepoTags",
-        "Layers",
-        "io.containerd.image.name",
-        "org.opencontainers.image.ref.name",
-        "rootfs",
-        "diff_ids",
-        "os",
-        "architecture",
-        "x",
-    ]
-)
+    ["schemaVersion", "mediaType", "manifests", "digest", "size", "annotations", "layers", "config", "rootfs",
+     "Config", "RepoTags", "Layers", "io.containerd.image.name", "diff_ids", "os", "architecture", "platform",
+     "org.opencontainers.image.ref.name", "x"]
+)  # fmt: skip
 VALUES = st.recursive(
     LEAVES,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=5),
