@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +39,7 @@ from sampan.upstream.host import Host
 KIB, MIB = 1024, 1024 * 1024
 TICK_SECONDS = 0.1
 TURNS = 20  # of the event loop in a tick: enough for bytes that were poured to be on disk
+QUIET_TICKS = 10  # a moment between two answers is none
 TICKS_MAX = 5000
 SPREAD = Spread(look_seconds=0.0, wide_bytes=MIB, piece_bytes_min=256 * KIB)
 PATIENCE = Patience(come_back_seconds=0.0)
@@ -102,6 +104,11 @@ def flipped(content: Content, *places: int) -> Content:
     return replace(content, body=body)
 
 
+@lru_cache(maxsize=3)  # to make one takes as long as many a test
+def made(size: int, seed: int) -> Image:
+    return image(ALPINE, "3", layers=[random_layer(seed, size)])
+
+
 @dataclass
 class Ground:
     """A mirror and its hosts."""
@@ -111,6 +118,7 @@ class Ground:
     lines: list[Line]
     image: Image
     seconds: float = 0.0  # in which somebody sent
+    quiet_ticks: int = 0
     busiest: list[int] = field(default_factory=list)  # of each host: with how many answers at once
 
     @property
@@ -155,10 +163,12 @@ class Ground:
         raise AssertionError("it takes too long")
 
     async def tick(self) -> None:
-        """What comes in a tenth of a second; while nobody sends, no time passes."""
-        if any(line.tap.waiting for line in self.lines):
+        """What comes in a tenth of a second. While nobody sends, time passes only when that goes on."""
+        is_sent = any(line.tap.waiting for line in self.lines)
+        self.quiet_ticks = 0 if is_sent else self.quiet_ticks + 1
+        if is_sent or self.quiet_ticks > QUIET_TICKS:
             self.clock.advance(TICK_SECONDS)
-            self.seconds += TICK_SECONDS
+            self.seconds += TICK_SECONDS * is_sent
         for line in self.lines:
             line.tap.pour(int(line.bytes_per_second * TICK_SECONDS))
         for _ in range(TURNS):
@@ -198,7 +208,7 @@ async def ground(
     if not threads:
         asyncio.get_running_loop().set_default_executor(AtOnce())
     async with AsyncExitStack() as stack:
-        layer = image(ALPINE, "3", layers=[random_layer(seed, size)])
+        layer = made(size, seed)
         lines = []
         for number, speed in enumerate(speeds):
             registry = FakeRegistry(f"host{number}", host=f"127.0.0.{number + 2}", clock=clock)

@@ -60,7 +60,10 @@ from typing import ClassVar
 
 _USERINFO = re.compile(r"(?<=//)[^/@\s]*@")
 _QUERY = re.compile(r"\?[^\s\"']*")
-_UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a1-\u1fff\u2e80-\ud7ff\uf900-\ufaff\uff01-\uffef]")
+# Letters of all kinds, quotation marks, dashes and arrows; nothing that ends a line or turns its direction.
+_UNPRINTABLE = re.compile(
+    r"[^\x20-\x7e\u00a1-\u1fff\u2010-\u2027\u2030-\u205e\u2190-\u21ff\u2e80-\ud7ff\uf900-\ufaff\uff01-\uffef]"
+)
 
 
 def redact(text: str) -> str:

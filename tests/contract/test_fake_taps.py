@@ -76,3 +76,17 @@ async def test_a_tap_is_joined_to_a_fault_of_the_bytes() -> None:
         tap.pour(5000)
         assert await asking == ALPINE.layers[0].read()[:1000]
         assert registry.requests[0].fault == "truncated, tapped"
+
+
+async def test_a_chunked_body_leaves_in_chunks() -> None:
+    tap = Tap()
+    async with FakeRegistry() as registry:
+        registry.add(ALPINE)
+        registry.script(faults.chunked().joined(tap.fault()), on=BLOB)
+        asking = asyncio.create_task(ask(registry, PATH))
+        await drained(tap)
+        tap.pour(10)
+        await drained(tap)
+        tap.open()
+        data = ALPINE.layers[0].read()
+        assert (await asking).startswith(b"a\r\n" + data[:10] + b"\r\n")

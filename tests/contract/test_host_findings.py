@@ -16,6 +16,7 @@ import trustme
 from looking import AskedNames, looking
 from sampan.doctor.contract import Finding
 from sampan.doctor.hosts import check_hosts
+from sampan.doctor.hosts.image import CREATED
 from sampan.doctor.hosts.kinds import KINDS
 from sampan.secret import Secret
 from sampan.testing import (
@@ -336,6 +337,24 @@ async def test_a_host_that_a_forged_answer_leads_away_from_is_not_accused(tmp_pa
     """The check of names says that it was: see test_doctor_dns."""
     async with named(["0.0.0.0"]) as world:
         assert await findings(tmp_path, world.host, names=world.names) == []
+
+
+async def test_a_host_that_is_not_to_be_asked_for_it_is_not_accused(tmp_path: Path) -> None:
+    async with FakeRegistry() as other, FakeRegistry() as good:
+        good.add(GOOD)
+        left_out = Host.from_url(other.url, allow=("mycorp/*",))
+        assert await findings(tmp_path, left_out, good.url) == []
+        (finding,) = await findings(tmp_path, left_out)
+        assert (finding.code, finding.level) == ("IMAGE_LEFT_OUT", "error")
+        assert other.requests == []
+
+
+async def test_a_host_for_content_alone_may_have_old_tags(tmp_path: Path) -> None:
+    async with FakeRegistry() as old, FakeRegistry() as fresh:
+        old.add(GOOD)
+        fresh.add(image("library/alpine", "3", annotations={CREATED: "2025-03-01T00:00:00Z"}))
+        content = Host.from_url(old.url, capabilities=frozenset({"pull"}))
+        assert await findings(tmp_path, content, fresh.url) == []
 
 
 async def test_a_registry_for_which_nobody_is_configured(tmp_path: Path) -> None:

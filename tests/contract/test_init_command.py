@@ -64,7 +64,10 @@ def test_an_origin_that_nobody_reaches_is_never_asked(place: Place) -> None:
         catalogue = place.catalogue(mirror.url, samples={"docker.io": closed.url})
         assert place.run("init", "--catalogue", catalogue, "--yes", "-o", FILE) == 0
     assert names(written()) == [mirror.netloc]
-    assert f'origin = "never"  # {closed.netloc}: it refuses connections' in Path(FILE).read_text("utf-8")
+    text = Path(FILE).read_text("utf-8")
+    assert (
+        f'# {closed.netloc}: it refuses connections: nothing listens at its address\norigin = "never"' in text
+    )
 
 
 def test_an_origin_alone_is_enough(place: Place) -> None:

@@ -16,6 +16,7 @@ from sampan.testing import Fault, Match, faults, image, random_layer
 
 FAST = 2 * MIB
 SIZE = 12 * MIB
+HASTY = Patience(connect_seconds=0.05, blob_seconds=0.05, come_back_seconds=0.0)
 SLACK = 512 * KIB  # of chunks whose end was somebody else's by the time they came
 
 
@@ -86,6 +87,16 @@ async def test_a_host_that_joins_and_fails_costs_no_time(tmp_path: Path) -> None
         assert g.lines[2].asked[0].at - g.lines[0].asked[0].at < 1.5
         assert g.lines[0].ranges[0] == ""
         assert min(given(g)[::2]) > 8 * MIB
+
+
+async def test_the_lead_keeps_its_connection_when_nobody_can_help_it(tmp_path: Path) -> None:
+    async with ground(tmp_path, FAST, FAST, FAST, size=24 * MIB) as g:
+        g.lines[1].does(faults.status(404))
+        g.lines[2].does(faults.status(503))
+        await g.bring()
+        assert [bool(line.asked) for line in g.lines] == [True, True, True]
+        assert len(g.lines[0].asked) == 1
+        assert given(g) == [g.size, 0, 0]
 
 
 async def test_no_more_hosts_than_a_few_are_asked(tmp_path: Path) -> None:
@@ -219,6 +230,18 @@ async def test_a_lead_that_stalls_is_not_waited_for(tmp_path: Path) -> None:
         await g.bring()
         assert g.seconds < SIZE / FAST
         assert g.received(g.lines[0]) == 3 * MIB
+
+
+async def test_no_host_is_asked_for_pieces_while_the_lead_may_be_asking_it(tmp_path: Path) -> None:
+    """Another is asked beside one that is silent; not that one once more."""
+    gate = asyncio.Event()
+    async with ground(tmp_path, FAST, FAST, FAST, size=SIZE, patience=HASTY) as g:
+        g.lines[0].registry.behave()
+        g.lines[0].registry.script(faults.held(gate), on=BLOB)
+        await g.bring()
+        assert len(g.lines[0].asked) == 1
+        assert sum(given(g)) <= g.size + SLACK
+        gate.set()
 
 
 async def test_a_lead_that_dies_at_once_is_replaced_while_others_work(tmp_path: Path) -> None:

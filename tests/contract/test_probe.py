@@ -403,6 +403,37 @@ async def test_more_than_eight_requests_are_never_made() -> None:
     assert report.error.outcome == "redirect"
 
 
+async def test_a_host_that_needs_more_requests_is_not_accused_for_it() -> None:
+    """With a token, an index, and blobs around a corner of the same machine it would be nine."""
+    async with TokenServer() as tokens, FakeRegistry(auth=tokens) as registry:
+        registry.add(index("library/alpine", "3"))
+        registry.script(faults.redirect_hops(1), on=BLOB)
+        report = await look_at(registry.url)
+        assert len(registry.requests) + len(tokens.requests) == report.requests == REQUESTS_MAX
+    assert way(report)["blob"] == "skipped"
+    assert report.is_good
+    assert report.created is not None
+
+
+async def test_our_own_limit_of_requests_is_no_fault_of_the_host() -> None:
+    async with FakeRegistry() as registry:
+        registry.add(GOOD)
+        report = await look_at(Host.from_url(registry.url, requests_per_minute=2))
+        assert len(registry.requests) == 2
+    assert way(report) == {"connect": "ok", "ping": "ok", "head": "ok", "manifest": "skipped"}
+    assert report.is_good
+
+
+async def test_a_scope_that_the_ping_names_is_not_the_one_that_is_asked_for() -> None:
+    async with TokenServer() as tokens, FakeRegistry(auth=tokens) as registry:
+        registry.add(GOOD)
+        other = f'Bearer realm="{tokens.url}/token",service="fake",scope="registry:catalog:*"'
+        registry.script(faults.unauthorized(other), on=Match(when=lambda asked: asked.path == "/v2/"))
+        report = await look_at(registry.url)
+        assert len(tokens.requests) == 1
+    assert report.is_good
+
+
 async def test_the_storage_that_refuses_is_told_apart_from_the_host() -> None:
     async with FakeCdn() as cdn, FakeRegistry(cdn=cdn) as registry:
         registry.add(GOOD)

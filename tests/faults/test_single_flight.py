@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from pathlib import Path
 
-from faults.client import download
+from faults.client import download, sip
 from interop.serving import Serving, serving
 from sampan.testing import FakeRegistry, Image, ServerThread, image, random_layer_file
 
@@ -25,7 +25,7 @@ async def pull_by_many(mirror: Serving, alpine: Image) -> None:
     layer = alpine.layers[0].digest
     path = f"/v2/library/alpine/blobs/{layer}?ns=docker.io"
     first = asyncio.create_task(download(mirror.netloc, path, stop_after=SIZE // 10))
-    slow = asyncio.create_task(download(mirror.netloc, path, bytes_per_second=10_000))
+    slow = asyncio.create_task(sip(mirror.netloc, path, bytes_per_second=10_000))
     others = [asyncio.create_task(download(mirror.netloc, path)) for _ in range(CLIENTS - 2)]
     for count, digest in await asyncio.gather(*others):
         assert (count, str(digest)) == (SIZE, layer)

@@ -19,6 +19,7 @@ from interop.images import Library
 from interop.nodes import Node, node
 from interop.registries import Web
 from interop.sentinel import Sentinel, sentinel
+from lab.network import Network
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +60,12 @@ def origin(library: Library, scratch: Path, way_out: Sentinel) -> Iterator[Web]:
     """docker-registry with all images; healthy, plain HTTP, read-only."""
     with registries.docker_registry(scratch, storage=registries.stock(library), read_only=True) as web:
         yield web
+
+
+@pytest.fixture(scope="session")
+def network(complete: None) -> Network:
+    """The fakes of the lab, and their authority; each world or recording makes them well again."""
+    return Network()
 
 
 @pytest.fixture(params=VERSIONS)

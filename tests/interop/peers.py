@@ -99,6 +99,7 @@ INSTALLED = (
     Installed("iproute2", "ip"),
     Installed("runc", "runc"),  # Docker does not start without it, and no container runs
     Installed("systemd", "systemd-analyze"),
+    Installed("faketime", "faketime"),  # a clock that is wrong, for one process
 )
 # No test needs these two.
 BENCH_INSTALLED = (Installed("wrk", "wrk"),)

@@ -6,7 +6,7 @@ import pytest
 
 from interop.sentinel import Sentinel
 from lab.broken import Broken, broken, said, worlds_of
-from lab.chain_cases import CERTS, NEW, OLD, A, legacy
+from lab.case import CERTS, NEW, OLD, A, legacy
 from lab.network import Network
 from lab.world import World, world
 from sampan.testing import faults
@@ -24,7 +24,7 @@ def the_machine_that_sampan_began_with(world: World) -> None:
     world.block()
 
 
-@broken("MIRROR_KEY_HAS_PATH", "containerd")
+@broken("MIRROR_NEVER_READ", "containerd")
 def only_the_folk_remedy(world: World) -> None:
     world.containerd("1.7", registry=legacy(f"{A}/library", key="docker.io/library"))
     world.block()
@@ -50,13 +50,17 @@ def a_syntax_error_in_hosts_toml(world: World) -> None:
 
 @broken("HOSTS_TOML_DROPPED", "containerd")
 def a_capability_that_this_version_does_not_know(world: World) -> None:
-    world.containerd("2.1", hosts={"docker.io": f'[host."{A}"]\ncapabilities = ["pull", "resolve", "referrers"]\n'})
+    world.containerd(
+        "2.1", hosts={"docker.io": f'[host."{A}"]\ncapabilities = ["pull", "resolve", "referrers"]\n'}
+    )
     world.block()
 
 
 @broken("SERVER_IS_DOCKER_IO", "containerd")
 def the_server_is_a_web_site(world: World) -> None:
-    world.containerd("1.7", hosts={"docker.io": f'server = "https://docker.io"\n[host."{A}"]\ncapabilities = ["pull"]\n'})
+    world.containerd(
+        "1.7", hosts={"docker.io": f'server = "https://docker.io"\n[host."{A}"]\ncapabilities = ["pull"]\n'}
+    )
     world.spoil(faults.page(), "docker.io")
 
 
@@ -115,6 +119,14 @@ def a_drop_in_that_nobody_imports(world: World) -> None:
     world.block()
 
 
+@broken("TRANSFER_CONFIG_PATH", "containerd")
+def it_was_configured_for_ctr_and_not_for_the_cri(world: World) -> None:
+    """ctr reads no configuration at all, and the CRI not this one."""
+    config = f'version = 3\n[plugins."io.containerd.transfer.v1.local"]\nconfig_path = "{CERTS}"\n'
+    world.containerd("2.1", config=config, hosts=HUB_ALONE)
+    world.block()
+
+
 @broken("CERTIFICATE_ABSENT", "containerd")
 def an_authority_that_is_named_and_not_there(world: World) -> None:
     text = '[host."https://unknown.lan"]\nca = "own.pem"\n'
@@ -156,14 +168,18 @@ def a_plain_host_with_keys_of_tls(world: World) -> None:
 def a_config_that_is_younger_than_its_daemon(world: World) -> None:
     world.containerd("2.1", config="version = 3\n", hosts=HUB_ALONE)
     world.file(CONFIG, f'version = 3\n[plugins."{NEW}".registry]\nconfig_path = "{CERTS}"\n')
+    world.is_younger(CONFIG)
     world.block()
 
 
-@broken("DROP_IN_REPLACES", "containerd")
+@broken("PLUGIN_NAME", "containerd")
 def a_drop_in_that_takes_the_table_away(world: World) -> None:
-    config = f'version = 2\nimports = ["/etc/containerd/conf.d/*.toml"]\n[plugins."{OLD}".registry]\nconfig_path = "{CERTS}"\n'
+    table = f'[plugins."{OLD}".registry]\nconfig_path = "{CERTS}"\n'
+    config = f'version = 2\nimports = ["/etc/containerd/conf.d/*.toml"]\n{table}'
     made = world.containerd("1.7", config=config, hosts=HUB_ALONE, starts=False)
-    world.file("/etc/containerd/conf.d/10-pause.toml", f'version = 2\n[plugins."{OLD}"]\nsandbox_image = "pause"\n')
+    world.file(
+        "/etc/containerd/conf.d/10-pause.toml", f'version = 2\n[plugins."{OLD}"]\nsandbox_image = "pause"\n'
+    )
     made.start()
     world.block()
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from interop.sentinel import Sentinel
 from lab.broken import Broken, broken, said, worlds_of
-from lab.chain_cases import A, B
+from lab.case import A, B, one_layer
+from lab.machine import AUTHORITIES
 from lab.network import HUB, Network, address_of
-from lab.world import World, world
+from lab.world import SEED, World, world
 from sampan.testing import Match, faults
 from sampan.testing.dns import SERVFAIL, SILENCE
 from sampan.testing.images import older
@@ -161,7 +164,7 @@ def the_mirrors_tag_is_old(world: World) -> None:
 @broken("TAG_DIFFERS")
 def two_mirrors_disagree(world: World) -> None:
     world.containerd("2.1", hosts={"docker.io": [A, B]})
-    world.network["b.lan"].add(older(world.image))
+    world.network["b.lan"].add(one_layer(SEED + 1))
     world.block()
 
 
@@ -188,10 +191,50 @@ def the_origins_name_is_poisoned(world: World) -> None:
 
 @broken("PROXY_WITHOUT_NO_PROXY")
 def the_mirror_is_missing_in_no_proxy(world: World) -> None:
-    proxy = {"HTTPS_PROXY": "http://dead.lan:3128", "NO_PROXY": "localhost"}
+    proxy = {"HTTPS_PROXY": "http://plain.lan:5000", "NO_PROXY": "localhost"}  # it lets nothing through
     world.unit("containerd", proxy)
     world.containerd("2.1", hosts={"docker.io": [A]}, environment=proxy)
     world.name("a.lan", "10.0.0.9")
+    world.block()
+
+
+@broken("PROXY_DEAD", "containerd")
+def the_proxy_is_dead(world: World) -> None:
+    proxy = {"HTTPS_PROXY": "http://dead.lan:3128", "NO_PROXY": ".lan"}
+    world.unit("containerd", proxy)
+    world.containerd("1.7", hosts={"docker.io": [A]}, environment=proxy)
+
+
+@broken("DNS_PINNED")
+def a_line_in_the_hosts_file_outlived_its_address(world: World) -> None:
+    one_mirror(world)
+    world.file("/etc/hosts", f"127.0.0.1 localhost\n{address_of('dead.lan')} a.lan\n")
+
+
+@broken("AUTHORITIES_ABSENT")
+def the_list_of_authorities_is_gone(world: World) -> None:
+    world.containerd("2.1", hosts={"docker.io": [A]})
+    world.machine.run("rm", "-rf", str(Path(AUTHORITIES).parent))
+
+
+@broken("HOST_LEADS_ASTRAY", "a.lan")
+def the_mirror_redirects_in_circles(world: World) -> None:
+    one_mirror(world)
+    world.spoil(faults.redirect_hops(99), "a.lan")
+
+
+@broken("HOST_ALLOW_LIST", "a.lan")
+def the_mirror_of_sampan_toml_alone_has_a_list(world: World) -> None:
+    """No runtime is here: sampan is."""
+    world.sampan(f'[registry."docker.io"]\nmirrors = ["{A}"]\n')
+    world.spoil(faults.denied(), "a.lan")
+    world.block()
+
+
+@broken("HOST_ADDRESS_PRIVATE", "a.lan")
+def the_mirrors_name_leads_into_ones_own_network(world: World) -> None:
+    world.sampan(f'[registry."docker.io"]\nmirrors = ["{A}"]\n')
+    world.name("a.lan", "192.168.7.7")
     world.block()
 
 

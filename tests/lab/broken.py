@@ -1,7 +1,7 @@
 """Broken worlds as functions, each with the cause that the doctor has to name first.
 
-    @broken("HOST_FAILS", "a.lan")
-    def the_only_mirror_says_502(world: World) -> None: ...
+@broken("HOST_FAILS", "a.lan")
+def the_only_mirror_says_502(world: World) -> None: ...
 """
 
 from __future__ import annotations

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import signal
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +17,23 @@ from urllib.parse import urlencode
 from interop import peers
 from interop.engines import ENGINES
 from interop.processes import Process
-from lab.machine import Machine
+from lab.machine import Machine, child_of
 
 SOCKET = "/run/docker.sock"
 DAEMON_JSON = "/etc/docker/daemon.json"
 BESIDE = "/run/docker-containerd/c.sock"
 ASK_SECONDS_MAX = 60.0
+DOCKERS = {"20.10": "docker-20", "28.5": "docker-28", "28.5-store": "docker-28 containerd store"}
+BESIDE_TOML = f"""\
+version = 2
+root = "/var/lib/docker-containerd"
+state = "/run/docker-containerd/state"
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[grpc]
+address = "{BESIDE}"
+[ttrpc]
+address = "{BESIDE}.t"
+"""
 
 
 class DockerError(Exception):
@@ -45,7 +58,10 @@ class Docker:
     def install(self) -> None:
         """Its programs are where a package puts them; 28's own client is in another."""
         program = peers.program(self.name.split()[0])
-        for path, target in (("/usr/sbin/dockerd", program), ("/usr/bin/docker", peers.program("docker-20").parents[1] / "bin/docker")):
+        for path, target in (
+            ("/usr/sbin/dockerd", program),
+            ("/usr/bin/docker", peers.program("docker-20").parents[1] / "bin/docker"),
+        ):
             link = self.machine.path(path)
             link.unlink(missing_ok=True)
             link.symlink_to(target)
@@ -59,11 +75,7 @@ class Docker:
         """Start it (again), with a containerd of its own beside it."""
         self.stop()
         beside = peers.program(ENGINES[self.name][0])
-        self.machine.write(
-            "/run/docker-containerd/config.toml",
-            'version = 2\nroot = "/var/lib/docker-containerd"\nstate = "/run/docker-containerd/state"\n'
-            f'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n[grpc]\naddress = "{BESIDE}"\n[ttrpc]\naddress = "{BESIDE}.t"\n',
-        )
+        self.machine.write("/run/docker-containerd/config.toml", BESIDE_TOML)
         self._stack.enter_context(
             self.machine.running(
                 "beside",
@@ -87,11 +99,14 @@ class Docker:
 
     def stop(self) -> None:
         self._stack.close()
+        self.machine.path("/run/docker.pid").unlink(missing_ok=True)  # it was not asked to clean up
 
     def reload(self) -> None:
         """SIGHUP, as ``systemctl reload docker`` sends it."""
         assert self.process is not None
-        self.process.popen.send_signal(signal.SIGHUP)
+        pid = child_of(self.process.popen.pid)
+        assert pid is not None
+        os.kill(pid, signal.SIGHUP)
 
     def _answers(self) -> bool:
         with contextlib.suppress(OSError, http.client.HTTPException):
@@ -104,10 +119,21 @@ class Docker:
         found: list[str] = json.loads(self.get("/info")[1])["RegistryConfig"]["Mirrors"] or []
         return found
 
+    def has_label(self, label: str) -> None:
+        """Wait until a reload has taken it over."""
+        for _ in range(400):
+            if label in json.loads(self.get("/info")[1])["Labels"]:
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"dockerd has no label {label}")
+
     def pull(self, reference: str) -> None:
         """As ``docker pull`` does. Raises DockerError."""
         name, colon, tag = reference.rpartition(":") if "@" not in reference else (reference, "", "")
-        status, said = self.ask("POST", f"/images/create?{urlencode({'fromImage': name, 'tag': tag} if colon else {'fromImage': name})}")
+        status, said = self.ask(
+            "POST",
+            f"/images/create?{urlencode({'fromImage': name, 'tag': tag} if colon else {'fromImage': name})}",
+        )
         documents = [json.loads(line) for line in said.decode().splitlines() if line.strip()]
         for document in documents:
             if "error" in document or (status >= 400 and "message" in document):

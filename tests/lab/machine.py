@@ -3,7 +3,7 @@ ends at its own loopback.
 
 It guarantees that nothing of this machine is written, that no runtime of this machine is seen in there, that
 no packet leaves, and that all of it is gone when the ``with`` block ends. Public addresses are given to its
-loopback (:meth:`Machine.address`), so that whoever looks at names and addresses sees what a real machine sees.
+loopback (:meth:`Machine.address`), so that whoever looks at them sees what a real machine sees.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -21,9 +22,10 @@ import trustme
 
 from interop.containerd import short_and_quick
 from interop.lines import Namespace
-from interop.processes import Process, running, surroundings
+from interop.processes import Process, alive, running, surroundings
 
 COMMAND_SECONDS_MAX = 60.0
+STOP_SECONDS_MAX = 10.0
 NAMESERVER = "10.0.0.2"
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 BOOT = """\
@@ -84,8 +86,9 @@ class Machine:
 
     def command(self, *words: str | Path) -> list[str]:
         """``words`` as a command that runs there."""
-        spaces = ("--target", str(self.pid), "--mount", "--net", "--root", "--wd")
-        return ["nsenter", *spaces, "--", *map(str, words)]
+        spaces = ("--target", str(self.pid), "--mount", "--net", "--pid", "--root", "--wd")
+        tied = ("setpriv", "--pdeathsig", "KILL", "--")  # nsenter stays behind as the parent
+        return ["nsenter", *spaces, "--", *tied, *map(str, words)]
 
     def run(
         self, *words: str | Path, seconds: float = COMMAND_SECONDS_MAX, stdin: str = "", **environment: str
@@ -118,13 +121,39 @@ class Machine:
             ready=ready,
             environment=environ(**(environment or {})),
         ) as process:
-            yield process
+            try:
+                yield process
+            finally:
+                _end(process)
+
+
+def _end(process: Process) -> None:
+    """The program is asked to end, not the nsenter that is its parent: it would be killed with that one."""
+    child = child_of(process.popen.pid)
+    if child is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.popen.wait(STOP_SECONDS_MAX)
+
+
+def child_of(pid: int) -> int | None:
+    """The process that ``pid`` has begun; None: it has not, or has ended."""
+    with contextlib.suppress(OSError):
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            return int(child)
+    return None
 
 
 def environ(**more: str) -> dict[str, str]:
     """What programs there run with: no proxy, since nothing is beyond its loopback anyway."""
     base = {key: value for key, value in surroundings().items() if not key.endswith("_PROXY")}
-    return {**base, "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", **more}
+    return {
+        **base,
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": "/root",
+        **more,
+    }
 
 
 @contextlib.contextmanager
@@ -135,17 +164,16 @@ def machine(authority: trustme.CA) -> Iterator[Machine]:
         (home / "layer").mkdir()
         (home / "boot").write_text(BOOT.format(layer=home / "layer", root=home / "layer" / "root"))
         (home / "boot").chmod(0o755)
-        held: list[Process] = []
-        command = ["unshare", "--mount", "--net", "--propagation", "private", "--", str(home / "boot")]
+        spaces = ("--mount", "--net", "--pid", "--fork", "--kill-child", "--propagation", "private")
+        command = ["unshare", *spaces, "--", str(home / "boot")]
 
         def is_up() -> bool:
-            from interop.processes import alive
-
-            held[:] = alive[-1:]
-            return Path(f"/proc/{held[0].popen.pid}/root/run/booted").exists()
+            pid = child_of(alive[-1].popen.pid)
+            return pid is not None and Path(f"/proc/{pid}/root/run/booted").exists()
 
         with running("machine", command, directory=home, ready=is_up) as process:
-            pid = process.popen.pid
+            pid = child_of(process.popen.pid)
+            assert pid is not None
             handle = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
             try:
                 made = Machine(pid, Namespace(handle), authority)
@@ -156,5 +184,6 @@ def machine(authority: trustme.CA) -> Iterator[Machine]:
                 yield made
             finally:
                 os.close(handle)
+                process.kill()  # it takes no other signal, and all that runs there with it
     finally:
         shutil.rmtree(home)

@@ -8,7 +8,7 @@ can be held against what ours would ask, without a socket.
 from __future__ import annotations
 
 import contextlib
-import datetime
+import datetime as dt
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -29,8 +29,8 @@ from sampan.testing.wire import BEFORE_HEAD, Ending, Reply, Request
 from sampan.upstream.url import Url, follow, parse_url
 
 HUB = "registry-1.docker.io"
-LONG_AGO = datetime.datetime(2020, 1, 2, tzinfo=datetime.UTC)
-LONGER_AGO = datetime.datetime(2019, 1, 2, tzinfo=datetime.UTC)
+LONG_AGO = dt.datetime(2020, 1, 2, tzinfo=dt.UTC)
+LONGER_AGO = dt.datetime(2019, 1, 2, tzinfo=dt.UTC)
 REDIRECTS_MAX = 5
 
 # Name -> port, and what its certificate is.
@@ -53,7 +53,8 @@ NOWHERE = {
     "reset.lan": "read tcp …->{address}:443: read: connection reset by peer",
 }
 TLS = {
-    "expired": "x509: certificate has expired or is not yet valid: current time … is after 2020-01-02T00:00:00Z",
+    "expired": "x509: certificate has expired or is not yet valid: "
+    "current time … is after 2020-01-02T00:00:00Z",
     "foreign": "x509: certificate is valid for other.lan, not foreign.lan",
     "unknown": "x509: certificate signed by unknown authority",
     None: "http: server gave HTTP response to HTTPS client",
@@ -77,12 +78,17 @@ class Network:
     def __post_init__(self) -> None:
         self.registries = {key: self._registry(key, port, kind) for key, (port, kind) in REGISTRIES.items()}
         context = self._context("auth.lan", "right")
-        self.realm = TokenServer("auth.lan", host=address_of("auth.lan"), port=443, tls=context, hostname="auth.lan")
+        self.realm = TokenServer(
+            "auth.lan", host=address_of("auth.lan"), port=443, tls=context, hostname="auth.lan"
+        )
         context = self._context("cdn.lan", "right")
         self.cdn = FakeCdn("cdn.lan", host=address_of("cdn.lan"), port=443, tls=context, hostname="cdn.lan")
-        self.names = list(dict.fromkeys([k.partition(":")[0] for k in REGISTRIES] + ["auth.lan", "cdn.lan", "dead.lan", "reset.lan"]))
-        names = {name: [address_of(name)] for name in self.names}
-        self.nameserver = FakeNameserver(names, host=NAMESERVER, port=53)
+        self.names = list(
+            dict.fromkeys(
+                [k.partition(":")[0] for k in REGISTRIES] + ["auth.lan", "cdn.lan", "dead.lan", "reset.lan"]
+            )
+        )
+        self.nameserver = FakeNameserver(host=NAMESERVER, port=53)
         self._refusing: set[str] = set()
         self._threads: dict[str, ServerThread] = {}
 
@@ -98,6 +104,9 @@ class Network:
                 thread.call(server.cut)  # no case goes on by connections of the last
                 thread.run(server.accept())
         self._refusing.clear()
+        self.nameserver.forget()
+        for name in self.names:
+            self.nameserver.say(name, [address_of(name)])
         self.realm.users, self.realm.private = {}, frozenset()
         self.realm.expire_all()
         for registry in self.registries.values():
@@ -111,10 +120,10 @@ class Network:
         if thread := self._threads.get(name):
             thread.call(server.refuse)
 
-    def spoil(self, fault: Fault, *names: str, on: Match | None = None) -> None:
+    def spoil(self, fault: Fault, *names: str, on: Match | None = None, times: int | None = None) -> None:
         """These registries, or all, answer with ``fault``."""
         for name in names or self.registries:
-            self.registries[name].script(fault, on=on)
+            self.registries[name].script(fault, on=on, times=times)
 
     @property
     def servers(self) -> list[FakeServer]:
@@ -186,7 +195,8 @@ class Network:
         if kind == "expired":
             certificate = authority.issue_cert(*names, not_before=LONGER_AGO, not_after=LONG_AGO)
         else:
-            certificate = authority.issue_cert(*names)
+            begin = dt.datetime.now(dt.UTC) - dt.timedelta(days=30)
+            certificate = authority.issue_cert(*names, not_before=begin)
         certificate.configure_cert(context)
         return context
 
@@ -211,7 +221,9 @@ def _request(ask: Ask, url: Url, method: str) -> Request:
     headers = {"accept": ask.accept, "host": url.netloc}
     headers |= {name.lower(): value for name, value in ask.entry.headers.items()}
     headers |= {"range": f"bytes={ask.offset}-"} if ask.offset else {}
-    if ask.authorization is not None and url.netloc == ask.entry.netloc or ask.part == "token" and ask.authorization:
+    if (ask.authorization is not None and url.netloc == ask.entry.netloc) or (
+        ask.part == "token" and ask.authorization
+    ):
         headers["authorization"] = ask.authorization or ""
     from urllib.parse import parse_qsl, unquote
 
@@ -230,5 +242,9 @@ def _answer(reply: Reply, request: Request, address: str, port: int) -> Answer:
     body = b"" if request.method == "HEAD" else reply.body.read()
     if how.stop_at is None or how.stop_at >= len(body):
         return Answer(reply.status, headers, body)
-    broken = "EOF" if how.ending is Ending.CLOSE else f"read tcp …->{address}:{port}: read: connection reset by peer"
+    broken = (
+        "EOF"
+        if how.ending is Ending.CLOSE
+        else f"read tcp …->{address}:{port}: read: connection reset by peer"
+    )
     return Answer(reply.status, headers, body[: how.stop_at], broken=broken)

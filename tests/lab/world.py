@@ -12,26 +12,30 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lab.chain_cases import CERTS, NEW, OLD, one_layer
-from lab.containerd import Containerd, containerd
-from lab.docker import Docker, docker
+from lab.case import CERTS, NEW, OLD, one_layer
+from lab.containerd import CONTAINERDS, Containerd, containerd
+from lab.docker import DOCKERS, Docker, docker
+from lab.laying import lay, with_store
 from lab.machine import Machine, machine
 from lab.network import HUB, Network
 from lab.podman import Podman, podman
-from lab.recording import CONTAINERDS, DOCKERS, lay, with_store
-from sampan.testing import Match
+from sampan.testing import Match, faults
 from sampan.testing.fault import Fault
 from sampan.testing.images import Image
 
 DOCTOR_SECONDS_MAX = 60.0
+FULL_BYTES = 8 * 1024 * 1024  # containerd starts with it, and no image fits
 SAMPAN_TOML = "/etc/sampan/sampan.toml"
 SEED = 7
 
@@ -45,19 +49,26 @@ class Diagnosis:
     errors: str
 
     @property
-    def findings(self) -> list[dict[str, Any]]:
-        """In the order in which they are to be mended, notes left out."""
-        found: list[dict[str, Any]] = [f for f in self.document["findings"] if f["level"] != "note"]
-        return found
-
-    @property
     def first(self) -> tuple[str, str] | None:
         """Code and subject of what is named first; None: the machine is healthy."""
-        found = self.findings
-        return (found[0]["code"], found[0]["subject"]) if found else None
+        verdict = self.document["verdict"]
+        return None if verdict is None else (verdict["code"], verdict["subject"])
+
+    @property
+    def codes(self) -> set[str]:
+        """Of all that was found."""
+        return {finding["code"] for finding in self.findings}
+
+    @property
+    def findings(self) -> list[dict[str, Any]]:
+        """All, in the order in which they are to be mended, with what comes of each behind it."""
+        found: list[dict[str, Any]] = []
+        for each in self.document["findings"]:
+            found += [each, *each["explains"]]
+        return found
 
     def __str__(self) -> str:
-        lines = [f"{f['level']} {f['code']} {f['subject']}: {f['what']}" for f in self.document["findings"]]
+        lines = [f"{f['level']} {f['code']} {f['subject']}: {f['what']}" for f in self.findings]
         return "\n".join([f"exit {self.code}", *lines, self.errors])
 
 
@@ -106,6 +117,27 @@ class World:
         self.network.nameserver.say(name, list(addresses) or NXDOMAIN)
 
     # -- the machine -----------------------------------------------------------------------------
+
+    def clock(self, offset: str) -> None:
+        """The doctor's clock is off by that, as faketime writes it."""
+        library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+        self.environment |= {"LD_PRELOAD": str(library), "FAKETIME": offset}
+
+    def date(self, *names: str) -> None:
+        """These hosts say what time it is, as all real ones do."""
+        now = formatdate(usegmt=True)
+        for name in names:
+            self.network[name].script(faults.header("Date", now))
+
+    def fill(self, path: str) -> None:
+        """A file system of its own at ``path``, without room."""
+        self.machine.run("mkdir", "-p", path)
+        self.machine.run("mount", "-t", "tmpfs", "-o", f"size={FULL_BYTES}", "tmpfs", path)
+
+    def is_younger(self, path: str) -> None:
+        """That file was changed a minute after all that runs was started."""
+        later = time.time() + 60
+        os.utime(self.machine.path(path), (later, later))
 
     def sampan(self, text: str) -> None:
         """sampan.toml."""
@@ -160,6 +192,10 @@ class World:
         done = self.machine.run(*command, seconds=DOCTOR_SECONDS_MAX, **self.environment)
         assert done.stdout, done.stderr
         return Diagnosis(done.returncode, json.loads(done.stdout), done.stderr)
+
+    def from_program(self, name: str) -> Match:
+        """Requests of a program that calls itself so."""
+        return Match(when=lambda request: name in request.headers.get("user-agent", ""))
 
     @cached_property
     def layer(self) -> Match:

@@ -106,6 +106,29 @@ def test_an_empty_blob_is_whole() -> None:
     assert ground.next(MIB) is None
 
 
+def test_what_was_left_to_others_who_are_gone_is_taken_back() -> None:
+    ground = Ground(there=((0, 1000), (SIZE - 500, SIZE)))
+    lead = ground.gap(MIB)
+    ground.board.narrow(lead)
+    left_at = lead.stop
+    other = ground.next(MIB)
+    assert other is not None
+    come(ground, other, 10)
+    ground.board.take_back(lead)
+    assert lead.stop == left_at, "it is being fetched"
+    ground.board.end(other)
+    ground.board.take_back(lead)
+    assert lead.stop == left_at, "some of it is there"
+    ground.board.spans.cut(left_at, left_at + 10)
+    ground.board.take_back(lead)
+    assert lead.stop == SIZE - 500
+    ground.board.narrow(lead)
+    come(ground, lead, lead.missing)
+    left_at = lead.stop
+    ground.board.take_back(lead)
+    assert lead.stop == left_at, "what came of the rest by then has been thrown away"
+
+
 def test_pieces_are_the_earliest_that_are_missing_and_as_long_as_their_hosts_are_fast() -> None:
     ground = Ground(there=((0, 1000), (5 * MIB, 6 * MIB)))
     first, second, third = ground.claimed(MIB), ground.claimed(MIB), ground.claimed(2 * MIB)

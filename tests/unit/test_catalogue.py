@@ -13,8 +13,9 @@ from sampan.config.catalogue import built_in, parse_catalogue
 from sampan.config.trying import parse_nameserver
 from sampan.doctor.catalogue import Entry
 from sampan.errors import ConfigError, RegistryUnknown, UsageError
-from sampan.oci.reference import DOCKER_HUB
+from sampan.oci.reference import DOCKER_HUB, Reference
 
+ALPINE = Reference.parse("alpine:3")
 TODAY = date(2026, 8, 22)
 GOOD = """\
 updated = "2026-01-01"
@@ -183,20 +184,31 @@ def test_the_configured_come_first_and_each_host_once() -> None:
         f"{GOOD}[[mirror]]\n{GOOD.partition('[[mirror]]')[2].replace('mirror.', 'other.')}", "c.toml"
     )
     ours = config('[registry."docker.io"]\nmirrors = ["https://own.example", "https://mirror.example"]')
-    found = candidates(ours, known, DOCKER_HUB, everything=True)
+    found = candidates(ours, known, ALPINE, everything=True)
     assert [(each.host.base.host, each.configured, each.entry is not None) for each in found] == [
         ("own.example", True, False),
         ("mirror.example", True, True),
         ("registry-1.docker.io", True, False),
         ("other.example", False, True),
     ]
-    assert candidates(ours, known, DOCKER_HUB, everything=False) == found[:3]
+    assert candidates(ours, known, ALPINE, everything=False) == found[:3]
     assert len(configured(ours, DOCKER_HUB)) == 3
 
 
 def test_a_registry_without_anybody_is_unknown() -> None:
-    with pytest.raises(RegistryUnknown):
-        candidates(config('[registry."quay.io"]'), parse_catalogue(GOOD, "c.toml"), "gcr.io", everything=True)
+    ours, known = config('[registry."quay.io"]'), parse_catalogue(GOOD, "c.toml")
+    with pytest.raises(RegistryUnknown, match=r"no host of gcr\.io is configured"):
+        candidates(ours, known, Reference.parse("gcr.io/a/b:1"), everything=True)
+
+
+def test_a_host_that_is_not_to_be_asked_for_an_image_is_not_tried() -> None:
+    mirrors = '[{ url = "https://own.example", allow = ["mycorp/*"] }]'
+    ours = config(f'[registry."docker.io"]\nmirrors = {mirrors}\norigin = "never"')
+    known = parse_catalogue(GOOD, "c.toml")
+    (mycorp,) = candidates(ours, known, Reference.parse("mycorp/app:1"), everything=False)
+    assert mycorp.host.name == "own.example"
+    with pytest.raises(RegistryUnknown, match=r"no host may be asked for docker\.io/library/alpine"):
+        candidates(ours, known, ALPINE, everything=False)
 
 
 def test_the_dead_are_tried_last() -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from disks import mounted
-from sampan.doctor.contract import Finding
+from disks import as_nobody, mounted
+from ordinary import open_directory
+from sampan.doctor.contract import Finding, Unseen
 from sampan.doctor.machine import check_authorities, check_disk, check_ipv6
 from sampan.doctor.machine.disk import Space, judge_space
 from scenes import codes, found, lay, scene
@@ -51,6 +52,19 @@ async def test_the_disk_of_each_runtime_is_asked_and_each_file_system_told_once(
         full = [each for each in await found(check_disk, seen) if each.what.startswith("/data")]
     assert codes(full) == ["DISK_FULL"]
     assert full[0].what == "/data/containerd, /data/docker: 4 MiB are free"
+
+
+async def test_who_may_not_look_at_a_disk_is_told_that_root_may() -> None:
+    with open_directory() as root:
+        lay(
+            root,
+            {"etc/docker/daemon.json": '{"data-root": "/data/closed/docker"}', "data/closed/docker/x": ""},
+        )
+        (root / "data/closed").chmod(0o700)
+        with as_nobody():
+            (unseen,) = await found(check_disk, scene(root, runtimes=["docker@28.5"], machine=Scripted()))
+    assert isinstance(unseen, Unseen)
+    assert (unseen.what, unseen.hint) == ("/data/closed/docker: what is left there", "run as root")
 
 
 async def test_the_disk_under_a_tree_that_is_not_this_machine_is_nobodys(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sampan.doctor.contract import Finding, Unseen
+from sampan.doctor.daemons import running_of
 from sampan.doctor.machine import check_proxies
 from sampan.runtimes.tree import Tree
 from sampan.runtimes.unit_variables import variables_of
@@ -97,6 +98,17 @@ async def test_the_containerd_of_docker_is_not_taken_for_that_of_the_machine(tmp
     kept = process("containerd", {"HTTPS_PROXY": PROXY}, number=7)
     kept["proc/7/cmdline"] = "containerd\0--config\0/var/run/docker/containerd/containerd.toml\0"
     assert await about(tmp_path, kept) == []
+
+
+async def test_a_command_that_somebody_gives_is_no_daemon(tmp_path: Path) -> None:
+    given = process("podman", {"HTTPS_PROXY": PROXY})
+    lay(tmp_path, {"etc/systemd/system/podman.service": "[Service]\n", **given})
+    (running,) = running_of(Tree(tmp_path), ["podman"])
+    assert running.process is None
+    lay(tmp_path, {"proc/42/cmdline": "/usr/bin/podman\0system\0service\0"})
+    (running,) = running_of(Tree(tmp_path), ["podman"])
+    assert running.process is not None
+    assert running.process.number == 42
 
 
 async def test_a_proxy_of_the_shell_alone_is_said_to_be_that(tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ import pytest
 
 from disks import as_nobody
 from ordinary import open_directory
+from sampan.doctor.chain import check_chain
 from sampan.doctor.contract import Finding, Scene, Unseen
 from sampan.doctor.runtimes import check_daemons, check_logs, check_runtimes, check_scope
 from sampan.doctor.runtimes.logs import LINES_MAX
 from sampan.doctor.verdict import judge
 from sampan.errors import Unreachable
 from sampan.oci import Reference
-from sampan.runtimes.contract import Answer
 from sampan.testing import ManualClock
 from sampan.upstream.host import Host
 from scenes import Reports, codes, found, lay, report, scene
@@ -100,7 +100,9 @@ async def test_hosts_that_were_left_are_counted_with_their_last_error(tmp_path: 
     assert finding.level == "warning", "a host that fails again and again wavers"
 
 
-@pytest.mark.parametrize("text", ["", told(LACKS, LACKS, LACKS), told(FAILED, at=OLD), "not a line\n\x1b[31m"])
+@pytest.mark.parametrize(
+    "text", ["", told(LACKS, LACKS, LACKS), told(FAILED, at=OLD), "not a line\n\x1b[31m"]
+)
 async def test_hosts_that_lack_an_image_and_what_is_long_past_do_not_matter(
     tmp_path: Path, text: str
 ) -> None:
@@ -139,7 +141,9 @@ async def test_the_end_of_a_large_log_is_read_alone(tmp_path: Path) -> None:
 
 async def test_the_journal_is_asked_where_there_is_one(tmp_path: Path) -> None:
     lay(tmp_path, {"etc/systemd/system/docker.service": "[Service]\n", "run/systemd/system/x": ""})
-    line = 'level=warning msg="Attempting next endpoint for pull after error: Get \\"https://m.lan/v2/\\": EOF"'
+    line = (
+        'level=warning msg="Attempting next endpoint for pull after error: Get \\"https://m.lan/v2/\\": EOF"'
+    )
     machine = Scripted(output=f"{line}\n-- No entries --\n")
     (finding,) = await found(check_logs, scene(tmp_path, runtimes=["docker@28.5"], machine=machine))
     assert isinstance(finding, Finding)
@@ -160,7 +164,7 @@ async def test_apply_is_the_command_where_it_is_seen_to_mend(tmp_path: Path) -> 
     (finding,) = await found(check_runtimes, one)
     assert isinstance(finding, Finding)
     assert finding.command == ()
-    (finding,) = await found(check_runtimes, replace(one, after=lambda seen: []))
+    (finding,) = await found(check_runtimes, replace(one, after=lambda _: []))
     assert isinstance(finding, Finding)
     assert finding.command == ("sudo", "sampan", "node", "apply")
     (finding,) = await found(check_runtimes, replace(one, after=lambda seen: seen.status.findings))
@@ -198,3 +202,13 @@ async def test_mirrors_of_docker_hub_are_no_mirrors_of_another_registry(
     assert await found(check_scope, scene(tmp_path, "alpine", runtimes=["docker@28.5"], hosts=[GHCR])) == []
     lay(tmp_path, {"etc/docker/daemon.json": "{}"})
     assert await found(check_scope, scene(tmp_path, str(image), runtimes=["docker@28.5"], hosts=[GHCR])) == []
+
+
+async def test_of_a_runtime_that_is_seen_in_part_nothing_is_foretold() -> None:
+    with open_directory() as root:
+        lay(root, {"etc/containers/registries.conf": "[[registry]]\nlocation = 'm.example'\n"})
+        (root / "etc/containers/registries.conf").chmod(0)
+        with as_nobody():
+            hidden = scene(root, "docker.io/library/alpine:3", runtimes=["podman@5.4"])
+            assert await found(check_chain, hidden) == []
+        assert [seen.is_hidden for seen in hidden.runtimes] == [True]

@@ -98,8 +98,8 @@ def test_notes_make_nobody_ill() -> None:
 
 
 def test_a_note_explains_nothing() -> None:
-    verdict = judge([finding("CRI_DISABLED", "note"), finding("CRI_NOT_LOADED")])
-    assert [cause.finding.code for cause in verdict.causes] == ["CRI_NOT_LOADED", "CRI_DISABLED"]
+    verdict = judge([finding("HOSTS_TOML_DROPPED", "note"), finding("CHAIN_FAILS", about=(ORIGIN,))])
+    assert [cause.finding.code for cause in verdict.causes] == ["CHAIN_FAILS", "HOSTS_TOML_DROPPED"]
 
 
 def test_a_file_that_nobody_reads_is_the_cause_where_the_origin_alone_was_asked_and_failed() -> None:
@@ -137,6 +137,12 @@ def test_a_wrong_clock_is_behind_the_certificates_that_it_makes_invalid() -> Non
     expired = [finding("HOST_CERTIFICATE_EARLY", subject=name) for name in (MIRROR, ORIGIN)]
     fails = finding("CHAIN_FAILS", about=(MIRROR, ORIGIN))
     assert first(*expired, fails, finding("CLOCK_OFF", "warning", "clock")) == "CLOCK_OFF"
+
+
+def test_a_proxy_that_is_dead_is_behind_what_its_users_do_not_get() -> None:
+    dead = finding("PROXY_DEAD", subject="containerd, docker", about=("containerd", "docker"))
+    fails = finding("CHAIN_FAILS", about=(MIRROR,))
+    assert [len(cause.effects) for cause in judge([fails, dead]).causes] == [1]
 
 
 def test_a_misread_name_is_behind_an_image_that_nobody_has() -> None:

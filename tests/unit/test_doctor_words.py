@@ -10,7 +10,7 @@ from sampan.doctor.contract import Finding, Unseen
 from sampan.doctor.examine import Examination
 from sampan.doctor.names import Named
 from sampan.doctor.verdict import judge
-from sampan.errors import Unreachable
+from sampan.errors import Unreachable, printable
 from sampan.oci import Reference
 from sampan.upstream.host import Host
 from sampan.words import Language, sentence
@@ -139,3 +139,8 @@ def test_a_cause_is_shown_as_bad_as_what_comes_of_it(capsys: Captured) -> None:
     dropped = Finding("HOSTS_TOML_DROPPED", "containerd", "the whole file is ignored", "dead")
     fails = Finding("CHAIN_FAILS", "containerd", "it cannot pull")
     assert shown(capsys, dropped, fails).startswith("error   containerd: the whole file is ignored\n")
+
+
+def test_a_stranger_s_quotation_marks_are_text_and_what_turns_the_line_is_not() -> None:
+    assert printable("“镜像” → a…b — c") == "“镜像” → a…b — c"
+    assert printable("a\u2028b\u202ec\u2066d\u200be\x1b") == "a�b�c�d�e�"

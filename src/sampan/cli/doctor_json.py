@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sampan.cli.mirrors_json import host_json, report_json
 from sampan.doctor.contract import Finding, HostReport
 from sampan.doctor.examine import Examination
 from sampan.doctor.names import Named
@@ -25,7 +26,7 @@ def examination_json(examination: Examination, verdict: Verdict) -> dict[str, ob
             {"name": name, "tools": [_named_json(each) for each in named]}
             for name, named in examination.names.items()
         ],
-        "hosts": [report_json(report) for report in examination.reports],
+        "hosts": [_look_json(report) for report in examination.reports],
     }
 
 
@@ -46,31 +47,14 @@ def finding_json(found: Finding) -> dict[str, object]:
     }
 
 
-def report_json(report: HostReport) -> dict[str, object]:
-    """One look at one host."""
-    limit = report.rate_limit
+def _look_json(report: HostReport) -> dict[str, object]:
+    """One look at one host, as ``sampan mirrors test --json`` has it, and for which image."""
     return {
-        "host": report.host.name,
-        "role": report.host.role,
+        **host_json(report.host),
         "image": f"{report.registry}/{report.repository}",
         "object": report.object,
         "arrives": report.is_good,
-        "outcome": "ok" if report.error is None else report.error.outcome,
-        "steps": [
-            {
-                "part": step.part,
-                "outcome": step.outcome,
-                "seconds": round(step.seconds, 3),
-                "words": step.words,
-            }
-            for step in report.steps
-        ],
-        "digest": None if report.digest is None else str(report.digest),
-        "addresses": list(report.addresses),
-        "blob_host": report.blob_host,
-        "first_byte_seconds": report.first_byte_seconds,
-        "bytes_per_second": report.bytes_per_second,
-        "rate_limit": None if limit is None else {"limit": limit.limit, "left": limit.left},
+        **report_json(report),
     }
 
 

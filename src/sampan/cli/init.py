@@ -69,7 +69,7 @@ def command(
         return 0
     write_file(path, text.encode(), "configuration", make_directory=True)
     if as_json:
-        click.echo(json.dumps(_json(path, text, proposals), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(_json(path, text, proposals), indent=2))
     _tell_next(path, config.language)
     return 0
 
@@ -121,7 +121,7 @@ def _tell_next(path: Path, language: Language) -> None:
 
 def _tell_nothing(text: str, proposals: Sequence[Proposal], language: Language, *, as_json: bool) -> int:
     if as_json:
-        click.echo(json.dumps(_json(None, text, proposals), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(_json(None, text, proposals), indent=2))
     else:
         click.echo(text, nl=False)
     words = sentence("no host works from here, nothing is written: sampan doctor says why")

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from datetime import date
 
-from sampan.cli.columns import width, wrap
+from sampan.cli.columns import wrap
 from sampan.cli.mirrors_words import failure_words
 from sampan.cli.tally import size_text
 from sampan.doctor.hosts.proposal import Chosen, Proposal
@@ -20,7 +20,7 @@ from sampan.oci.reference import origin_url
 from sampan.upstream.url import registrable_domain
 from sampan.words import Language, in_language, sentence
 
-COLUMNS = 100
+COLUMNS = 78
 GROUPS_FOR_AGREEMENT = 3  # with two of three in agreement, one liar or one that sleeps is no matter
 
 
@@ -55,10 +55,9 @@ def _registry(proposal: Proposal, language: Language) -> Iterator[str]:
     yield from _comment(count, language)
     if proposal.mirrors:
         yield "mirrors = ["
-        items = [_mirror(chosen) for chosen in proposal.mirrors]
-        longest = max(map(width, items))
-        for chosen, item in zip(proposal.mirrors, items, strict=True):
-            yield f"  {item},{' ' * (longest - width(item))}  # {_clean(_how(chosen), language)}"
+        for chosen in proposal.mirrors:
+            yield from (f"  {line}" for line in _comment(_how(chosen), language))
+            yield f"  {_mirror(chosen)},"
         yield "]"
     yield from _origin(proposal, language)
 
@@ -68,12 +67,12 @@ def _origin(proposal: Proposal, language: Language) -> Iterator[str]:
     if tried is None:
         yield f'origin = "{proposal.origin}"'
         return
-    url = tried.candidate.host.url
-    if proposal.origin != "never" and url != origin_url(proposal.registry):
-        yield f"origin_url = {_value(url)}"
     words = _speed(tried) if tried.code is None else failure_words(tried.code)
-    said = sentence("{host}: {words}", host=tried.candidate.host.name, words=words)
-    yield f'origin = "{proposal.origin}"  # {_clean(said, language)}'
+    host = tried.candidate.host
+    yield from _comment(sentence("{host}: {words}", host=host.name, words=words), language)
+    yield f'origin = "{proposal.origin}"'
+    if proposal.origin != "never" and host.url != origin_url(proposal.registry):
+        yield f"origin_url = {_value(host.url)}"
 
 
 def _mirror(chosen: Chosen) -> str:

@@ -65,7 +65,7 @@ def list_(invocation: Invocation, catalogue: str | None, as_json: bool) -> None:
                 "configured": configured_json(config, health),
                 "catalogue": catalogue_json(known, today),
             }
-            click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+            click.echo(json.dumps(document, indent=2))
         else:
             tell_configured(config, health, known)
             tell_catalogue(known, today, config.language)
@@ -114,7 +114,7 @@ def test(
 
     async def run() -> Trial:
         known = await load_catalogue(catalogue, config)
-        chosen = candidates(config, known, wanted.registry, everything=everything)
+        chosen = candidates(config, known, wanted, everything=everything)
         telling = sentence("asking {count} hosts for {reference}", count=len(chosen), reference=wanted)
         click.echo(in_language(telling, config.language), err=True)
         return await try_candidates(config, wanted, chosen, nameservers=servers)
@@ -125,7 +125,7 @@ def test(
         write_file(Path(html), page(trial, at, config.language).encode(), "report")
         click.echo(os.fspath(html), err=True)
     if as_json:
-        click.echo(json.dumps(trial_json(trial), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(trial_json(trial), indent=2))
     else:
         tell_trial(trial, config.language, verbose=verbose)
     return _exit_code(trial)

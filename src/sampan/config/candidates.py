@@ -9,6 +9,7 @@ from sampan.config.settings import Config
 from sampan.doctor.catalogue import Catalogue
 from sampan.doctor.hosts.trial import Candidate, distinct
 from sampan.errors import RegistryUnknown
+from sampan.oci.reference import Reference
 
 
 def configured(config: Config, registry: str) -> tuple[Candidate, ...]:
@@ -29,17 +30,20 @@ def listed(catalogue: Catalogue, registry: str) -> tuple[Candidate, ...]:
 
 
 def candidates(
-    config: Config, catalogue: Catalogue, registry: str, *, everything: bool
+    config: Config, catalogue: Catalogue, reference: Reference, *, everything: bool
 ) -> tuple[Candidate, ...]:
-    """The configured ones, and with ``everything`` those of the catalogue too, each host once. Raises
-    RegistryUnknown when there are none."""
-    ours = configured(config, registry)
-    found = distinct((*ours, *listed(catalogue, registry)))
-    if not everything:
-        found = tuple(each for each in found if each.configured)
-    if not found:
+    """Those that may be asked for ``reference``: the configured ones, and with ``everything`` those of the
+    catalogue too, each host once. Raises RegistryUnknown when there are none."""
+    registry = reference.registry
+    found = distinct((*configured(config, registry), *listed(catalogue, registry)))
+    wanted = [each for each in found if everything or each.configured]
+    asked = tuple(each for each in wanted if each.host.repository_for(reference.repository) is not None)
+    if wanted and not asked:
+        hint = "allow and repositories of its mirrors name others: widen them, or try more hosts with --all"
+        raise RegistryUnknown(f"no host may be asked for {reference.name}", hint=hint)
+    if not asked:
         raise RegistryUnknown(
             f"no host of {registry} is configured",
             hint=f'add [registry."{registry}"] to sampan.toml, or try those of the catalogue with --all',
         )
-    return found
+    return asked

@@ -15,7 +15,14 @@ from sampan.doctor.machine import (
 )
 from sampan.doctor.names import check_names
 from sampan.doctor.own import check_configuration
-from sampan.doctor.runtimes import check_daemons, check_gone, check_logs, check_runtimes, check_scope
+from sampan.doctor.runtimes import (
+    check_daemons,
+    check_gone,
+    check_logs,
+    check_restarts,
+    check_runtimes,
+    check_scope,
+)
 
 CHECKS: tuple[Check, ...] = (
     check_names,
@@ -30,6 +37,7 @@ CHECKS: tuple[Check, ...] = (
     check_daemons,
     check_runtimes,
     check_scope,
+    check_restarts,
     check_gone,
     check_logs,
     check_chain,

@@ -20,7 +20,7 @@ words for programs, in capitals, and each is documented in docs/doctor.md.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from sampan.clock import Clock
@@ -33,6 +33,8 @@ from sampan.runtimes.contract import Installed, Level, Machine, Runtime, Status
 from sampan.runtimes.tree import Tree
 from sampan.upstream.certificate import Certificate as Certificate
 from sampan.upstream.host import Host
+
+UNREADABLE = "FILE_UNREADABLE"  # with a hint where it is a matter of rights
 
 # -- what is found --------------------------------------------------------------------------------
 
@@ -175,6 +177,13 @@ class Seen:
     installed: Installed
     status: Status
 
+    @property
+    def is_hidden(self) -> bool:
+        """Whether this user may not read some of its files: what it would ask then is anybody's guess."""
+        return any(
+            finding.code == UNREADABLE and finding.hint is not None for finding in self.status.findings
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:
@@ -203,6 +212,11 @@ class Scene:
     store: str | None = None
     catalogue: Catalogue | None = None
     config_file: str | None = None
+
+    @property
+    def visible(self) -> Scene:
+        """The same without the runtimes that this user sees in part."""
+        return replace(self, runtimes=[seen for seen in self.runtimes if not seen.is_hidden])
 
     @property
     def seconds_left(self) -> float:

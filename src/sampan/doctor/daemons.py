@@ -21,6 +21,8 @@ from sampan.runtimes.units import unit_files
 PROC = "/proc"
 STORAGE_CONF = "/etc/containers/storage.conf"
 TICKS_A_SECOND = 100  # what Linux shows to programs, whatever it counts in (USER_HZ)
+_KEEPERS = ("/docker/containerd", "/rancher/", "microk8s")
+_SERVING = {"podman": "service", "sampan": "serve"}  # the same programs are commands too
 _NUMBER = re.compile(r"[0-9]{1,10}")
 
 
@@ -81,15 +83,16 @@ def _processes(tree: Tree, names: set[str]) -> dict[str, Process]:
     numbers = sorted(int(name) for name in tree.directory(PROC).names if _NUMBER.fullmatch(name))
     for number in numbers:
         name = tree.file(f"{PROC}/{number}/comm").text.strip()
-        if name in names and name not in found and not _is_kept(tree, number):
+        if name in names and name not in found and _is_daemon(tree, number, name):
             found[name] = Process(number, _environ(tree, number), _started(tree, number))
     return found
 
 
-def _is_kept(tree: Tree, number: int) -> bool:
-    """Whether it is a containerd that dockerd, k3s or microk8s has started for itself."""
+def _is_daemon(tree: Tree, number: int, name: str) -> bool:
+    """Whether it is no containerd that dockerd, k3s or microk8s keeps, and no command that somebody gave."""
     words = tree.file(f"{PROC}/{number}/cmdline").text.split("\0")[1:]
-    return any(keeper in word for word in words for keeper in ("/docker/containerd", "/rancher/", "microk8s"))
+    is_kept = any(keeper in word for word in words for keeper in _KEEPERS)
+    return not is_kept and (name not in _SERVING or _SERVING[name] in words)
 
 
 def _environ(tree: Tree, number: int) -> dict[str, str] | None:
@@ -161,5 +164,5 @@ DAEMONS: tuple[Daemon, ...] = (
         (),
         _at("/var/snap/microk8s/common/var/lib/containerd"),
     ),
-    Daemon("sampan", ("sampan.service",), ("sampan",), _at("/var/lib/sampan")),
+    Daemon("sampan", ("sampan.service",), ("sampan",), _at("/var/lib/sampan-store")),
 )

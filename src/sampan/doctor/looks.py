@@ -15,7 +15,7 @@ from sampan.doctor.contract import HostReport, Scene
 
 async def look_at_all(scene: Scene) -> Sequence[HostReport]:
     """One report a host and reference, whoever else asks for it too."""
-    asked = await aside(lambda: asked_hosts(scene))
+    asked = await aside(asked_hosts, scene.visible)
     looks = []
     for reference in scene.references:
         hosts = list(scene.hosts_for(reference.registry))

@@ -83,6 +83,7 @@ CONFIGURED = (
     "DOCKER_MIRRORS_HUB_ALONE",
     "MIRROR_IS_GONE",
     "HOSTS_TOML_DROPPED",
+    "TRANSFER_CONFIG_PATH",
     "HOSTS_TOML_UNREAD",
     "HOSTS_DIRECTORY_EMPTY",
     "HOST_WITHOUT_HEADER",
@@ -109,7 +110,6 @@ CONFIGURED = (
     "TEMPLATE_WITHOUT_REGISTRIES",
     "TLS_NEVER_READ",
     "CERTIFICATE_UNREAD",
-    "TRANSFER_CONFIG_PATH",
     "CRIO_KEY_DEAD",
     "SERVICE_STOPPED",
 )
@@ -117,6 +117,7 @@ CONFIGURED = (
 HOSTS = (
     "REGISTRY_WITHOUT_HOSTS",
     "IMAGE_NOWHERE",
+    "IMAGE_LEFT_OUT",
     "HOST_CERTIFICATE_EARLY",
     "HOST_PROXY_FAILS",
     "HOST_CERTIFICATE_FOREIGN",
@@ -197,7 +198,7 @@ TIERS: tuple[tuple[str, ...], ...] = (
 ORDER: tuple[str, ...] = tuple(code for tier in TIERS for code in tier)
 
 # What may be a cause although it is no more than a note by itself: it is harmless until something else fails.
-CONDITIONAL = frozenset({"NO_RESOLVER"})
+CONDITIONAL = frozenset({"NO_RESOLVER", "CRI_DISABLED"})
 
 # any: whoever they are about. subject: both of the same subject. name: the cause is about the effect's
 # subject too. host: the cause is a host's that the effect is about, and no origin: that one is asked when all
@@ -218,7 +219,8 @@ def _rule(relation: Relation, causes: tuple[str, ...], effects: tuple[str, ...])
     return Rule(relation, frozenset(causes), frozenset(effects))
 
 
-_ASKED = ("CHAIN_ASKS_NOBODY", "CHAIN_FAILS", "PULL_FAILS", "CHAIN_DETOUR")
+_ASKED = ("CHAIN_FAILS", "PULL_FAILS", "CHAIN_DETOUR")
+_SHORT = ("SHORT_NAMES_NOWHERE", "SHORT_NAMES_AMBIGUOUS")
 _OF_A_HOST = (*HOSTS, "DNS_FORGED", "DNS_PINNED", "DNS_DIFFERS")
 _CERTIFICATES = ("HOST_CERTIFICATE_EXPIRED", "HOST_CERTIFICATE_EARLY")
 _NOT_LOADED = ("CONFIG_REFUSED", "CRI_NOT_LOADED", "LOG_PLUGIN_FAILED")
@@ -234,7 +236,8 @@ RULES: tuple[Rule, ...] = (
     _rule("subject", ("HOSTS_TOML_DROPPED",), ("LOG_FILE_DROPPED",)),
     _rule("subject", ("DNS_PINNED",), HOSTS),
     _rule("name", ("NAME_MISREAD", "NAME_NOT_OF_HUB"), ("IMAGE_NOWHERE",)),
-    _rule("subject", (*RUNTIMES, "PROXY_WITHOUT_NO_PROXY"), ("CHAIN_ASKS_NOBODY",)),
+    _rule("subject", (*RUNTIMES, *_SHORT), ("CHAIN_ASKS_NOBODY",)),
+    _rule("name", ("PROXY_DEAD",), _ASKED),
     _rule("host", _OF_A_HOST, (*_ASKED, "LOG_HOST_LEFT")),
     _rule("subject", (*RUNTIMES, *BETWEEN, *CONFIGURED), _ASKED),
     _rule("origin", _OF_A_HOST, (*_ASKED, "LOG_HOST_LEFT")),

@@ -114,11 +114,6 @@ def _explains(rule: Rule, cause: Finding, effect: Finding, origins: Collection[s
         "any": True,
         "subject": cause.subject == effect.subject,
         "name": effect.subject in cause.about,
-        "host": _is_named(cause, effect) and cause.subject not in origins,
-        "origin": _is_named(cause, effect) and cause.subject in origins,
+        "host": cause.subject in effect.about and cause.subject not in origins,
+        "origin": cause.subject in effect.about and cause.subject in origins,
     }[rule.relation]
-
-
-def _is_named(cause: Finding, effect: Finding) -> bool:
-    """A host that has a path of its own is known to runtimes by the part before it."""
-    return cause.subject in effect.about or cause.subject.partition("/")[0] in effect.about

@@ -25,16 +25,17 @@ BEYOND = 2**63  # the end of a blob whose size nobody told
 @dataclass(eq=False, slots=True)
 class Claim:
     """The bytes from ``start`` to ``stop`` are wanted of one host, at ``rate``; those before ``position``
-    have come. ``stop`` moves down when somebody takes over the rest."""
+    have come. ``stop`` moves down when somebody takes over the rest; ``reach``: where it was at first."""
 
     start: int
     stop: int
     rate: Rate
     began_at: float
     position: int = field(init=False)
+    reach: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.position = self.start
+        self.position, self.reach = self.start, self.stop
 
     @property
     def missing(self) -> int:
@@ -78,7 +79,7 @@ class Board:
             return False
         for claim in self.claims:
             if claim.stop in (BEYOND, self.size):
-                claim.stop = size
+                claim.stop = claim.reach = size
         self.size = size
         return True
 
@@ -94,6 +95,13 @@ class Board:
     def narrow(self, claim: Claim) -> None:
         """Leave others a part of a claim that was made alone."""
         claim.stop = self._piece_end(claim.position, claim.stop, claim.rate)
+
+    def take_back(self, claim: Claim) -> None:
+        """What was left to others and nobody fetches: its body, which was asked for to ``reach``, goes on."""
+        if claim.missing:  # otherwise some of the body may have been thrown away already
+            claim.stop = next(
+                (min(gap[1], claim.reach) for gap in self._gaps() if gap[0] == claim.stop), claim.stop
+            )
 
     def end(self, claim: Claim) -> None:
         """Nobody fetches it any more; what did not come is missing again."""

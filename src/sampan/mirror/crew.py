@@ -124,33 +124,27 @@ class Crew:
         is_well = False
         try:
             won = await self._open_any(claim)
-            if won is not None:
-                claim.rate = lead.turn_to(won.host)
-                is_well = await self._intake.take(won, claim)
-                self._drop_if_slow(lead)
+            claim.rate = lead.turn_to(won.host)
+            is_well = await self._intake.take(won, claim)
+            self._drop_if_slow(lead)
         finally:
             self._done_with(claim)
             lead.leave(failed=not is_well)
 
-    async def _open_any(self, claim: Claim) -> Won[OpenStream] | None:
-        """Whoever gives first; waits a little when all rest. None: nobody but those who have joined
-        meanwhile."""
+    async def _open_any(self, claim: Claim) -> Won[OpenStream]:
+        """Whoever gives first; waits a little when all rest."""
         come_back = ComeBack(self._source, self._arrival, self._tries)
         while True:
             only = self._arrival.host if self._is_alone else None
-            avoid = self._tries.exhausted().union(self._avoid, self._dropped, self.hosts)
             try:
                 won = await self._source.open(
                     claim.position,
                     self._arrival.declared_size,
                     stop=None if claim.stop in (BEYOND, self._board.size) else claim.stop,
-                    avoid=avoid,
+                    avoid=self._tries.exhausted().union(self._avoid, self._dropped),
                     only=only,
                 )
             except AllHostsFailed as error:
-                if self._wings:
-                    self._tries.add(error.attempts)
-                    return None
                 if self._dropped:
                     self._dropped.clear()
                     continue
@@ -165,8 +159,9 @@ class Crew:
         return self._arrival.declared_size is not None and not self._is_alone
 
     def _look(self) -> None:
-        """Ask one more host, or one less, where that is good."""
-        if self._board.is_whole:
+        """Ask one more host, or one less, where that is good. Not while the lead alone looks for somebody who
+        gives: it may be asking any of them."""
+        if self._board.is_whole or not self.hosts:
             return
         workers, missing = self._workers(), self._board.missing
         rate, newest = sum(worker.gives_per_second for worker in workers), workers[-1]
@@ -201,8 +196,7 @@ class Crew:
     def _share_the_rest(self) -> None:
         """The one claim there is covers all: others get a part of it. Not so when each request of its
         host counts; they take over its end then."""
-        lead = self._lead.host
-        if lead is None or lead.requests_per_minute is None:
+        if self._lead.host is not None and self._lead.host.requests_per_minute is None:
             for claim in self._board.claims:
                 self._board.narrow(claim)
 
@@ -215,6 +209,8 @@ class Crew:
                 self._widening.gone()
             self._changed.beat()
             task.result()
+        for claim in () if self._wings else self._board.claims:
+            self._board.take_back(claim)  # the lead's: it keeps its connection
 
     async def _run_wing(self, worker: Worker, host: Host) -> None:
         """Pieces of the rest from ``host``, until there are none, or it fails or is of no more use."""

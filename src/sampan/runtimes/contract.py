@@ -223,11 +223,13 @@ class Plan:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """How a program ended: ``code`` 0 is success, None that it could not be run or took too long.
-    ``words``: the last that it said about what went wrong, on one line."""
+    ``words``: the last that it said about what went wrong, on one line, secrets hidden; ``errors``: all that
+    it wrote to standard error, as it is."""
 
     code: int | None
     output: str = ""
     words: str = ""
+    errors: str = field(default="", repr=False)
 
 
 class Machine(Protocol):

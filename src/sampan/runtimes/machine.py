@@ -47,8 +47,8 @@ class SystemMachine:
                 return Answer(None, words=f"no end after {timeout_seconds:.0f} s")
             finally:
                 _end(process)
-            said = _text(output)
-            return Answer(code, said, _words(_text(errors) or said))
+            said, complaints = _text(output), _text(errors)
+            return Answer(code, said, _words(complaints or said), complaints)
 
     def wait(self, seconds: float) -> None:
         """Sleep."""

@@ -37,7 +37,8 @@ _READABLE: tuple[State, ...] = ("file", "absent")
 @dataclass(frozen=True, slots=True)
 class File:
     """What is at a path. ``data`` is there when ``state`` is ``file``; ``real`` is where it truly is, after
-    all links, and ``link`` whether the path itself is one. ``mode``: who may read it, where that is known."""
+    all links, and ``link`` whether the path itself is one. ``mode``: who may read it, and ``modified``,
+    seconds since 1970: since when it is so, where that is known."""
 
     path: str
     state: State
@@ -46,6 +47,7 @@ class File:
     link: bool = False
     why: str = ""
     mode: int | None = None
+    modified: float | None = None
 
     @property
     def problem(self) -> Finding | None:
@@ -117,8 +119,9 @@ class Tree:
             place = resolve(self.root, path)
             if not place.present:
                 return File(path, "absent", None, place.real)
-            state, data, mode = _read(below(self.root, place.real))
-            return File(path, state, data, place.real, place.link, mode=mode)
+            state, data, status = _read(below(self.root, place.real))
+            mode, modified = stat.S_IMODE(status.st_mode), status.st_mtime
+            return File(path, state, data, place.real, place.link, mode=mode, modified=modified)
         except LeadsNowhereError as error:
             return File(path, "outside", link=True, why=error.args[0])
         except OSError as error:
@@ -165,17 +168,17 @@ class Tree:
         }
 
 
-def _read(path: str) -> tuple[State, bytes | None, int]:
-    """The state, the content and the mode of what is at ``path``, which is no link. Raises OSError."""
-    mode = os.lstat(path).st_mode
-    if not stat.S_ISREG(mode):  # not opened: a device may do something when it is
-        return ("directory" if stat.S_ISDIR(mode) else "special"), None, stat.S_IMODE(mode)
+def _read(path: str) -> tuple[State, bytes | None, os.stat_result]:
+    """The state and the content of what is at ``path``, which is no link, and its inode. Raises OSError."""
+    status = os.lstat(path)
+    if not stat.S_ISREG(status.st_mode):  # not opened: a device may do something when it is
+        return ("directory" if stat.S_ISDIR(status.st_mode) else "special"), None, status
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
         data = file.read(FILE_BYTES_MAX + 1)
     if len(data) > FILE_BYTES_MAX:
-        return "too-large", None, stat.S_IMODE(mode)
-    return "file", data, stat.S_IMODE(mode)
+        return "too-large", None, status
+    return "file", data, status
 
 
 def _about(path: str, problem: Finding) -> Text:

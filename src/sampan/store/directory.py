@@ -27,6 +27,7 @@ DIRECTORY_MODE = 0o755
 
 # O_NONBLOCK: opening a planted named pipe must not wait for its other end. Regular files ignore it.
 _SAFE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _HINTS = {
     errno.EROFS: "the file system is mounted read-only: choose another [store] path, or remount it",
@@ -69,8 +70,8 @@ class Directory:
     def root(cls, path: Path) -> Directory:
         """The top, made if absent. It may itself be a symbolic link: that is the operator's choice."""
         try:
-            path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-            return cls(path, os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            _make(path)
+            return cls(path, os.open(path, _DIRECTORY))
         except OSError as error:
             raise store_error(f"open the store at {path}", error) from error
 
@@ -91,9 +92,8 @@ class Directory:
 
     def find_child(self, name: str, *, made: bool = False) -> Directory | None:
         """The directory ``name`` within, or None. ``made``: just now, by us."""
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            fd = os.open(name, flags, dir_fd=self._fd)
+            fd = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=self._fd)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -250,6 +250,26 @@ class Directory:
             os.fsync(self._fd)
         except OSError as error:
             raise store_error(f"write the directory {self.path}", error) from error
+
+
+def _make(path: Path) -> None:
+    """The directory, and those above it, where they are absent: each name on disk before the next one, or a
+    power cut would take away all that is put into them. Raises OSError."""
+    if os.path.isdir(path):
+        return
+    _make(path.parent)
+    try:
+        path.mkdir(DIRECTORY_MODE)
+    except FileExistsError:
+        pass  # another process was quicker; what else it may be, opening it tells
+    try:
+        above = os.open(path.parent, _DIRECTORY)
+    except PermissionError:
+        return  # one may make a directory there and not look: then the disk takes its own time
+    try:
+        os.fsync(above)
+    finally:
+        os.close(above)
 
 
 def read_all(file: FileIO, size_max: int) -> bytes | None:

@@ -61,11 +61,14 @@ class Layout:
         self._opened.close()
 
     def complete(self) -> None:
-        """Write what is missing of it. A full disk is no reason not to start: what is there can be served.
-        Raises StoreError when nothing can be written for another reason."""
+        """Write what is missing of it, and have the disk confirm all names: a process that was killed may
+        not have come to it. A full disk is no reason not to start: what is there can be served. Raises
+        StoreError when nothing can be written for another reason."""
         try:
             self.check_writable()
             self._write_marks()
+            for directory in (self.top, *self.blobs.values(), self.pins, self.manifests):
+                directory.sync()
         except StoreFull as error:
             log.warning("the store is full: %s", error.message)
 

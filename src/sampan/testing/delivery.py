@@ -75,7 +75,7 @@ async def _hold(how: Delivery) -> None:
 
 async def _send(body: Body, reply: Reply, request: Request, writer: asyncio.StreamWriter) -> None:
     if reply.delivery.tap is not None:
-        await _send_from(reply.delivery.tap, body, request, writer)
+        await _send_from(reply.delivery.tap, body, reply, request, writer)
         return
     for part in body.parts:
         if isinstance(part, FilePart) and not reply.chunked and reply.delivery.bytes_per_second is None:
@@ -84,14 +84,20 @@ async def _send(body: Body, reply: Reply, request: Request, writer: asyncio.Stre
             await _send_pieces(Body((part,)), reply, request, writer)
 
 
-async def _send_from(tap: Tap, body: Body, request: Request, writer: asyncio.StreamWriter) -> None:
+async def _send_from(
+    tap: Tap, body: Body, reply: Reply, request: Request, writer: asyncio.StreamWriter
+) -> None:
     position = 0
     while position < body.size:
         await writer.drain()
         count = await tap.draw(min(body.size - position, WRITE_BYTES))
-        writer.write(body.slice(position, position + count).read())
+        writer.write(_framed(body.slice(position, position + count).read(), reply))
         position += count
         request.bytes_sent += count
+
+
+def _framed(piece: bytes, reply: Reply) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(piece), piece) if reply.chunked else piece
 
 
 async def _send_file(part: FilePart, request: Request, writer: asyncio.StreamWriter) -> None:
@@ -114,7 +120,7 @@ async def _send_pieces(body: Body, reply: Reply, request: Request, writer: async
     rate = reply.delivery.bytes_per_second
     size = WRITE_BYTES if rate is None else min(WRITE_BYTES, max(1, int(rate / PACES_PER_SECOND)))
     for piece in body.pieces(size):
-        writer.write(b"%x\r\n%b\r\n" % (len(piece), piece) if reply.chunked else piece)
+        writer.write(_framed(piece, reply))
         await writer.drain()
         request.bytes_sent += len(piece)
         if rate is not None:

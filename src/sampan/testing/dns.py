@@ -71,6 +71,11 @@ class FakeNameserver(asyncio.DatagramProtocol):
         """From now on ``name`` has these addresses, or is answered so."""
         self._names[name.lower().rstrip(".")] = answers
 
+    def forget(self) -> None:
+        """No name is known any more, and nothing was asked."""
+        self._names.clear()
+        self.asked.clear()
+
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=(self.host, self.port))

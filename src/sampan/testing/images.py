@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TAR_BYTES_MIN = 2048  # one header, one block, two blocks that end the archive
+CREATED, LONG_BEFORE = "2024-01-01T00:00:00Z", "2022-01-01T00:00:00Z"
 RANDOM_BYTES = 1024 * 1024  # made at a time: the generator cannot make 256 MiB at once
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -151,14 +152,16 @@ def image(
     algorithm: str = "sha256",
     annotations: Mapping[str, str] | None = None,
     subject: Image | None = None,
+    created: str = CREATED,
 ) -> Image:
     """An image; without ``layers`` it has one of 4 KiB made from ``seed``.
 
-    ``docker``: Docker's media types instead of OCI's. ``algorithm``: of every digest in it.
+    ``docker``: Docker's media types instead of OCI's. ``algorithm``: of every digest in it. ``created``: when
+    its config says that it was built.
     """
     chosen = [random_layer(seed, 4096)] if layers is None else layers
     config = Content.of(
-        _json(_config(chosen, platform, seed)), DOCKER_CONFIG if docker else OCI_CONFIG, algorithm
+        _json(_config(chosen, platform, seed, created)), DOCKER_CONFIG if docker else OCI_CONFIG, algorithm
     )
     contents = [Content.of(layer.body, _layer_type(layer, docker=docker), algorithm) for layer in chosen]
     document: dict[str, object] = {
@@ -218,7 +221,8 @@ def artifact(
 
 def older(newer: Image) -> Image:
     """Another well-formed image under the same names: what a mirror has that stopped looking upstream."""
-    return image(newer.repository, newer.tag, seed=len(newer.raw) + 1_000_000, platform=newer.platform)
+    seed = len(newer.raw) + 1_000_000
+    return image(newer.repository, newer.tag, seed=seed, platform=newer.platform, created=LONG_BEFORE)
 
 
 def platform_json(platform: str) -> dict[str, str]:
@@ -226,13 +230,13 @@ def platform_json(platform: str) -> dict[str, str]:
     return dict(zip(("os", "architecture", "variant"), platform.split("/"), strict=False))
 
 
-def _config(layers: Sequence[Layer], platform: str, seed: int) -> dict[str, object]:
+def _config(layers: Sequence[Layer], platform: str, seed: int, created: str) -> dict[str, object]:
     return {
-        "created": "2024-01-01T00:00:00Z",
+        "created": created,
         **platform_json(platform),
         "config": {"Cmd": ["/bin/true"], "Labels": {"seed": str(seed)}},
         "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
-        "history": [{"created": "2024-01-01T00:00:00Z", "created_by": "sampan.testing"} for _ in layers],
+        "history": [{"created": created, "created_by": "sampan.testing"} for _ in layers],
     }
 
 

@@ -203,8 +203,8 @@ def authorize(
 def way_in(
     host: str, base: Url, scope: str, credential: Credential | None, headers: Iterable[str]
 ) -> TokenKey | Basic | None:
-    """What the challenges ``headers`` ask for, so that the next request need not be refused first; None:
-    nothing that can be given. Raises NotARegistry for a realm that must not be asked.
+    """What the challenges ``headers`` ask for, so that the next request, for ``scope``, need not be refused
+    first; None: nothing that can be given. Raises NotARegistry for a realm that must not be asked.
     """
     try:
         challenge = _choose(base, parse_challenges(headers), credential)
@@ -214,7 +214,8 @@ def way_in(
         return Basic()
     if credential is not None and credential.registry_token is not None:
         return None
-    return _key(host, base, challenge, scope)
+    asked = {key: value for key, value in challenge.parameters.items() if key != "scope"}
+    return _key(host, base, Challenge(challenge.scheme, asked), scope)
 
 
 def fetch_token(key: TokenKey, credential: Credential | None) -> Generator[TokenRequest, TokenReply, Token]:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from sampan.upstream.url import Url
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-NOTED_HEADERS = ("Date", "Age", "ratelimit-limit", "ratelimit-remaining", "docker-ratelimit-source", "Server")
+CIRCLE = 3  # redirects in a row: whoever leads further leads in circles
+NOTED_HEADERS = ("Date", "Age", "ratelimit-limit", "ratelimit-remaining")
 
 
 @dataclass(slots=True)
@@ -86,8 +87,8 @@ class Trail:
         return (hop for hop in self.hops[position:] if not hop.login)
 
     def begin(self, url: Url, *, login: bool) -> Hop:
-        """A request is about to be made. Raises RateLimited, or NotARegistry for redirects, when it is one
-        too many."""
+        """A request is about to be made. Raises RateLimited, without a status, or NotARegistry for
+        redirects in circles, when it is one too many."""
         if (login or url.netloc == self._netloc) and self.count >= self._hops_max:
             raise self._too_many()
         hop = Hop(url, login, _now())
@@ -95,7 +96,7 @@ class Trail:
         return hop
 
     def _too_many(self) -> HostError:
-        if self.hops[-1].status in REDIRECTS:
+        if all(hop.status in REDIRECTS for hop in self.hops[-CIRCLE:]):
             return NotARegistry(f"{self._netloc}: redirects without end", outcome="redirect")
         words = f"{self._netloc}: left alone after {self._hops_max} requests"
         return RateLimited(words, outcome="rate-limited")

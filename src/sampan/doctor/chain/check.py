@@ -26,7 +26,7 @@ LAYERS_MAX = 1  # of an image that are asked for: a host that has one mostly has
 
 async def check_chain(scene: Scene) -> AsyncIterator[Finding | Unseen]:
     """What each runtime would get for each reference, by asking as it asks."""
-    chains = await aside(lambda: list(chains_of(scene)))
+    chains = await aside(lambda: list(chains_of(scene.visible)))
     async with _replaying(scene) as replay:
         tasks = [asyncio.create_task(_replayed(replay, chain)) for _, _, chain in chains]
         try:
@@ -44,7 +44,7 @@ async def check_pulls(scene: Scene) -> AsyncIterator[Finding | Unseen]:
     machine = scene.machine
     if machine is None:
         return
-    chains = await aside(lambda: list(chains_of(scene)))
+    chains = await aside(lambda: list(chains_of(scene.visible)))
     async with _replaying(scene) as replay:
         for seen, _, chain in chains:
             look = partial(puller_of, machine, seen.installed, seen.runtime.name)

@@ -42,6 +42,7 @@ def containerd_chain(tree: Tree, installed: Installed, reference: Reference) -> 
         reference if reference.digest is None else replace(reference, tag=None),
         version=config.version,
         transfer=bool(registry.transfer),
+        is_off=config.disabled is not None,
     )
     if (refusal := _refusal(tree, config, registry, installed)) is not None:
         return replace(chain, refusal=refusal)

@@ -55,7 +55,7 @@ def _hosts(chain: Chain, hosts: Hosts) -> Iterator[Host]:
 def _prefix(chain: Chain, entry: Entry) -> str | None:
     """What stands before the repository; None: it is asked in a way that no look has."""
     path = entry.path.rstrip("/")
-    if path != _ROOT and not path.startswith(f"{_ROOT}/"):
+    if path != _ROOT and (not path.startswith(f"{_ROOT}/") or path.endswith(_ROOT)):
         return None
     prefix = path.removeprefix(_ROOT).strip("/")
     if entry.repository is None:

@@ -37,20 +37,16 @@ def chains_of(scene: Scene) -> Iterator[tuple[Seen, Reference, Chain]]:
     """Each runtime with what it does for each reference, which may read it in its own way. It reads files."""
     proxies = _proxies(scene)
     nameserver = nameserver_of(scene.tree)
+    docker = any(seen.runtime.name == "docker" for seen in scene.runtimes)
     for seen in scene.runtimes:
-        plan = CHAINS.get(seen.runtime.name)
+        plan, name = CHAINS.get(seen.runtime.name), seen.runtime.name
         for reference in scene.references if plan is not None else ():
             assert plan is not None
-            yield (
-                seen,
-                reference,
-                replace(
-                    plan(scene.tree, seen.installed, reference),
-                    runtime=seen.runtime.name,
-                    proxies=proxies.get(seen.runtime.name, ProxySettings()),
-                    nameserver=nameserver,
-                ),
-            )
+            chain = plan(scene.tree, seen.installed, reference)
+            if chain.is_off and docker:
+                continue  # Docker's package switches the CRI off, and needs none
+            proxied = proxies.get(name, ProxySettings())
+            yield seen, reference, replace(chain, runtime=name, proxies=proxied, nameserver=nameserver)
 
 
 def walk_of(chain: Chain, platform: Platform, *, layers_max: int | None = None) -> Walk:

@@ -6,12 +6,11 @@ ask by other rules. Guarantees a limit on the time, and that an image which was 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sampan.doctor.chain import cri
 from sampan.doctor.contract import Unseen
-from sampan.errors import printable
 from sampan.oci.reference import Reference
 from sampan.runtimes.containerd.facts import address_of, dump_of, running
 from sampan.runtimes.containerd.files import CONFIG, flags_of
@@ -21,12 +20,11 @@ from sampan.runtimes.units import split_words
 from sampan.words import sentence
 
 PULL_SECONDS_MAX = 120.0
-WORDS_CHARACTERS_MAX = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """How it ended: ``said`` None when the image came. ``was_there``: it was there before."""
+    """How it ended: ``said``, a stranger's text, is None when the image came. ``was_there``: before it."""
 
     said: str | None
     was_there: bool = False
@@ -47,57 +45,73 @@ class Puller:
         said = self.pull_one(name)
         if said is None and not there:
             self.remove(name)
-        return Pulled(None if said is None else printable(said, characters_max=WORDS_CHARACTERS_MAX), there)
+        return Pulled(said, there)
 
 
 def puller_of(machine: Machine, installed: Installed, name: str) -> Puller | Unseen:
     """Who pulls by the runtime ``name``; Unseen: why nobody does."""
-    if name == "containerd":
+    if name == "containerd" and running(installed):
         return _by_cri(machine, installed)
     if name == "docker" and docker_runs(installed):
-        docker = ("docker", "--host", "unix:///run/docker.sock")
-        return _by_program(
-            machine, docker, ("image", "inspect"), ("image", "rm"), "Error response from daemon: "
-        )
+        return _by_program(machine, DOCKER)
     if name == "podman" and "version" in installed.answers:
-        return _by_program(machine, ("podman",), ("image", "exists"), ("image", "rm"), "")
+        return _by_program(machine, PODMAN)
     return Unseen(name, sentence("it does not run, so nothing was pulled with it"))
 
 
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A command line that pulls. ``there`` asks for an image, ``remove`` removes it; behind ``marker`` stands
+    the error that it ends with."""
+
+    command: tuple[str, ...]
+    there: tuple[str, ...]
+    remove: tuple[str, ...]
+    marker: str
+    before: str = ""
+
+
+DOCKER = Program(
+    ("docker", "--host", "unix:///run/docker.sock"),
+    ("image", "inspect"),
+    ("image", "rm"),
+    "Error response from daemon: ",
+)
+PODMAN = Program(("podman",), ("image", "exists"), ("image", "rm"), "Error: ", before="Error: ")
+
+
+def _crictl(address: str) -> Program:
+    socket, timeout = f"unix://{address}", f"{PULL_SECONDS_MAX:.0f}s"
+    options = ("--runtime-endpoint", socket, "--image-endpoint", socket, "--timeout", timeout)
+    return Program(("crictl", *options), ("inspecti", "--quiet"), ("rmi",), " desc = ")
+
+
 def _by_cri(machine: Machine, installed: Installed) -> Puller | Unseen:
-    if running(installed) is not True:
-        return Unseen("containerd", sentence("it does not run, so nothing was pulled with it"))
     flags = flags_of(split_words(installed.answers.get("unit", "")))
     dump = dump_of(machine.run(("containerd", "--config", flags.config or CONFIG, "config", "dump")).output)
     address = flags.address or address_of(dump)
     if "crictl" in installed.answers:
-        socket = f"unix://{address}"
-        timeout = f"{PULL_SECONDS_MAX:.0f}s"
-        options = ("--runtime-endpoint", socket, "--image-endpoint", socket, "--timeout", timeout)
-        return _by_program(machine, ("crictl", *options), ("inspecti", "--quiet"), ("rmi",), "")
+        return _by_program(machine, _crictl(address))
     if cri.is_available():
         images = cri.Images(address)
         return Puller(images.is_there, lambda name: images.pull(name, PULL_SECONDS_MAX), images.remove)
-    hint = sentence("install crictl, or grpcio beside sampan")
-    return Unseen(
-        "containerd", sentence("nothing here speaks to its CRI, so nothing was pulled with it"), hint
-    )
+    what = sentence("nothing here speaks to its CRI, so nothing was pulled with it")
+    return Unseen("containerd", what, sentence("install crictl, or grpcio beside sampan"))
 
 
-def _by_program(
-    machine: Machine, program: Sequence[str], there: Sequence[str], remove: Sequence[str], prefix: str
-) -> Puller:
+def _by_program(machine: Machine, program: Program) -> Puller:
     def pull(name: str) -> str | None:
-        answer = machine.run((*program, "pull", name), timeout_seconds=PULL_SECONDS_MAX)
-        return None if answer.code == 0 else _words(answer, prefix)
+        answer = machine.run((*program.command, "pull", name), timeout_seconds=PULL_SECONDS_MAX)
+        return None if answer.code == 0 else _words(answer, program)
 
     return Puller(
-        lambda name: machine.run((*program, *there, name)).code == 0,
+        lambda name: machine.run((*program.command, *program.there, name)).code == 0,
         pull,
-        lambda name: machine.run((*program, *remove, name)),
+        lambda name: machine.run((*program.command, *program.remove, name)),
     )
 
 
-def _words(answer: Answer, prefix: str) -> str:
-    """What it said last, without what stands before each of its errors."""
-    return answer.words.removeprefix(prefix) or "…"
+def _words(answer: Answer, program: Program) -> str:
+    """The error that it ended with; what it said on the way is left out."""
+    _, found, words = answer.errors.rpartition(program.marker)
+    return f"{program.before}{words.strip()}" if found else answer.errors.strip() or answer.words

@@ -32,6 +32,7 @@ MANIFEST_BYTES_MAX = 4 * KIB * KIB
 ERROR_BYTES_MAX = 64 * KIB
 HOPS_MAX = 100  # of one request: redirects are few
 FIRST_BYTE_SECONDS = 6.0
+READ_SECONDS = 4.0  # between two pieces: what is silent for so long is cut
 _KEPT = ("content-type", "content-length", "docker-content-digest", "www-authenticate", "location")
 _UNCONNECTED = frozenset(
     {"dns", "refused", "unroutable", "connect-timeout", "tls", "proxy", "blocked-address"}
@@ -151,6 +152,7 @@ class Replay:
             ask.authorization,
             ask.form,
             first_byte_seconds=FIRST_BYTE_SECONDS,
+            read_seconds=READ_SECONDS,
             login=ask.part == "token",
         )
         async with await self._transport(chain).request(host, url, call) as response:

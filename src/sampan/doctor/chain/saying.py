@@ -17,7 +17,6 @@ from sampan.doctor.contract import Finding, Unseen
 from sampan.errors import printable
 from sampan.words import Text, sentence
 
-LINE_CHARACTERS_MAX = 300
 PRINTED_CHARACTERS_MAX = 1000
 _PARTS = {
     "ping": lambda: sentence("the question whether it is a registry"),
@@ -59,7 +58,7 @@ def about_pull(foretold: Replayed, pulled: Pulled) -> Iterator[Finding]:
             "PULL_FAILS",
             name,
             sentence("{runtime} cannot pull {image}", runtime=name, image=image),
-            evidence=(pulled.said,),
+            evidence=(_cut(pulled.said),),
         )
     if foretold.outcome is None or (pulled.said is None and pulled.was_there) or agrees(printed, pulled.said):
         return
@@ -71,7 +70,7 @@ def about_pull(foretold: Replayed, pulled: Pulled) -> Iterator[Finding]:
         "warning",
         (
             sentence("foretold: {words}", words=arrived if printed is None else _cut(printed)),
-            sentence("pulled: {words}", words=arrived if pulled.said is None else pulled.said),
+            sentence("pulled: {words}", words=arrived if pulled.said is None else _cut(pulled.said)),
         ),
         sentence(
             "a host wavers, or something between {runtime} and its hosts is not seen from here", runtime=name
@@ -112,9 +111,8 @@ def _fails(replayed: Replayed, printed: str) -> Finding:
         hint=sentence(
             "mend or replace that host; where sampan gets the image, sampan node apply makes it one"
         ),
-        about=tuple(dict.fromkeys(map(_host, bad))),
     )
-    return _placed(finding, shown)
+    return _placed(finding, shown, bad)
 
 
 def _why(replayed: Replayed) -> Text:
@@ -165,9 +163,8 @@ def _detour(replayed: Replayed) -> Iterator[Finding]:
         tuple(map(line, replayed.steps)),
         sentence("a host that fails is asked again for every manifest and every layer"),
         sentence("mend it, or take it out"),
-        about=tuple(dict.fromkeys(map(_host, bad.values()))),
     )
-    yield _placed(finding, shown)
+    yield _placed(finding, shown, list(bad.values()))
 
 
 def is_good(step: Step) -> bool:
@@ -191,9 +188,9 @@ def line(step: Step) -> str:
     answer = step.answer
     came = answer.failure if answer.failure is not None else status(answer)
     came += f", {answer.broken}" if answer.broken else ""
-    came = f"{answer.behind} → {came}" if answer.behind else came
+    came = f"{answer.behind}: {came}" if answer.behind else came
     times = f" ×{step.times}" if step.times > 1 else ""
-    return printable(f"{step.ask} → {came}{times}", characters_max=LINE_CHARACTERS_MAX)
+    return _cut(f"{step.ask}: {came}{times}")
 
 
 def _decisive(bad: list[Step], printed: str) -> Step:
@@ -206,11 +203,27 @@ def _host(step: Step) -> str:
     return printable(step.ask.entry.netloc, characters_max=100)
 
 
-def _placed(finding: Finding, step: Step) -> Finding:
-    """``finding`` with the place where the host of ``step`` is written."""
+def _placed(finding: Finding, step: Step, bad: list[Step]) -> Finding:
+    """``finding`` with the place where the host of ``step`` is written, and all hosts that it is about."""
     file, _, number = (step.ask.entry.place or "").rpartition(":")
-    return replace(finding, file=file, line=int(number)) if file and number.isdigit() else finding
+    names = tuple(dict.fromkeys(name for each in bad for name in _names(each)))
+    if not file or not number.isdigit():
+        return replace(finding, about=names)
+    return replace(finding, about=names, file=file, line=int(number))
+
+
+def _names(step: Step) -> Iterator[str]:
+    """What a host is called by whoever looks at it: with what stands before its repositories, if anything."""
+    entry = step.ask.entry
+    yield entry.netloc
+    if below := entry.path.removeprefix("/v2").strip("/"):
+        yield f"{entry.netloc}/{below}"
 
 
 def _cut(text: str) -> str:
+    """What a program prints, on one line; our own ``…`` in it is kept."""
+    return "…".join(map(_clean, " ".join(text.split())[:PRINTED_CHARACTERS_MAX].split("…")))
+
+
+def _clean(text: str) -> str:
     return printable(text, characters_max=PRINTED_CHARACTERS_MAX)

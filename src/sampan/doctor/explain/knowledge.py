@@ -42,7 +42,7 @@ class Entry:
     """One error. ``by``: who prints it. It is meant by a text that has one of ``patterns`` and none of
     ``unless``, if it has a status of ``statuses`` too, if the host is of ``roles``, and its address is a
     poisoned one, where these are given.
-    ``checked``: when somebody last saw that it is so."""
+    ``checked``: when somebody last saw that it is so; ``rows``: of the table that they began with."""
 
     code: str
     kind: Kind
@@ -54,6 +54,7 @@ class Entry:
     roles: frozenset[str] = frozenset()
     poisoned: bool = False
     unless: tuple[Pattern, ...] = ()
+    rows: tuple[int, ...] = ()
 
     @property
     def is_cause(self) -> bool:
@@ -99,6 +100,7 @@ def _entry(table: Mapping[str, Any], checked: date) -> Entry:
         roles=frozenset(table.get("role", ())),
         poisoned=table.get("address") == "poisoned",
         unless=tuple(map(Pattern.of, table.get("unless", ()))),
+        rows=tuple(table.get("rows", ())),
     )
 
 

@@ -61,9 +61,14 @@ def _find(folded: str, part: str, at: int, *, whole_start: bool, whole_end: bool
     """Where the first ``part`` from ``at`` on ends; -1: nowhere."""
     while (start := folded.find(part, at)) >= 0:
         end = start + len(part)
-        within = whole_start and start > 0 and part[0].isalnum() and folded[start - 1].isalnum()
-        within = within or (whole_end and end < len(folded) and part[-1].isalnum() and folded[end].isalnum())
+        within = whole_start and start > 0 and _is_one_word(folded[start - 1], part[0])
+        within = within or (whole_end and end < len(folded) and _is_one_word(part[-1], folded[end]))
         if not within:
             return end
         at = start + 1
     return -1
+
+
+def _is_one_word(before: str, after: str) -> bool:
+    """Whether two characters side by side are of one word. In Chinese no blank tells."""
+    return all(character.isascii() and character.isalnum() for character in (before, after))

@@ -44,7 +44,9 @@ _BEGINS = re.compile(
     )""",
     re.VERBOSE,
 )
-_BEGINS_PERHAPS = re.compile(r"\s{0,40}[\w./\[\]-]{1,80}: ")
+_BEGINS_PERHAPS = re.compile(
+    r"\s{0,40}(?:[\w./\[\]-]{1,80}: |(?:failed|unable|cannot|could not|pull access) )"
+)
 _FIELD = re.compile(r"\s{0,40}(?:msg|error|err|host|image)=")
 _ENDS_OPEN = re.compile(r"(?::|\(|=|->)\s{0,8}\Z")
 _ENDS_WITH_STATUS = re.compile(r": [1-5]\d\d [A-Z][A-Za-z ]{1,40}\Z")
@@ -110,7 +112,7 @@ def _continues(message: list[str], line: str) -> bool:
         return False
     if _ENDS_OPEN.search(last[-40:]) or _is_within_quotes(message):
         return True
-    if _WORDS_OF_A_REGISTRY.match(line) and (_ENDS_WITH_STATUS.search(last[-80:]) or _is_a_list(message)):
+    if _WORDS_OF_A_REGISTRY.match(line) and _ends_with_an_answer(message):
         return True
     return (
         len(last.rstrip()) >= WRAPPED_CHARACTERS_MIN
@@ -119,9 +121,12 @@ def _continues(message: list[str], line: str) -> bool:
     )
 
 
-def _is_a_list(message: list[str]) -> bool:
-    """Whether a registry's errors follow, each on its line."""
-    return any(line.rstrip().endswith("errors:") for line in message)
+def _ends_with_an_answer(message: list[str]) -> bool:
+    """Whether a registry's own words may follow: behind a status, or behind other words of it."""
+    if _ENDS_WITH_STATUS.search(message[-1][-80:]):
+        return True
+    in_a_list = any(line.rstrip().endswith("errors:") for line in message)
+    return in_a_list or (len(message) > 1 and _WORDS_OF_A_REGISTRY.match(message[-1]) is not None)
 
 
 def _is_within_quotes(message: list[str]) -> bool:

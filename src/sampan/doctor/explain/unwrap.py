@@ -20,6 +20,7 @@ _NAME = r"[^\s\"]{1,400}"
 _WRAPPING = re.compile(
     "|".join(
         (
+            r"\b[a-z][\w.-]{0,40}\[\d{1,9}\]: ",  # of the journal
             r"rpc error: code = \w{1,30} desc = ",
             r"\"PullImage from image service failed\" err=\"",
             r"(?:Error response from daemon|Error while pulling image|pulling image|ErrImagePull): ",
@@ -52,7 +53,8 @@ _ATTEMPT_IN_JSON = re.compile(
     r'(?:,\s{0,9}"status":\s{0,4}(?P<status>\d{3}|null))?'
 )
 _MIRRORS = "(Mirrors also failed: "
-_GONE_ON = ("trying next host", "next endpoint for pull", "retrying ")
+_NEXT_ENDPOINT = "next endpoint for pull"  # what dockerd writes of a mirror, often without its name
+_GONE_ON = ("trying next host", _NEXT_ENDPOINT, "retrying ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,8 @@ def errors_in(piece: Piece) -> Iterator[Said]:
         yield from _attempts(text)
     elif _MIRRORS in text:
         yield from _mirrors(text)
+    elif _NEXT_ENDPOINT in text and "://" not in text:
+        yield Said(piece, is_mirror=True)
     else:
         yield Said(piece, is_aside=any(word in text for word in _GONE_ON))
 
@@ -90,7 +94,15 @@ def core(text: str) -> str:
     inner = text[fields[-1] :] if fields else text
     ends = [match.end() for match in _WRAPPING.finditer(inner)]
     inner = inner[ends[-1] :] if ends else inner
-    return _FIELDS_BEHIND.sub("", inner.strip()).strip().strip('"') or text.strip()
+    return _unquoted(_FIELDS_BEHIND.sub("", inner.strip()).strip()) or text.strip()
+
+
+def _unquoted(text: str) -> str:
+    """Without the quotes round it, or one that lost its other in what was taken away."""
+    if text.count('"') % 2:
+        return text[1:] if text.startswith('"') else text.removesuffix('"')
+    bare = text[1:-1]
+    return bare if text == f'"{bare}"' and '"' not in bare else text
 
 
 def _attempts(text: str) -> Iterator[Said]:

@@ -6,9 +6,11 @@ that a text of any length ends in a bounded number of explanations.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import date
 
+from sampan.doctor.catalogue import DEAD
 from sampan.doctor.explain.facts import Facts, facts_of
 from sampan.doctor.explain.hop import Hosts, registry_of
 from sampan.doctor.explain.knowledge import KINDS, Entry, Role, knowledge
@@ -17,7 +19,8 @@ from sampan.doctor.explain.printer import Edition, edition, family, printed_by
 from sampan.doctor.explain.text import Piece, pieces
 from sampan.doctor.explain.unwrap import Said, core, errors_in
 
-EXPLAINED_MAX = 50  # a person reads fewer; a log of thousands of hosts is no question
+EXPLAINED_MAX = 50  # a person reads fewer
+FOUND_MAX = 1000  # among which the root cause is looked for; a log of more hosts is no question
 NAMING_MAX = 200  # messages of a text of which nothing is known that are searched for what they name
 PRINTER_CHARACTERS_MAX = 100_000
 
@@ -26,7 +29,7 @@ PRINTER_CHARACTERS_MAX = 100_000
 class Explained:
     """One error. ``said``: its words; ``registry``: what the client meant; ``role``: what the host is;
     ``printed_by``, ``family``, ``edition``: see :mod:`printer`; ``is_aside``: the program went on after it;
-    ``count``: how often the text has it."""
+    ``count``: how often the text has it; ``gone``: when the host, a mirror, was known to be no more."""
 
     entry: Entry
     facts: Facts
@@ -38,6 +41,7 @@ class Explained:
     edition: Edition | None = None
     is_aside: bool = False
     count: int = 1
+    gone: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +60,9 @@ class Explanation:
         return bool(self.explained)
 
 
-def explain(text: str, roles: Mapping[str, Role] | None = None) -> Explanation:
-    """What ``text`` means; ``roles``: what hosts of the configuration are, by ``host[:port]``."""
-    hosts, matcher, found = Hosts(roles or {}), Matcher(knowledge()), _Found()
+def explain(text: str, hosts: Hosts | None = None) -> Explanation:
+    """What ``text`` means; ``hosts``: what is known of some beside what everybody knows."""
+    hosts, matcher, found = hosts or Hosts(), Matcher(knowledge()), _Found()
     named: Facts | None = None
     known: dict[Piece, list[Explained]] = {}  # logs repeat themselves
     for number, piece in enumerate(pieces(text)):
@@ -98,7 +102,13 @@ def _explained(entry: Entry, reading: Reading, said: Said) -> Explained:
         family=family(whole),
         edition=edition(whole),
         is_aside=said.is_aside,
+        gone=_gone(reading),
     )
+
+
+def _gone(reading: Reading) -> date | None:
+    entry = reading.hosts.entry_of(reading.facts.host) if reading.facts.host is not None else None
+    return entry.last_verified if entry is not None and entry.state == DEAD else None
 
 
 def _named(piece: Piece) -> Facts | None:
@@ -120,7 +130,7 @@ class _Found:
             better = one if _told(one) > _told(before) else before
             is_aside = one.is_aside and before.is_aside
             self._by_key[key] = replace(better, count=before.count + 1, is_aside=is_aside)
-        elif len(self._by_key) < EXPLAINED_MAX:
+        elif len(self._by_key) < FOUND_MAX:
             self._by_key[key] = one
 
     def ordered(self) -> list[Explained]:
@@ -128,7 +138,7 @@ class _Found:
         with_host = {code for code, host in self._by_key if host}
         kept = [one for (code, host), one in self._by_key.items() if host or code not in with_host]
         has_mirror = any(one.role == "mirror" for one in kept)
-        return sorted(kept, key=lambda one: _depth(one, has_mirror=has_mirror))
+        return sorted(kept, key=lambda one: _depth(one, has_mirror=has_mirror))[:EXPLAINED_MAX]
 
 
 def _told(one: Explained) -> int:

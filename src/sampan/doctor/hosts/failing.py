@@ -66,6 +66,12 @@ def failure_of(report: HostReport) -> str | None:
     return _ANSWER.get(error.outcome, "HOST_FAILS")
 
 
+def is_left_out(report: HostReport) -> bool:
+    """Whether the host's own settings keep it from being asked."""
+    error = report.error
+    return error is not None and error.outcome == "missing" and error.status is None
+
+
 def ended_at(report: HostReport) -> Part | None:
     """The part of the way that ended it; None: it was gone to its end."""
     if report.error is None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from statistics import median
 
 from sampan.doctor.contract import Certificate, Finding, HostReport, Scene, Unseen
-from sampan.doctor.hosts.failing import ended_at, failure_of, is_low
+from sampan.doctor.hosts.failing import ended_at, failure_of, is_left_out, is_low
 from sampan.doctor.hosts.kinds import KINDS
 from sampan.doctor.hosts.tags import Comparison, compare
 from sampan.doctor.looks import look_at_all
@@ -57,7 +57,10 @@ def image_name(report: HostReport) -> str:
 
 def _of_image(reports: Sequence[HostReport]) -> Iterator[Finding]:
     """Of looks for one image."""
-    arrives = any(report.is_good for report in reports)
+    asked = [report for report in reports if not is_left_out(report)]
+    if reports and not asked:
+        yield _finding("IMAGE_LEFT_OUT", image_name(reports[0]), "error", (_end(reports[0]),))
+    reports, arrives = asked, any(report.is_good for report in asked)
     codes = {report.host.name: failure_of(report) for report in reports}
     if not arrives and reports and all(code in ABSENT for code in codes.values()):
         evidence = tuple(f"{report.host.name}: {_end(report)}" for report in reports)

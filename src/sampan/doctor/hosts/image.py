@@ -11,7 +11,7 @@ import asyncio
 import json
 from dataclasses import dataclass
 
-from sampan.errors import WrongContent
+from sampan.errors import TimedOut, WrongContent
 from sampan.lock.findings import moment
 from sampan.oci.digest import Digest, new_hasher
 from sampan.oci.manifest import Descriptor, Manifest
@@ -22,6 +22,7 @@ from sampan.upstream.stream import BlobStream
 
 CONFIG_BYTES_MAX = 256 * 1024  # real ones have some kilobytes
 RANGE_BYTES = 1024 * 1024  # of one layer: enough to tell fast from slow, little enough to be polite
+SILENT_SHARE = 0.9  # of the time that there was, after a beginning
 RANGE_SECONDS = 3.0  # what has come by then says how fast it is
 RATE_BYTES_MIN = 64 * 1024  # fewer come in one packet or two, and say nothing of speed
 CREATED = "org.opencontainers.image.created"
@@ -112,13 +113,14 @@ async def _take(
 ) -> tuple[float | None, Digest, int]:
     """When the first byte came, the digest of what came, and how much that was, ``seconds`` later at most."""
     loop, hasher, count, first = asyncio.get_running_loop(), new_hasher(algorithm), 0, None
-    limit = asyncio.timeout(None)
+    limit, last = asyncio.timeout(None), 0.0
     try:
         async with limit:
             async for piece in stream:
                 if first is None:
                     first = loop.time()
                     limit.reschedule(first + seconds)
+                last = loop.time()
                 hasher.update(piece)
                 count += len(piece)
                 if count >= stop and stream.stop != stop:
@@ -126,4 +128,7 @@ async def _take(
     except TimeoutError:
         if not limit.expired():
             raise
+        if loop.time() - last >= seconds * SILENT_SHARE:  # nothing came: that is not slow
+            said = f"no bytes for {seconds:g} s after {count}"
+            raise TimedOut(f"{stream.served_by}: {said}", outcome="stalled") from None
     return first, Digest.from_hasher(hasher), count

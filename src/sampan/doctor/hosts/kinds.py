@@ -30,7 +30,7 @@ KINDS: Mapping[str, Kind] = {
     # The way there.
     "HOST_NAME_DEAD": Kind(
         sentence("its name has no address"),
-        sentence("public mirrors come and go: half of those that are gone were listed for seven weeks"),
+        sentence("it is misspelt, hidden by the nameserver, or gone: mirrors that die do so within weeks"),
         _ANOTHER,
         TEST,
     ),
@@ -245,6 +245,11 @@ KINDS: Mapping[str, Kind] = {
         sentence("no host has it"),
         sentence("all of them answer, and say so: it is misspelt, private, or deleted"),
         sentence("check the name and the tag where the image is published"),
+    ),
+    "IMAGE_LEFT_OUT": Kind(
+        sentence("no host may be asked for it"),
+        sentence("the settings of each of them (allow, repositories) name other images"),
+        sentence("widen allow or repositories in sampan.toml, or add a host without them"),
     ),
     "REGISTRY_WITHOUT_HOSTS": Kind(
         sentence("no host is configured for this registry: nobody is asked"),

@@ -92,8 +92,7 @@ class Look:
             ping = await self._client.ping(self._host, self._repository)
         except HostError as error:
             part = self._connection(error)
-            notes.fail(part, error, ends=isinstance(error, _ENDS))
-            return notes.error is None
+            return self._failed(part, error, ends=isinstance(error, _ENDS))
         self._connection(None)
         notes.realm = ping.realm
         if ping.status == 401:
@@ -126,8 +125,7 @@ class Look:
             part = self._login(error) or "head"
             # A token that is not let in is not let in by GET either; else GET says more than HEAD can.
             ends = part == "login" or isinstance(error, (Unreachable, TimedOut, RateLimited))
-            notes.fail(part, error, ends=ends or (isinstance(error, Denied) and error.status == 401))
-            return notes.error is None
+            return self._failed(part, error, ends=ends or (isinstance(error, Denied) and error.status == 401))
         self._login(None)
         if found is None:
             notes.step("head", sentence("no answer of use to HEAD"))
@@ -154,8 +152,7 @@ class Look:
         try:
             self._manifest = await self._client.manifest(self._host, self._repository, self._object)
         except HostError as error:
-            notes.fail(self._login(error) or "manifest", error)
-            return False
+            return self._failed(self._login(error) or "manifest", error)
         self._login(None)
         notes.digest = self._manifest.digest
         notes.step("manifest", str(notes.digest))
@@ -176,7 +173,7 @@ class Look:
         try:
             image = await self._client.manifest(self._host, self._repository, entry.digest)
         except HostError as error:
-            notes.fail("manifest", error)
+            self._failed("manifest", error)
             return None
         return image if isinstance(image, Manifest) else None
 
@@ -193,10 +190,19 @@ class Look:
             if layer is not None:
                 notes.sample = await read_range(self._client, self._host, self._repository, layer)
         except HostError as error:
-            notes.fail("redirect" if self._led(error) else "blob", error)
+            is_led_away = self._led(error)
+            self._failed("redirect" if is_led_away else "blob", error)
             return
         self._led(None)
         notes.step("blob", _read_words(image, layer, notes))
+
+    def _failed(self, part: Part, error: HostError, *, ends: bool = True) -> bool:
+        """Notes that ``part`` failed; whether to go on. What we ourselves do not ask is no failure."""
+        if isinstance(error, RateLimited) and error.status is None:
+            self._notes.step(part, sentence("not asked: it had its share of requests"), outcome="skipped")
+            return False
+        self._notes.fail(part, error, ends=ends)
+        return not ends
 
     def _led(self, error: HostError | None) -> bool:
         """Notes where blobs really are; whether ``error`` is of the way there."""

@@ -12,6 +12,7 @@ from typing import Literal
 
 from sampan.doctor.contract import HostReport
 from sampan.oci.digest import Digest
+from sampan.upstream.host import RESOLVE
 
 Standing = Literal["right", "stale", "differs"]
 
@@ -30,8 +31,8 @@ class Comparison:
         return len({report.digest for report in self.reports}) > 1
 
     def standing(self, report: HostReport) -> Standing | None:
-        """How ``report`` stands to the right one; None: it gave no digest."""
-        if report.digest is None:
+        """How ``report`` stands to the right one; None: it gave no digest, or none that counts."""
+        if report not in self.reports:
             return None
         if report.digest == self.right or not self.is_split:
             return "right"
@@ -43,8 +44,8 @@ class Comparison:
 
 
 def compare(reports: Sequence[HostReport]) -> Comparison:
-    """``reports`` of hosts about one tag, weighed."""
-    given = tuple(report for report in reports if report.digest is not None)
+    """``reports`` of hosts about one tag, weighed. Of one that gives content alone its tags are no matter."""
+    given = tuple(each for each in reports if each.digest is not None and RESOLVE in each.host.capabilities)
     return Comparison(given, _right(given))
 
 

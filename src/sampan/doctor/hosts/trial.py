@@ -23,6 +23,7 @@ from sampan.upstream.host import Host
 LAYER_BYTES = 30 * 1024 * 1024  # of the pull by which hosts are ranked: a usual layer
 RATE_UNKNOWN = 1024 * 1024  # taken for a host whose layer was too small to measure
 MISLED = "DNS_FORGED"
+LOOKS_MAX = 100  # at one time: a catalogue may have thousands, and a look has up to three sockets
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +85,14 @@ def distinct(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
 
 
 async def try_all(probe: Probe, reference: Reference, candidates: Sequence[Candidate], clock: Clock) -> Trial:
-    """Look at all ``candidates`` at once."""
-    began = clock.monotonic()
-    reports = await asyncio.gather(*(probe.look(each.host, reference) for each in candidates))
+    """Look at all ``candidates`` at once, or at as many as may be."""
+    began, room = clock.monotonic(), asyncio.Semaphore(LOOKS_MAX)
+
+    async def look(candidate: Candidate) -> HostReport:
+        async with room:
+            return await probe.look(candidate.host, reference)
+
+    reports = await asyncio.gather(*map(look, candidates))
     comparison = compare(reports)
     tried = [
         Tried(candidate, report, _code(report), comparison.standing(report))

@@ -46,21 +46,25 @@ async def check_disk(scene: Scene) -> AsyncIterator[Finding | Unseen]:
     if scene.machine is None:
         return
     kubelet = scene.tree.exists(KUBELET)
-    told: set[int] = set()
-    places = dict.fromkeys(await aside(_places, scene))
+    places = list(dict.fromkeys(await aside(_places, scene)))
     spaces = await asyncio.gather(*(_space(below(scene.tree.root, path)) for path in places))
+    known: dict[int, tuple[Space, list[str]]] = {}
     for path, space in zip(places, spaces, strict=True):
-        if space is None:
-            what = sentence("{path}: its file system does not answer", path=path)
-            yield Unseen("disk", what, sentence("a network file system that is gone keeps daemons waiting"))
-        elif space.device not in told:
-            told.add(space.device)
-            users = [
-                other for other, its in zip(places, spaces, strict=True) if its and its.device == space.device
-            ]
-            finding = judge_space(users, space, kubelet=kubelet)
-            if finding is not None:
-                yield finding
+        if isinstance(space, Space):
+            known.setdefault(space.device, (space, []))[1].append(path)
+        else:
+            yield _unseen(path, space)
+    for space, paths in known.values():
+        finding = judge_space(paths, space, kubelet=kubelet)
+        if finding is not None:
+            yield finding
+
+
+def _unseen(path: str, error: PermissionError | None) -> Unseen:
+    if error is not None:
+        return Unseen("disk", sentence("{path}: what is left there", path=path), sentence("run as root"))
+    what = sentence("{path}: its file system does not answer", path=path)
+    return Unseen("disk", what, sentence("a network file system that is gone keeps daemons waiting"))
 
 
 def judge_space(paths: list[str], space: Space, *, kubelet: bool) -> Finding | None:
@@ -109,13 +113,15 @@ def _places(scene: Scene) -> list[str]:
     return [*roots, *staging, *([] if scene.store is None else [scene.store])]
 
 
-async def _space(path: str) -> Space | None:
+async def _space(path: str) -> Space | PermissionError | None:
     """Of the file system where ``path`` is or would be; None: it does not answer."""
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             return await aside(_ask, path)
     except TimeoutError:
         return None
+    except PermissionError as error:
+        return error
 
 
 def _ask(path: str) -> Space:

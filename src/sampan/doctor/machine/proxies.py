@@ -205,6 +205,7 @@ async def _dead(scene: Scene, found: list[Proxied], own: ProxySettings) -> Async
                 ),
                 why=sentence("whatever goes through it fails, whichever host is asked"),
                 hint=sentence("start the proxy, name another, or take it out of the environment"),
+                about=tuple(dict.fromkeys(names)),
             )
 
 

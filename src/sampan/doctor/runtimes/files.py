@@ -10,12 +10,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 
 from sampan.doctor.aside import aside
-from sampan.doctor.contract import Finding, Scene, Seen, Unseen
+from sampan.doctor.contract import UNREADABLE, Finding, Scene, Seen, Unseen
 from sampan.errors import printable
 from sampan.runtimes import contract
 from sampan.words import Text, sentence
 
-UNREADABLE = "FILE_UNREADABLE"
 APPLY = ("sudo", "sampan", "node", "apply")
 _WHY = {
     "dead": sentence("it stands there without effect: images are pulled as if it did not"),
