@@ -6,7 +6,7 @@ import pytest
 
 from interop.sentinel import Sentinel
 from lab.broken import Broken, broken, said, worlds_of
-from lab.chain_cases import CERTS, NEW, OLD, A, legacy
+from lab.case import CERTS, NEW, OLD, A, legacy
 from lab.network import Network
 from lab.world import World, world
 from sampan.testing import faults
@@ -174,7 +174,8 @@ def a_config_that_is_younger_than_its_daemon(world: World) -> None:
 
 @broken("PLUGIN_NAME", "containerd")
 def a_drop_in_that_takes_the_table_away(world: World) -> None:
-    config = f'version = 2\nimports = ["/etc/containerd/conf.d/*.toml"]\n[plugins."{OLD}".registry]\nconfig_path = "{CERTS}"\n'
+    table = f'[plugins."{OLD}".registry]\nconfig_path = "{CERTS}"\n'
+    config = f'version = 2\nimports = ["/etc/containerd/conf.d/*.toml"]\n{table}'
     made = world.containerd("1.7", config=config, hosts=HUB_ALONE, starts=False)
     world.file(
         "/etc/containerd/conf.d/10-pause.toml", f'version = 2\n[plugins."{OLD}"]\nsandbox_image = "pause"\n'

@@ -8,7 +8,7 @@ import pytest
 
 from interop.sentinel import Sentinel
 from lab.broken import Broken, broken, said, worlds_of
-from lab.chain_cases import A, B, one_layer
+from lab.case import A, B, one_layer
 from lab.machine import AUTHORITIES
 from lab.network import HUB, Network, address_of
 from lab.world import SEED, World, world

@@ -8,11 +8,9 @@ import pytest
 
 from interop.sentinel import Sentinel
 from lab.broken import Broken, broken, said, worlds_of
-from lab.chain_cases import A, B, certs
+from lab.case import A, B, certs, daemon_json, registries_conf
 from lab.network import Network
-from lab.other_cases import conf, mirrors
 from lab.world import World, world
-from sampan.testing import faults
 
 pytestmark = pytest.mark.interop
 SEARCH = 'unqualified-search-registries = ["docker.io"]\n'
@@ -51,7 +49,7 @@ def the_name_has_capitals(world: World) -> None:
 
 @broken("MIRRORS_NOT_IN_FORCE", "docker")
 def mirrors_were_deleted_and_are_still_in_force(world: World) -> None:
-    made = world.docker("28.5", mirrors("https://dead.lan"))
+    made = world.docker("28.5", daemon_json("https://dead.lan"))
     made.configure({"labels": ["taken=over"]})
     made.reload()
     made.has_label("taken=over")
@@ -65,25 +63,25 @@ def the_key_is_in_the_singular(world: World) -> None:
 
 @broken("DAEMON_JSON_PARSE", "docker")
 def a_comma_too_many_in_daemon_json(world: World) -> None:
-    made = world.docker("28.5", mirrors(A))
+    made = world.docker("28.5", daemon_json(A))
     world.file("/etc/docker/daemon.json", '{"registry-mirrors": ["https://a.lan"],}')
     made.stop()
 
 
 @broken("MIRRORS_OVERRIDDEN", "docker")
 def hosts_toml_stands_above_registry_mirrors(world: World) -> None:
-    world.docker("28.5-store", {**mirrors(A), **certs(B)})
+    world.docker("28.5-store", {**daemon_json(A), **certs(B)})
 
 
 @broken("HOST_REFUSES", "dead.lan")
 def dockers_mirror_is_dead_and_its_error_is_never_shown(world: World) -> None:
-    world.docker("20.10", mirrors("https://dead.lan"))
+    world.docker("20.10", daemon_json("https://dead.lan"))
     world.block()
 
 
 @broken("DOCKER_MIRRORS_HUB_ALONE", "docker")
 def dockers_mirrors_are_for_docker_hub_alone(world: World) -> None:
-    world.docker("28.5", mirrors(A))
+    world.docker("28.5", daemon_json(A))
     world.reference = "registry.lan/library/alpine:3"
     world.block("registry.lan")
 
@@ -98,18 +96,18 @@ def a_short_name_that_is_looked_for_nowhere(world: World) -> None:
 
 @broken("REGISTRIES_CONF_INVALID", "podman")
 def a_scheme_in_registries_conf(world: World) -> None:
-    world.podman(conf("https://a.lan")["registries.conf"])
+    world.podman(registries_conf("https://a.lan")["registries.conf"])
 
 
 @broken("PREFIX_NEVER_MATCHES", "podman")
 def a_prefix_that_no_image_has(world: World) -> None:
-    world.podman(SEARCH + f'[[registry]]\nprefix = "registry-1.docker.io"\nlocation = "a.lan"\n')
+    world.podman(SEARCH + '[[registry]]\nprefix = "registry-1.docker.io"\nlocation = "a.lan"\n')
     world.block()
 
 
 @broken("HOST_LACKS_BLOB", "a.lan")
 def podmans_mirror_lacks_a_layer_and_nobody_else_is_asked(world: World) -> None:
-    world.podman(conf("a.lan", "b.lan")["registries.conf"])
+    world.podman(registries_conf("a.lan", "b.lan")["registries.conf"])
     world.network["a.lan"].forget(world.image.layers[0].digest)
 
 
@@ -123,7 +121,7 @@ def containerd_1_6_without_a_configuration(world: World) -> None:
 
 @broken(None)
 def containerd_1_7_with_mirrors_of_the_old_form(world: World) -> None:
-    from lab.chain_cases import legacy
+    from lab.case import legacy
 
     world.containerd("1.7", registry=legacy(A))
 
@@ -136,12 +134,12 @@ def containerd_2_1_with_two_mirrors_and_a_blocked_origin(world: World) -> None:
 
 @broken(None)
 def docker_20_with_a_mirror(world: World) -> None:
-    world.docker("20.10", mirrors(A))
+    world.docker("20.10", daemon_json(A))
 
 
 @broken(None)
 def docker_28_with_a_mirror(world: World) -> None:
-    world.docker("28.5", mirrors(A))
+    world.docker("28.5", daemon_json(A))
 
 
 @broken(None)
@@ -151,7 +149,7 @@ def docker_28_with_the_containerd_store_and_hosts_toml(world: World) -> None:
 
 @broken(None)
 def podman_with_two_mirrors(world: World) -> None:
-    world.podman(conf("a.lan", "b.lan")["registries.conf"])
+    world.podman(registries_conf("a.lan", "b.lan")["registries.conf"])
 
 
 @broken(None)

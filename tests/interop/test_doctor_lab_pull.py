@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from interop.sentinel import Sentinel
-from lab.chain_cases import A, VERSIONS, legacy
+from lab.case import VERSIONS, A, daemon_json, legacy, registries_conf
 from lab.network import Network
-from lab.other_cases import conf, mirrors
 from lab.world import World, world
 from sampan.testing import faults
 
@@ -69,7 +68,7 @@ def test_a_mirror_that_treats_a_runtime_otherwise_is_a_finding_of_its_own(
 
 def test_docker_fails_as_foretold_and_hides_the_mirrors_error(network: Network, way_out: Sentinel) -> None:
     with world(network) as made:
-        made.docker("28.5", mirrors(A))
+        made.docker("28.5", daemon_json(A))
         made.spoil(faults.denied(), "a.lan")
         made.block()
         found = made.doctor("--pull")
@@ -79,7 +78,7 @@ def test_docker_fails_as_foretold_and_hides_the_mirrors_error(network: Network, 
 
 def test_podman_fails_as_foretold_at_a_layer(network: Network, way_out: Sentinel) -> None:
     with world(network) as made:
-        made.podman(conf("a.lan", "b.lan")["registries.conf"])
+        made.podman(registries_conf("a.lan", "b.lan")["registries.conf"])
         network["a.lan"].forget(made.image.layers[0].digest)
         found = made.doctor("--pull")
     assert {"CHAIN_FAILS", "PULL_FAILS"} <= found.codes, str(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from lab.machine import Machine
 
 SOCKET = "/run/containerd/containerd.sock"
 CONFIG = "/etc/containerd/config.toml"
+CONTAINERDS = {"1.6": "containerd-1.6", "1.7": "containerd-1.7", "2.1": "containerd-2"}
 ETC = "/etc/containerd"
 
 
@@ -72,19 +73,7 @@ class Containerd:
         self._stack.close()
         self.machine.path(SOCKET).unlink(missing_ok=True)
 
-    def said(self) -> str:
-        """Its log."""
-        return (self.logs / "containerd.log").read_text()
-
-    def forget(self) -> None:
-        """No image, and no content of one."""
-        for _ in range(2):
-            for kind, remove in (("images", ("images", "rm", "--sync")), ("content", ("content", "rm"))):
-                listed = self.machine.run("ctr", "-n", "k8s.io", kind, "ls", "-q").stdout.split()
-                if listed:
-                    self.machine.run("ctr", "-n", "k8s.io", *remove, *listed)
-
-    def _is_up(self, *, whole: bool):
+    def _is_up(self, *, whole: bool) -> Callable[[], bool]:
         def look() -> bool:
             if not self.machine.path(SOCKET).exists():
                 return False

@@ -23,6 +23,17 @@ SOCKET = "/run/docker.sock"
 DAEMON_JSON = "/etc/docker/daemon.json"
 BESIDE = "/run/docker-containerd/c.sock"
 ASK_SECONDS_MAX = 60.0
+DOCKERS = {"20.10": "docker-20", "28.5": "docker-28", "28.5-store": "docker-28 containerd store"}
+BESIDE_TOML = f"""\
+version = 2
+root = "/var/lib/docker-containerd"
+state = "/run/docker-containerd/state"
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[grpc]
+address = "{BESIDE}"
+[ttrpc]
+address = "{BESIDE}.t"
+"""
 
 
 class DockerError(Exception):
@@ -64,11 +75,7 @@ class Docker:
         """Start it (again), with a containerd of its own beside it."""
         self.stop()
         beside = peers.program(ENGINES[self.name][0])
-        self.machine.write(
-            "/run/docker-containerd/config.toml",
-            'version = 2\nroot = "/var/lib/docker-containerd"\nstate = "/run/docker-containerd/state"\n'
-            f'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n[grpc]\naddress = "{BESIDE}"\n[ttrpc]\naddress = "{BESIDE}.t"\n',
-        )
+        self.machine.write("/run/docker-containerd/config.toml", BESIDE_TOML)
         self._stack.enter_context(
             self.machine.running(
                 "beside",
@@ -92,6 +99,7 @@ class Docker:
 
     def stop(self) -> None:
         self._stack.close()
+        self.machine.path("/run/docker.pid").unlink(missing_ok=True)  # it was not asked to clean up
 
     def reload(self) -> None:
         """SIGHUP, as ``systemctl reload docker`` sends it."""

@@ -55,6 +55,11 @@ def read(text: str) -> dict[tuple[str, str], Recorded]:
     return found
 
 
+def text_of(name: str) -> str:
+    """The recordings of a subject."""
+    return (DIRECTORY / f"{name}.txt").read_text()
+
+
 def versions(text: str) -> dict[str, str]:
     """Short -> full, as the first line says."""
     pairs = text.partition("\n")[0].removeprefix("# ").split(", ")

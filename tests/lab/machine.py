@@ -3,7 +3,7 @@ ends at its own loopback.
 
 It guarantees that nothing of this machine is written, that no runtime of this machine is seen in there, that
 no packet leaves, and that all of it is gone when the ``with`` block ends. Public addresses are given to its
-loopback (:meth:`Machine.address`), so that whoever looks at names and addresses sees what a real machine sees.
+loopback (:meth:`Machine.address`), so that whoever looks at them sees what a real machine sees.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,7 @@ from interop.lines import Namespace
 from interop.processes import Process, alive, running, surroundings
 
 COMMAND_SECONDS_MAX = 60.0
+STOP_SECONDS_MAX = 10.0
 NAMESERVER = "10.0.0.2"
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 BOOT = """\
@@ -119,7 +121,20 @@ class Machine:
             ready=ready,
             environment=environ(**(environment or {})),
         ) as process:
-            yield process
+            try:
+                yield process
+            finally:
+                _end(process)
+
+
+def _end(process: Process) -> None:
+    """The program is asked to end, not the nsenter that is its parent: it would be killed with that one."""
+    child = child_of(process.popen.pid)
+    if child is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.popen.wait(STOP_SECONDS_MAX)
 
 
 def child_of(pid: int) -> int | None:

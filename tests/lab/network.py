@@ -8,7 +8,7 @@ can be held against what ours would ask, without a socket.
 from __future__ import annotations
 
 import contextlib
-import datetime
+import datetime as dt
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -29,8 +29,8 @@ from sampan.testing.wire import BEFORE_HEAD, Ending, Reply, Request
 from sampan.upstream.url import Url, follow, parse_url
 
 HUB = "registry-1.docker.io"
-LONG_AGO = datetime.datetime(2020, 1, 2, tzinfo=datetime.UTC)
-LONGER_AGO = datetime.datetime(2019, 1, 2, tzinfo=datetime.UTC)
+LONG_AGO = dt.datetime(2020, 1, 2, tzinfo=dt.UTC)
+LONGER_AGO = dt.datetime(2019, 1, 2, tzinfo=dt.UTC)
 REDIRECTS_MAX = 5
 
 # Name -> port, and what its certificate is.
@@ -53,7 +53,8 @@ NOWHERE = {
     "reset.lan": "read tcp …->{address}:443: read: connection reset by peer",
 }
 TLS = {
-    "expired": "x509: certificate has expired or is not yet valid: current time … is after 2020-01-02T00:00:00Z",
+    "expired": "x509: certificate has expired or is not yet valid: "
+    "current time … is after 2020-01-02T00:00:00Z",
     "foreign": "x509: certificate is valid for other.lan, not foreign.lan",
     "unknown": "x509: certificate signed by unknown authority",
     None: "http: server gave HTTP response to HTTPS client",
@@ -119,10 +120,10 @@ class Network:
         if thread := self._threads.get(name):
             thread.call(server.refuse)
 
-    def spoil(self, fault: Fault, *names: str, on: Match | None = None) -> None:
+    def spoil(self, fault: Fault, *names: str, on: Match | None = None, times: int | None = None) -> None:
         """These registries, or all, answer with ``fault``."""
         for name in names or self.registries:
-            self.registries[name].script(fault, on=on)
+            self.registries[name].script(fault, on=on, times=times)
 
     @property
     def servers(self) -> list[FakeServer]:
@@ -194,7 +195,7 @@ class Network:
         if kind == "expired":
             certificate = authority.issue_cert(*names, not_before=LONGER_AGO, not_after=LONG_AGO)
         else:
-            begin = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=30)
+            begin = dt.datetime.now(dt.UTC) - dt.timedelta(days=30)
             certificate = authority.issue_cert(*names, not_before=begin)
         certificate.configure_cert(context)
         return context
@@ -220,11 +221,8 @@ def _request(ask: Ask, url: Url, method: str) -> Request:
     headers = {"accept": ask.accept, "host": url.netloc}
     headers |= {name.lower(): value for name, value in ask.entry.headers.items()}
     headers |= {"range": f"bytes={ask.offset}-"} if ask.offset else {}
-    if (
-        ask.authorization is not None
-        and url.netloc == ask.entry.netloc
-        or ask.part == "token"
-        and ask.authorization
+    if (ask.authorization is not None and url.netloc == ask.entry.netloc) or (
+        ask.part == "token" and ask.authorization
     ):
         headers["authorization"] = ask.authorization or ""
     from urllib.parse import parse_qsl, unquote

@@ -44,7 +44,8 @@ class Podman:
         self.machine.write(f"{CONTAINERS}/containers.conf", '[engine]\nlock_type = "file"\n')
         self.machine.write(
             f"{CONTAINERS}/storage.conf",
-            '[storage]\ndriver = "vfs"\nrunroot = "/run/containers/storage"\ngraphroot = "/var/lib/containers/storage"\n',
+            '[storage]\ndriver = "vfs"\nrunroot = "/run/containers/storage"\n'
+            'graphroot = "/var/lib/containers/storage"\n',
         )
         for name, text in drop_ins.items():
             self.machine.write(f"{CONTAINERS}/registries.conf.d/{name}.conf", text)

@@ -5,22 +5,28 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from lab.golden import DIRECTORY, written
+from lab.golden import DIRECTORY, Recordings, written
 from lab.network import Network
-from lab.recording import SUBJECTS, Recorded, Subject, record
+from lab.recording import Recorded, record
+from lab.subjects import SUBJECTS, Subject
 
 
-def recordings(subject: Subject, network: Network) -> tuple[dict[tuple[str, str], Recorded], dict[str, str]]:
+def recordings(subject: Subject, network: Network) -> tuple[Recordings, dict[str, str]]:
     """All of ``subject``, and the full version of each."""
     found: dict[tuple[str, str], Recorded] = {}
     versions: dict[str, str] = {}
     for version, name in subject.versions.items():
         with subject.real(name, network) as real:
             versions[version] = real.version
-            for case, wanted in subject.pairs():
-                if wanted == version:
-                    found[case.name, version] = record(case, version, real, network)
-    return found, versions
+            for case in subject.cases_of(version):
+                found[case.name, version] = record(case, version, real, network)
+    ordered = {
+        (case.name, v): found[case.name, v]
+        for case in subject.cases
+        for v in versions
+        if (case.name, v) in found
+    }
+    return ordered, versions
 
 
 def main(names: Sequence[str]) -> None:

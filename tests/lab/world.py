@@ -23,13 +23,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lab.chain_cases import CERTS, NEW, OLD, one_layer
-from lab.containerd import Containerd, containerd
-from lab.docker import Docker, docker
+from lab.case import CERTS, NEW, OLD, one_layer
+from lab.containerd import CONTAINERDS, Containerd, containerd
+from lab.docker import DOCKERS, Docker, docker
+from lab.laying import lay, with_store
 from lab.machine import Machine, machine
 from lab.network import HUB, Network
 from lab.podman import Podman, podman
-from lab.recording import CONTAINERDS, DOCKERS, lay, with_store
 from sampan.testing import Match, faults
 from sampan.testing.fault import Fault
 from sampan.testing.images import Image

@@ -98,8 +98,8 @@ def test_notes_make_nobody_ill() -> None:
 
 
 def test_a_note_explains_nothing() -> None:
-    verdict = judge([finding("CRI_DISABLED", "note"), finding("CRI_NOT_LOADED")])
-    assert [cause.finding.code for cause in verdict.causes] == ["CRI_NOT_LOADED", "CRI_DISABLED"]
+    verdict = judge([finding("HOSTS_TOML_DROPPED", "note"), finding("CHAIN_FAILS", about=(ORIGIN,))])
+    assert [cause.finding.code for cause in verdict.causes] == ["CHAIN_FAILS", "HOSTS_TOML_DROPPED"]
 
 
 def test_a_file_that_nobody_reads_is_the_cause_where_the_origin_alone_was_asked_and_failed() -> None:

@@ -86,7 +86,8 @@ class Chain:
 
     ``runtime`` is its name, ``family`` whose procedure it has. ``transfer``: it pulls by the transfer service
     of containerd; ``beside``: it is Docker's containerd image store. ``blocked``: why the registry itself is
-    not asked; ``is_off``: nobody is meant to pull by it. ``nameserver``: whom it asks for names, for its words. ``proxies``: those that it has.
+    not asked; ``is_off``: nobody is meant to pull by it. ``nameserver``: whom it asks for names, for its
+    words. ``proxies``: those that it has.
     """
 
     runtime: str
