@@ -7,10 +7,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 LISTEN ?= 127.0.0.1:5050
 STORE  ?= .cache/store
+KILLS  ?= 1000
+MINUTES ?= 10
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 FAST   := tests/unit tests/contract tests/docs
 
-.PHONY: serve test check quick peers interop bench lock clean
+.PHONY: serve test check quick peers interop bench soak lock clean
 
 serve: $(VENV)/.run            ## run the mirror: make serve LISTEN=127.0.0.1:5050 STORE=DIR
 	$(BIN)/sampan serve --listen $(LISTEN) --store $(STORE)
@@ -29,6 +31,9 @@ check: $(VENV)/.test           ## the quick part: style, types, layers, fast tes
 peers: $(VENV)/.test           ## the programs that the tests run against
 	$(BIN)/python tests/interop/peers.py install
 	$(BIN)/python tests/interop/airflows.py install
+
+soak: peers                    ## for hours: 1,000 kills, power lost at every instant, 1,000 clients for 10 minutes
+	SOAK_KILLS=$(KILLS) SOAK_MINUTES=$(MINUTES) $(BIN)/python -m pytest -q -s tests/soak
 
 bench: $(VENV)/.test           ## ratios against real peers, in one run
 	$(BIN)/python tests/interop/peers.py install bench

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench import arrival, crowd, doctor, first_byte, hits, manifests, mirrors, start, webhook
+from bench import arrival, bundle, crowd, doctor, first_byte, hits, manifests, mirrors, start, webhook
 from bench.pull import again, cut, line, many, memory, speed
 from bench.stage import Stage, stage
 from bench.table import Row, as_json, as_text
@@ -26,6 +26,7 @@ MEASURES: Mapping[str, Measure] = {
     "webhook": webhook.measure,
     "mirrors": mirrors.measure,
     "doctor": doctor.measure,
+    "bundle": bundle.measure,
     "pull-speed": speed.measure,
     "pull-line": line.measure,
     "pull-cut": cut.measure,

@@ -6,7 +6,8 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from sampan.doctor.explain.verdict import Explained, explain
+from sampan.doctor.explain.verdict import Explained
+from sampan.doctor.explain.verdict import explain as explain
 
 GOLDEN = Path(__file__).parent / "golden" / "explain"
 ORIGIN_STORY = (GOLDEN / "origin_story.txt").read_text("utf-8")  # what sampan began with, as it was pasted

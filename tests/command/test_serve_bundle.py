@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from bundling import BundleMachine
 from carrying import Bundled, layout_tar
+from sampan.bundle.keys import make_keys
 from sampan.testing import FakeRegistry, ServerThread, artifact, image, index, random_layer
 from sampan.testing.images import Content, Image
 from serving.process import serve, write
@@ -142,7 +144,9 @@ def test_archives_of_other_programs_are_served_and_packed_ones_are_not(tmp_path:
     (tmp_path / "plain.tar").write_bytes(layout_tar(made))
     (tmp_path / "packed.tar.gz").write_bytes(gzip.compress(layout_tar(made)))
     with serve(tmp_path, "--bundle", "plain.tar") as served:
-        assert Answer(served.url(), "/v2/library/alpine/manifests/3").body == made[ALPINE].raw
+        found = Answer(served.url(), "/v2/library/alpine/manifests/3")
+        assert found.body == made[ALPINE].raw
+        assert int(found.headers["Age"]) < 3600  # since the file was written
     with serve(tmp_path, "--bundle", "packed.tar.gz") as served:
         assert "sampan bundle load" in served.wait_for("hint")
         assert served.process.wait(20) == 8
@@ -179,3 +183,37 @@ def test_the_bundle_answers_where_no_host_does(tmp_path: Path, host: str) -> Non
         served.process.send_signal(signal.SIGHUP)
         served.wait_for("configuration loaded")
         assert Answer(url, "/v2/library/alpine/manifests/3").body == made[ALPINE].raw
+
+
+def test_what_was_loaded_into_the_store_is_served_where_no_host_answers(tmp_path: Path) -> None:
+    made = images()
+    path = bundle(tmp_path, made)
+    machine = BundleMachine(tmp_path, "http://127.0.0.1:1", '[tags]\nfresh_for = "0s"\n')
+    assert machine.bundle("load", "--to", "store", str(path)).returncode == 0
+    path.unlink()
+    with serve(tmp_path) as served:
+        url = served.url()
+        found = Answer(url, "/v2/library/alpine/manifests/3")
+        assert found.body == made[ALPINE].raw
+        assert found.headers["Warning"].startswith("110")
+        for content in made[ALPINE].blobs:
+            assert blob(url, content).body == content.read()
+
+
+def test_a_running_mirror_sees_what_is_loaded_beside_it(tmp_path: Path) -> None:
+    made = images()
+    machine = BundleMachine(tmp_path, "http://127.0.0.1:1")
+    with serve(tmp_path) as served:
+        url = served.url()
+        assert Answer(url, "/v2/library/alpine/manifests/3").status != 200
+        assert machine.bundle("load", "--to", "store", str(bundle(tmp_path, made))).returncode == 0
+        assert Answer(url, "/v2/library/alpine/manifests/3").body == made[ALPINE].raw
+        assert blob(url, made[ALPINE].layers[0]).body == made[ALPINE].layers[0].read()
+
+
+def test_a_bundle_that_a_trusted_key_has_not_signed_is_not_served(tmp_path: Path) -> None:
+    make_keys(tmp_path / "key")
+    path = bundle(tmp_path, images())
+    with serve(tmp_path, "--bundle", str(path), "--key", "key.pub") as served:
+        assert "images.tar: the bundle is not signed" in served.wait_for("error: ")
+        assert served.process.wait(20) == 8

@@ -8,7 +8,6 @@ import pytest
 from docs_pages import LANGUAGES, codes, page
 from doctor_rules import RULES
 from sampan.cli.doctor import command
-from sampan.doctor.hosts.kinds import KINDS
 from sampan.doctor.order import ORDER
 
 
@@ -30,9 +29,11 @@ def test_each_option_has_a_row(language: str) -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_each_code_says_what_it_is_why_it_matters_and_what_to_do(language: str) -> None:
     told = {codes(row[0])[0]: row for row in rows("doctor", language, 4)}
-    of_runtimes = {code for row in page("node", language).rows for code in codes(row[0])}
+    elsewhere = {
+        code for name in ("node", "mirrors") for row in page(name, language).rows for code in codes(row[0])
+    }
     assert set(told) <= set(ORDER)
-    assert set(ORDER) - set(told) - set(KINDS) <= of_runtimes
+    assert set(ORDER) - set(told) <= elsewhere
     assert [code for code, row in told.items() if not row[1] or not row[3]] == []
 
 

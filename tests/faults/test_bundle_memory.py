@@ -1,4 +1,4 @@
-"""The memory of a bundle's commands does not grow with what is in it: two gigabytes through real processes."""
+"""The memory of a bundle's commands does not grow with what is in it: two gigabytes in real processes."""
 
 from __future__ import annotations
 

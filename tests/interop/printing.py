@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from interop import peers
 from interop.containerd import Containerd
 from interop.cri import CriError
 from interop.engines import Docker
-from interop.processes import surroundings
+from interop.processes import POLL_SECONDS, surroundings
 
 COMMAND_SECONDS = 50.0
 START_SECONDS = 3.0  # a daemon that refuses its files ends in a fraction of that
@@ -42,8 +43,16 @@ def pulled(runtime: Containerd) -> str:
         return ""
 
 
+def pulled_in_the_end(runtime: Containerd) -> None:
+    """Pull until it works: garbage is collected behind what is asked."""
+    deadline = time.monotonic() + COMMAND_SECONDS
+    while words := pulled(runtime):
+        assert time.monotonic() < deadline, words
+        time.sleep(POLL_SECONDS)
+
+
 def forget(runtime: Containerd) -> None:
-    """Have it collect its garbage: a manifest that came damaged is kept, and ends every pull after it,
+    """Have it collect its garbage: a manifest that came damaged is kept until then, and ends the next pull,
     whichever host is asked."""
     ctr: list[str | Path] = [
         peers.beside(runtime.name, "ctr"),
@@ -98,7 +107,12 @@ def by_skopeo(directory: Path, registries: str, *words: str, auth: str | None = 
     if auth is not None:
         (directory / "auth.json").write_text(auth)
         environment["REGISTRY_AUTH_FILE"] = str(directory / "auth.json")
-    settings = ["--policy", directory / "policy.json", "--registries-conf", directory / "registries.conf"]
+    settings: list[str | Path] = [
+        "--policy",
+        directory / "policy.json",
+        "--registries-conf",
+        directory / "registries.conf",
+    ]
     return said([peers.program("skopeo"), *settings, "inspect", *words], environment)
 
 

@@ -73,14 +73,16 @@ def serving(
     more: str = "",
     home: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    max_size: str = "50GiB",
 ) -> Iterator[Serving]:
-    """``sampan serve`` with these mirrors of docker.io; ``more`` is put behind that in sampan.toml.
+    """``sampan serve`` with these mirrors of docker.io and a store of that size; ``more`` is put behind that
+    in sampan.toml.
 
     With ``home``, what an earlier one left there is gone on with.
     """
     home = home or Path(tempfile.mkdtemp(prefix="sampan", dir=directory))
     netloc = f"127.0.0.1:{free_port()}"
-    (home / "sampan.toml").write_text(configuration(home, netloc, mirrors, origin_url) + more)
+    (home / "sampan.toml").write_text(configuration(home, netloc, mirrors, origin_url, max_size) + more)
     command = [sys.executable, "-m", "sampan.cli", "serve", "--config", str(home / "sampan.toml")]
     with running(
         "sampan",
@@ -100,7 +102,9 @@ def first_host(row: str, url: str) -> Mirror:
     return {"url": url, "capabilities": ["pull"]} if row == "stale tag" else url
 
 
-def configuration(home: Path, netloc: str, mirrors: Sequence[Mirror], origin_url: str) -> str:
+def configuration(
+    home: Path, netloc: str, mirrors: Sequence[Mirror], origin_url: str, max_size: str = "50GiB"
+) -> str:
     """The text of sampan.toml."""
     return f"""
 [server]
@@ -108,6 +112,7 @@ listen = "{netloc}"
 
 [store]
 path = "{home}/store"
+max_size = "{max_size}"
 
 [registry."docker.io"]
 mirrors = [{", ".join(map(_inline, mirrors))}]

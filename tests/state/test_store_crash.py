@@ -1,19 +1,16 @@
-"""Killed at every step, and at random instants: what is visible is right, and work goes on from there."""
+"""Killed at every step: what is visible is right, and work goes on from there."""
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from disks import image, put_image, wrong_blobs
-from dying import ended, in_child, killed_at_each_step
+from dying import killed_at_each_step
 from sampan.oci import Digest
 from sampan.store import DiskStore, TagStore, evict, tidy
 from sampan.testing import ManualClock
@@ -233,60 +230,3 @@ def test_an_eviction_killed_at_any_step_keeps_no_manifest_without_its_blobs(memo
         store.close()
         tags.close()
     assert kept == {0, 1, 2, 3}
-
-
-@pytest.mark.slow
-def test_processes_killed_at_random_instants_never_leave_a_wrong_blob(memory_path: Path) -> None:
-    """Two at a time on one directory, committing, resuming, reading and evicting the same few blobs."""
-    chance = random.Random(20)
-    content = {Digest.of(data): data for data in (*LAYERS, BIG)}
-
-    def work(seed: int) -> None:
-        mine = random.Random(seed)
-        store, tags = DiskStore(memory_path / "store"), TagStore(memory_path / "store" / "tags")
-        while True:
-            digest = mine.choice(sorted(content))
-            data = content[digest]
-            kind = mine.randrange(6)
-            if kind == 0:
-                put_image(store, *mine.sample(LAYERS, 2))
-            elif kind == 1:
-                evict(store, tags, mine.randrange(1_200_000))
-            elif kind == 2:
-                assert store.read(digest, size_max=10**7) in (None, data)
-            else:
-                ingest = store.ingest(digest, len(data))
-                found = ingest.path.read_bytes()
-                if any(found[start:stop] != data[start:stop] for start, stop in ingest.spans):
-                    os._exit(98)
-                pieces = [
-                    (at, min(at + 50_000, stop))
-                    for start, stop in ingest.spans.gaps(len(data))
-                    for at in range(start, stop, 50_000)
-                ]
-                for start, stop in mine.sample(pieces, len(pieces)):
-                    ingest.place(start, data[start:stop])
-                ingest.commit() if kind < 5 else ingest.suspend()
-
-    DiskStore(memory_path / "store").close()
-    running = [in_child(lambda: work(0)), in_child(lambda: work(1))]
-    for seed in range(2, 42):
-        time.sleep(chance.random() * 0.1)  # not waiting for anything: the instant is what is tested
-        victim = running.pop(0)
-        os.kill(victim, signal.SIGKILL)
-        assert ended(victim) == -signal.SIGKILL
-        running.append(in_child(lambda seed=seed: work(seed)))  # type: ignore[misc]  # bound
-    for pid in running:
-        os.kill(pid, signal.SIGKILL)
-        assert ended(pid) == -signal.SIGKILL
-    assert wrong_blobs(memory_path / "store") == []
-    store, tags = DiskStore(memory_path / "store"), TagStore(memory_path / "store" / "tags")
-    assert store.quarantine.names() == []
-    for digest, data in content.items():
-        ingest = store.ingest(digest, len(data))
-        for start, stop in ingest.spans.gaps(len(data)):
-            ingest.place(start, data[start:stop])
-        ingest.commit()
-    assert evict(store, tags, 0).used_bytes == 0
-    store.close()
-    tags.close()

@@ -144,6 +144,14 @@ def test_what_is_no_bundle_is_refused_without_waiting_for_it(tmp_path: Path, wha
         read_head(path)
 
 
+@pytest.mark.parametrize(("magic", "program"), [(b"\x28\xb5\x2f\xfd", "zstd"), (b"\x1f\x8b\x08", "gzip")])
+def test_a_packed_bundle_is_told_by_how_it_is_packed(volume: Path, magic: bytes, program: str) -> None:
+    volume.write_bytes(magic + bytes(10_000))
+    with pytest.raises(InvalidBundle, match=f"is packed with {program}") as caught:
+        read_head(volume)
+    assert f"{program} -d" in (caught.value.hint or "")
+
+
 def test_a_volume_of_another_bundle_is_not_taken_for_one_of_this(volume: Path) -> None:
     contents = contents_of()
     other = replace(contents, created_by="b test")

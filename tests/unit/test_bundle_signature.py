@@ -130,7 +130,8 @@ def test_openssl_checks_what_is_signed(tmp_path: Path, key: PrivateKey) -> None:
     message.write_text(f"sampan bundle signature\n1\n{BUNDLE}\n2026-01-31T12:00:00Z\nnever\n")
     signature.write_bytes(base64.b64decode(read.signature))
     command = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", str(tmp_path / "maker.pub"), "-rawin"]
-    subprocess.run([*command, "-in", str(message), "-sigfile", str(signature)], check=True, capture_output=True)
+    command += ["-in", str(message), "-sigfile", str(signature)]
+    subprocess.run(command, check=True, capture_output=True)
 
 
 # -- files of keys -----------------------------------------------------------------------------------

@@ -98,13 +98,8 @@ def test_notes_make_nobody_ill() -> None:
 
 
 def test_a_note_explains_nothing() -> None:
-    verdict = judge([finding("DISK_FULL", "note"), finding("PULL_FAILS")])
-    assert [cause.finding.code for cause in verdict.causes] == ["PULL_FAILS", "DISK_FULL"]
-
-
-def test_what_is_harmless_alone_is_a_cause_once_something_else_fails() -> None:
-    assert judge([finding("CRI_DISABLED", "note")]).is_healthy
-    assert first(finding("CRI_DISABLED", "note"), finding("CRI_NOT_LOADED")) == "CRI_DISABLED"
+    verdict = judge([finding("HOSTS_TOML_DROPPED", "note"), finding("CHAIN_FAILS", about=(ORIGIN,))])
+    assert [cause.finding.code for cause in verdict.causes] == ["CHAIN_FAILS", "HOSTS_TOML_DROPPED"]
 
 
 def test_a_file_that_nobody_reads_is_the_cause_where_the_origin_alone_was_asked_and_failed() -> None:

@@ -110,13 +110,17 @@ def test_programs_are_told_the_same_in_english(capsys: Captured, monkeypatch: py
     assert (one["registry"], one["repository"]) == ("docker.io", "library/alpine")
     assert (one["printed_by"], one["words_of"]) == ("crictl", "containerd")
     assert one["what"].startswith("atomhub.openatom.cn failed by itself")
-    assert len(one["remarks"]) == 5
+    assert len(one["remarks"]) == 6
+    assert one["gone"] == "2024-12-30"
 
 
 def test_programs_are_told_what_an_unknown_text_names(capsys: Captured) -> None:
     said = document(capsys, "x https://m.example/v2/")
     assert (said["known"], said["explained"]) == (False, [])
-    assert said["names"] == {"host": "m.example", "asked for": "whether it is a registry (/v2/)"}
+    assert said["names"] == {
+        "host": "m.example",
+        "asked for": "its /v2/, which says whether it is a registry",
+    }
 
 
 def test_hosts_of_the_configuration_are_known(capsys: Captured, tmp_path: Path) -> None:
@@ -127,6 +131,42 @@ def test_hosts_of_the_configuration_are_known(capsys: Captured, tmp_path: Path) 
     assert one["role"] == "mirror"
     (one,) = document(capsys, refused.format("127.0.0.1:5050"), "--config", str(config))["explained"]
     assert one["role"] == "sampan"
+
+
+@pytest.mark.parametrize(
+    ("host", "role"),
+    [
+        ("hub-mirror.c.163.com", "mirror"),
+        ("abcd1234.mirror.aliyuncs.com", "mirror"),
+        ("mirror.aliyuncs.com", None),
+        ("registry.cn-hangzhou.aliyuncs.com", None),
+        ("public.ecr.aws", "origin"),
+    ],
+)
+def test_hosts_of_the_catalogue_are_known_where_they_are_mirrors_and_nothing_else(
+    capsys: Captured, host: str, role: str | None
+) -> None:
+    (one,) = document(capsys, f'"https://{host}/v2/": dial tcp 10.0.0.9:443: i/o timeout')["explained"]
+    assert one["role"] == role
+
+
+def test_what_the_configuration_says_of_a_host_counts_more_than_the_catalogue(
+    capsys: Captured, tmp_path: Path
+) -> None:
+    config = tmp_path / "own.toml"
+    config.write_text('[registry."docker.io"]\norigin_url = "https://docker.m.daocloud.io"\n')
+    text = '"https://docker.m.daocloud.io/v2/": dial tcp 10.0.0.9:443: i/o timeout'
+    assert document(capsys, text)["explained"][0]["role"] == "mirror"
+    assert document(capsys, text, "--config", str(config))["explained"][0]["role"] == "origin"
+
+
+def test_a_mirror_that_is_no_more_is_told_with_the_day_when_that_was_known(capsys: Captured) -> None:
+    text = 'Head "https://{}/v2/library/alpine/manifests/3": dial tcp: lookup {}: no such host'
+    for host, gone in (("dockerhub.azk8s.cn", True), ("docker.m.daocloud.io", False), ("a.example", False)):
+        (one,) = document(capsys, text.format(host, host))["explained"]
+        told_so = [remark for remark in one["remarks"] if "is no more" in remark]
+        assert (one["gone"] is not None, len(told_so)) == (gone, int(gone))
+        assert all(one["gone"] in remark for remark in told_so)
 
 
 def test_a_configuration_that_cannot_be_read_is_done_without(capsys: Captured, tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ ENTRIES = knowledge().entries
 FACTS = {"host", "registry", "reference", "status", "address"}
 ENGINES = {"buildkit", "containerd", "crio", "docker", "dockerd", "kubelet", "podman"}
 PRINTERS = ENGINES | {"crane", "crictl", "ctr", "kind", "nerdctl", "sampan", "skopeo"}
-TO_COME = {"mirrors", "init"}  # commands of the same guide that are made beside this one
 _COMMAND = re.compile(r"`([^`]*)`")
 _CHINESE = re.compile("[\u4e00-\u9fff]")
 
@@ -65,7 +64,7 @@ def test_an_entry_names_who_prints_it_and_commands_that_there_are(entry: Entry) 
     assert entry.by
     assert set(entry.by) <= PRINTERS
     named = re.findall(r"`sampan ([a-z-]+)", " ".join(texts(entry.words["en"])))
-    assert set(named) <= {*COMMANDS, *TO_COME}
+    assert set(named) <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=code)

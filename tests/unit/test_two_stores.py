@@ -84,6 +84,26 @@ def test_what_another_process_begins_to_serve_survives_a_sweep_that_has_chosen(p
     assert pair.has(LAYER) == [True]
 
 
+def test_what_another_process_wants_in_the_very_moment_of_its_removal_comes_back(pair: Pair) -> None:
+    """Between the look at its stamp and its move."""
+    pair.put(LAYER)
+    new = image(LAYER, config=b"new")
+    blobs = pair.here._blobs["sha256"]
+    look = blobs.stat
+
+    def late(name: str) -> os.stat_result | None:
+        found = look(name)
+        if name == Digest.of(LAYER).hex:
+            blobs.stat = look  # type: ignore[method-assign]
+            pair.there.put_manifest(new)
+        return found
+
+    pair.once_listed(lambda: setattr(blobs, "stat", late))
+    evict(pair.here, pair.tags, 0)
+    assert pair.has(LAYER, new.raw) == [True, True]
+    assert list((pair.here.root / "ingest").iterdir()) == []
+
+
 def test_what_another_process_pins_survives_a_sweep_that_has_begun(pair: Pair) -> None:
     child = pair.put(LAYER)
     top = index(child)

@@ -27,6 +27,7 @@ from sampan.bundle.records import DigestText, Record, decode, encode
 from sampan.errors import InvalidBundle, printable
 from sampan.oci.digest import Digest
 
+_PACKED = {b"\x28\xb5\x2f\xfd": "zstd", b"\x1f\x8b": "gzip"}  # how such files begin
 _SIZE = slice(124, 136)  # of the member, in its header
 
 
@@ -89,7 +90,14 @@ def read_head(path: Path) -> Head:
 def head_of(descriptor: int, name: str) -> Head:
     """The head of the tar open at ``descriptor``; ``name`` is for messages. Raises InvalidBundle, OSError."""
     at = len(header_of(CONTENTS_NAME, 0))
-    size = _size_of_contents(os.pread(descriptor, at, 0), name)
+    first = os.pread(descriptor, at, 0)
+    for magic, program in _PACKED.items():
+        if first.startswith(magic):
+            raise InvalidBundle(
+                f"{name} is packed with {program}",
+                hint=f"unpack it first: {program} -d; sampan bundle load takes it as it is",
+            )
+    size = _size_of_contents(first, name)
     raw = _pread(descriptor, size, at, name)
     at += size + padding_bytes(size)
     documents = []

@@ -11,11 +11,14 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from sampan.bundle.archive import Archive
 from sampan.bundle.carried import Carried, CarriedImage
 from sampan.bundle.extent import Extent
+from sampan.bundle.tape import reading
 from sampan.clock import Clock
 from sampan.errors import Attempt, BundleDamaged, BundleError, ContentMismatch, StoreError
 from sampan.mirror.arrival import Window
@@ -49,12 +52,14 @@ class Stock:
     verifying: SingleFlight[int] = field(default_factory=SingleFlight)
     room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(VERIFIED_AT_ONCE))
     closing: threading.Event = field(default_factory=threading.Event)
+    made_at: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, carried: Carried, clock: Clock) -> Stock:
         """What ``carried`` holds. Raises BundleError for packed archives, images that are not whole, and more
         manifests than anybody serves."""
         stock = cls(carried, clock)
+        stock.made_at = tuple(map(_made_at, carried.archives))
         for archive in carried.archives:
             if archive.is_packed:
                 raise BundleError(
@@ -101,9 +106,7 @@ class Stock:
 
     def age_seconds(self) -> float:
         """Since the youngest of them was made: so long nobody has confirmed what its tags mean."""
-        made = [head.contents.created_at for archive in self.carried.archives if (head := archive.head)]
-        stamps = [datetime.fromisoformat(text).timestamp() for text in made]
-        return max(self.clock.time() - max(stamps, default=0.0), 0.0)
+        return max(self.clock.time() - max(self.made_at, default=0.0), 0.0)
 
     def manifest(self, digest: Digest) -> AnyManifest | None:
         """The manifest, verified. Raises ContentMismatch for one that is damaged."""
@@ -162,6 +165,15 @@ class Stock:
         self.closing.set()
         await self.verifying.close()
         self.carried.close()
+
+
+def _made_at(archive: Archive) -> float:
+    """When it was made, in seconds since the epoch: as a bundle says, else by its file."""
+    if archive.head is not None:
+        with suppress(ValueError):
+            return datetime.fromisoformat(archive.head.contents.created_at).timestamp()
+    with reading(archive.name):
+        return archive.path.stat().st_mtime
 
 
 class CarriedBlob:

@@ -14,6 +14,8 @@ import click
 
 from sampan.cli.paragraphs import width, wrap
 from sampan.config import Config
+from sampan.config.catalogue import built_in
+from sampan.doctor.explain.hop import Hosts
 from sampan.doctor.explain.knowledge import Role
 from sampan.doctor.explain.story import (
     entry_words,
@@ -49,7 +51,7 @@ def explain(text: str, language: Language, as_json: bool, config: str | None = N
         raise UsageError(
             "nothing to explain", hint="sampan doctor --explain 'THE ERROR', or - for standard input"
         )
-    explanation = read(text, _roles(config))
+    explanation = read(text, Hosts(_roles(config), built_in().by_host()))
     if as_json:
         click.echo(json.dumps(_json(explanation), indent=2, ensure_ascii=False))
     else:
@@ -177,6 +179,7 @@ def _explained_json(one: Explained) -> dict[str, object]:
         "remarks": [str(remark) for remark in remarks(one)],
         "said": said(one),
         "count": one.count,
+        "gone": one.gone and one.gone.isoformat(),
         "printed_by": one.printed_by,
         "words_of": one.family,
         "host": facts.host and printable(facts.host),

@@ -13,9 +13,12 @@ from typing import Any, Literal
 
 from sampan.oci.reference import Reference
 from sampan.upstream.host import PULL, RESOLVE, Host
+from sampan.upstream.url import parse_url
 
 OLD_DAYS = 90  # half of the mirrors that died had been listed for 49 days
 REGISTRY, ACCOUNT = "{registry}", "{account}"
+
+DEAD = "dead"
 
 Form = Literal["host", "path", "copies", "renamed", "account"]
 State = Literal["up", "unconfirmed", "dead"]
@@ -106,6 +109,16 @@ class Catalogue:
     def age_days(self, today: date) -> int:
         """Since it was gone through."""
         return (today - self.updated).days
+
+    def by_host(self) -> dict[str, Entry]:
+        """By ``host[:port]``, of several one that is not dead; ``.host``: each below it, an account's."""
+        found: dict[str, Entry] = {}
+        for entry in self.entries:
+            netloc = parse_url(entry.url.replace(REGISTRY, "registry").replace(ACCOUNT, "account")).netloc
+            name = netloc.removeprefix("account") if ACCOUNT in entry.url else netloc
+            if name not in found or found[name].state == DEAD:
+                found[name] = entry
+        return found
 
     def for_registry(self, registry: str) -> tuple[Entry, ...]:
         """Those that have images of ``registry``, in the catalogue's order."""

@@ -25,7 +25,6 @@ from sampan.mirror.spread import Spread
 from sampan.mirror.tagged import TagPolicy, Tags
 from sampan.oci import Digest, Index, Registries
 from sampan.oci.attached import attached_tags
-from sampan.oci.manifest import OCI_INDEX
 from sampan.store.content import Ingest, Store
 from sampan.store.tags import TagStore
 from sampan.upstream.client import RegistryClient

@@ -37,8 +37,8 @@ _READABLE: tuple[State, ...] = ("file", "absent")
 @dataclass(frozen=True, slots=True)
 class File:
     """What is at a path. ``data`` is there when ``state`` is ``file``; ``real`` is where it truly is, after
-    all links, and ``link`` whether the path itself is one. ``mode``: who may read it. ``modified``, seconds
-    since 1970: since when it is so, where that is known."""
+    all links, and ``link`` whether the path itself is one. ``mode``: who may read it, and ``modified``,
+    seconds since 1970: since when it is so, where that is known."""
 
     path: str
     state: State

@@ -33,7 +33,7 @@ from sampan.server.metrics import Metrics
 from sampan.server.sending import Wire
 from sampan.server.settings import ServerSettings
 from sampan.server.stall import StallWatch
-from sampan.server.v2 import Request
+from sampan.server.v2 import Request, origin_form
 
 REQUEST_LINE_BYTES_MAX = 8190  # what clients and proxies take for granted; a digest and a name need 600
 HEADER_BYTES_MAX = 16 * 1024  # one field: some registries' bearer tokens have 8 KiB
@@ -178,7 +178,7 @@ class Listener(Generic[ExchangeT]):
             if isinstance(read, int):
                 return self.refuse(client, read, "the request's body is too large, too slow or broken")
             body, may_stay = read, True
-        asked = Request(request.method, _origin_form(request.raw_path), request.headers, body)
+        asked = Request(request.method, origin_form(request.raw_path), request.headers, body)
         exchange = await front.begin(asked, client)
         return self.reply(exchange, stay=may_stay and request.keep_alive and not front.stopping)
 
@@ -388,12 +388,3 @@ class _Busy(asyncio.Protocol):
 @lru_cache(maxsize=2)
 def _date(seconds: int) -> bytes:
     return formatdate(seconds, usegmt=True).encode("ascii")
-
-
-def _origin_form(raw_target: str) -> str:
-    """The path and query of a request target. Proxies' clients send a whole URL, whose host is not ours to
-    believe (RFC 9112 section 3.2.2)."""
-    if raw_target.startswith("/") or "://" not in raw_target[:8]:
-        return raw_target
-    slash = raw_target.find("/", raw_target.index("://") + 3)
-    return raw_target[slash:] if slash >= 0 else "/"

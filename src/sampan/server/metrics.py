@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 
 from sampan.clock import Clock
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 HOSTS_MAX = 200  # labels; more than any configuration names, less than a wildcard can bring
 STORE_USAGE_SECONDS = 15.0  # how long the store's size is believed: to count it may mean to walk it
+DELAY_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 STATES = ("ready", "demoted", "open")
 OTHER = "other"
 _CREATED = re.compile(rb"(?m)^(?:# (?:HELP|TYPE) )?sampan_\w+_created[ {].*\n")  # when each began: noise
@@ -56,6 +57,13 @@ class Metrics:
         self._refused = Counter("sampan_connections_refused", "Connections beyond the limit.", registry=r)
         self._logins = Counter("sampan_logins_refused", "Requests without a valid login.", registry=r)
         self._reloads = Counter("sampan_reloads", "Configurations loaded.", ("outcome",), registry=r)
+
+        self._late = Histogram(
+            "sampan_event_loop_delay_seconds",
+            "By how much the event loop is late.",
+            registry=r,
+            buckets=DELAY_SECONDS,
+        )
 
     def _define_upstream(self) -> None:
         r = self.registry
@@ -97,6 +105,9 @@ class Metrics:
 
     def login_refused(self) -> None:
         self._logins.inc()
+
+    def loop_was_late(self, seconds: float) -> None:
+        self._late.observe(seconds)
 
     def reloaded(self, *, well: bool) -> None:
         self._reloads.labels("ok" if well else "failed").inc()

@@ -342,10 +342,17 @@ class DiskStore:
                 blobs.rename(digest.hex, self.ingests, name)
             except StoreFull:
                 blobs.unlink(digest.hex)
+            if stamp is not None and self._is_stamped_anew(name, stamp):
+                self.ingests.rename(name, blobs, digest.hex)  # in the moment between: it is wanted
+                return False
             self._forget(digest, found.st_size)
         self.ingests.unlink(name)
         self._manifests.forget(digest, note=True)
         return True
+
+    def _is_stamped_anew(self, name: str, stamp: float) -> bool:
+        moved = self.ingests.stat(name)
+        return moved is not None and moved.st_mtime != stamp
 
     def _forget(self, digest: Digest, size: int) -> None:
         self._changed_bytes -= size

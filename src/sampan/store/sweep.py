@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from sampan.errors import StoreError
@@ -142,17 +142,16 @@ def _swept(
 
 @contextmanager
 def _alone(store: DiskStore) -> Iterator[None]:
-    """While no other process sweeps; a crash of it ends its turn. Where no file can be made to lock, a
-    full disk for instance, it is done all the same: that must not keep anybody from making room."""
-    try:
-        file = store.top.open_or_create(LOCK)
-    except StoreError as error:
-        log.debug("swept without a lock: %s", error.message)
-        yield
-        return
-    with file:
-        for _ in range(OTHERS_LOOKS):
-            if try_lock(file):
-                break
-            time.sleep(OTHERS_LOOK_SECONDS)
+    """While no other process sweeps; a crash of it ends its turn. Where nothing can be locked, on a full disk
+    for instance, it is done all the same: that must not keep anybody from making room."""
+    with ExitStack() as opened:
+        try:
+            # To read, if it is there: root may have made it, and the mirror is somebody else.
+            file = opened.enter_context(store.top.open(LOCK) or store.top.open_or_create(LOCK))
+            for _ in range(OTHERS_LOOKS):
+                if try_lock(file):
+                    break
+                time.sleep(OTHERS_LOOK_SECONDS)
+        except StoreError as error:
+            log.debug("swept without a lock: %s", error.message)
         yield

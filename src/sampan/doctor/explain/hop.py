@@ -1,7 +1,8 @@
 """Which hop failed: whether a host is a mirror, the registry itself, its token server or its storage.
 
-It tells from the URL alone, and from what is known of hosts: those of the configuration, and the public ones
-of ``data/known_hosts.toml``. Guarantees to say nothing (None) rather than to guess.
+It tells from the URL alone, and from what is known of hosts: those of the configuration, of the catalogue
+of mirrors, and the public ones of ``data/known_hosts.toml``. Guarantees to say nothing (None) rather than to
+guess.
 """
 
 from __future__ import annotations
@@ -13,18 +14,23 @@ from functools import cache
 from importlib.resources import files
 from ipaddress import ip_address
 
+from sampan.doctor.catalogue import Entry
 from sampan.doctor.explain.facts import Facts, Request
 from sampan.doctor.explain.knowledge import Role
 from sampan.doctor.machine.dns import FORGED
 from sampan.errors import SampanError
 from sampan.oci.reference import Reference, canonical_registry, origin_url
 
+MIRRORS = ("host", "path", "account")
+
 
 @dataclass(frozen=True, slots=True)
 class Hosts:
-    """What is known of hosts by their names (``host[:port]``). ``roles``: of those in the configuration."""
+    """What is known of hosts by their names (``host[:port]``; ``.host`` is all below it). ``roles``: of those
+    in the configuration; ``listed``: of those in the catalogue."""
 
     roles: Mapping[str, Role] = field(default_factory=dict)
+    listed: Mapping[str, Entry] = field(default_factory=dict)
 
     def role(self, facts: Facts) -> Role | None:
         """What the host that a message is about is on the way."""
@@ -33,9 +39,20 @@ class Hosts:
         return (
             self.roles.get(facts.host)
             or _by_name(facts)
+            or self._by_list(facts.host)
             or _by_request(facts.request)
             or _by_reference(facts)
         )
+
+    def entry_of(self, host: str) -> Entry | None:
+        """What the catalogue says of it."""
+        _, dot, below = host.partition(".")
+        return self.listed.get(host) or self.listed.get(dot + below)
+
+    def _by_list(self, host: str) -> Role | None:
+        """The list has registries that copies were pushed to as well: those are nobody's mirror by name."""
+        entry = self.entry_of(host)
+        return "mirror" if entry is not None and entry.form in MIRRORS else None
 
 
 def registry_of(facts: Facts) -> str | None:

@@ -42,7 +42,7 @@ class Entry:
     """One error. ``by``: who prints it. It is meant by a text that has one of ``patterns`` and none of
     ``unless``, if it has a status of ``statuses`` too, if the host is of ``roles``, and its address is a
     poisoned one, where these are given.
-    ``checked``: when somebody last saw that it is so; ``rows``: of the table that the first entries came from."""
+    ``checked``: when somebody last saw that it is so; ``rows``: of the table that they began with."""
 
     code: str
     kind: Kind

@@ -27,18 +27,32 @@ _NAMELESS: Mapping[Language, Mapping[str, str]] = {
         "registry": "the registry",
         "reference": "this image",
         "status": "an error",
-        "address": "its address",
+        "address": "that address",
     },
     "zh": {
         "host": "那台主机",
         "registry": "仓库",
         "reference": "这个镜像",
         "status": "错误",
-        "address": "它的地址",
+        "address": "那个地址",
     },
 }
 _CRI = ("crictl", "kubelet", "containerd")
+_COMES_AND_GOES = {
+    "BLOB_MISSING",
+    "BODY_CUT",
+    "CONNECTION_CUT",
+    "CONNECTION_REFUSED",
+    "CONNECT_TIMEOUT",
+    "DIGEST_MISMATCH",
+    "EMPTY_BODY",
+    "HOST_SILENT",
+    "RATE_LIMITED",
+    "SERVER_ERROR",
+}
 _OF_BLOBS = ("BLOB_MISSING", "BODY_CUT", "DIGEST_MISMATCH", "EMPTY_BODY", "CONNECTION_CUT")
+_FACT = re.compile(r" ?\{(\w+)\} ?")
+_WORD = re.compile(r"(\w[\w./@-]*)(?::[\w.-]*)?", re.ASCII)  # of a shell's
 _USERINFO = re.compile(r"(?<=//)[^/@\s]*@")
 _QUERY = re.compile(r"\?(?!ns=[\w.%:-]{1,100}(?:[\s\"',)]|:\s|\Z))[^\s\"']*?(?=:?(?:[\s\"']|\Z))")
 _LONG_DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
@@ -57,15 +71,37 @@ def entry_words(one: Explained, language: Language) -> Words:
     found = {
         name: printable(value, characters_max=FACT_CHARACTERS_MAX) for name, value in known.items() if value
     }
-    filled = {**_NAMELESS[language], **found}
     words = one.entry.words[language]
+    whole = [_filled(text, found, language) for text in (words.what, words.cause, *words.do)]
+    return Words(whole[0], whole[1], tuple(whole[2:]))
 
-    def fill(text: str) -> str:
-        begins_nameless = text.startswith("{") and text[1:].partition("}")[0] not in found
-        whole = text.format_map(filled)
-        return whole[:1].upper() + whole[1:] if begins_nameless else whole
 
-    return Words(fill(words.what), fill(words.cause), tuple(map(fill, words.do)))
+def _filled(text: str, found: Mapping[str, str], language: Language) -> str:
+    """``text`` with the facts in their places. Commands are pasted into shells: there a fact that could be
+    more than a word of one has its name instead, as where none is known."""
+    words = {**_NAMELESS[language], **found}
+    parts = text.split("`")
+    for at, part in enumerate(parts):
+        if at % 2:
+            parts[at] = part.format_map({name: _pasted(name, found.get(name, "")) for name in words})
+        else:
+            parts[at] = (_closed(part, found) if language == "zh" else part).format_map(words)
+    whole = "`".join(parts)
+    begins_nameless = text.startswith("{") and text[1:].partition("}")[0] not in found
+    return whole[:1].upper() + whole[1:] if begins_nameless else whole
+
+
+def _pasted(name: str, value: str) -> str:
+    """A fact in a command; a host there is its name alone."""
+    word = _WORD.fullmatch(value)
+    if word is None:
+        return name.upper()
+    return word[1] if name == "host" else value
+
+
+def _closed(text: str, found: Mapping[str, str]) -> str:
+    """Chinese without the blanks that stand beside foreign names, where a Chinese word comes there."""
+    return _FACT.sub(lambda fact: fact[0] if fact[1] in found else fact[0].strip(), text)
 
 
 def said(one: Explained) -> str:
@@ -93,6 +129,11 @@ def remarks(one: Explained) -> Iterator[Text]:
         yield asked
     if one.facts.status is not None and one.facts.host and "{status}" not in one.entry.words["en"].what:
         yield sentence("It answered {status}.", status=status_words(one.facts.status))
+    if one.gone is not None:
+        yield sentence(
+            "That mirror is no more, as was known on {day}: take it out, whatever it answers now.",
+            day=one.gone.isoformat(),
+        )
     if one.printed_by is not None:
         yield _printed(one)
     yield from _hidden(one)
@@ -128,7 +169,7 @@ def object_words(request: Request) -> Text:
         case "token":
             return sentence("a token")
         case "ping":
-            return sentence("whether it is a registry (/v2/)")
+            return sentence("its /v2/, which says whether it is a registry")
         case _:
             return sentence("content")
 
@@ -147,6 +188,13 @@ def _asked(facts: Facts, registry: str | None, role: Role | None) -> Text | None
     what = object_words(facts.request)
     if image is None:
         return sentence("What failed: {whom} was asked for {what}.", whom=whom, what=what)
+    if facts.request.object is None:
+        return sentence(
+            "What failed: {whom} was asked for {what}, on the way to {image}.",
+            whom=whom,
+            what=what,
+            image=image,
+        )
     return sentence("What failed: {whom} was asked for {what} of {image}.", whom=whom, what=what, image=image)
 
 
@@ -200,8 +248,9 @@ def _hidden(one: Explained) -> Iterator[Text]:
 
 
 def _is_of_the_hub_by_cri(one: Explained) -> bool:
-    """Whether a mirror failed to serve an official image to Kubernetes: what folk remedies are about."""
-    if one.entry.kind != "host" or one.role != "mirror" or one.printed_by not in _CRI:
+    """Whether a mirror failed, and may not the next time, to serve an official image to Kubernetes: what folk
+    remedies are about."""
+    if one.entry.code not in _COMES_AND_GOES or one.role != "mirror" or one.printed_by not in _CRI:
         return False
     repository = one.facts.request.repository if one.facts.request is not None else None
     return one.registry == DOCKER_HUB and repository is not None and repository.startswith(LIBRARY)

@@ -20,6 +20,7 @@ _NAME = r"[^\s\"]{1,400}"
 _WRAPPING = re.compile(
     "|".join(
         (
+            r"\b[a-z][\w.-]{0,40}\[\d{1,9}\]: ",  # of the journal
             r"rpc error: code = \w{1,30} desc = ",
             r"\"PullImage from image service failed\" err=\"",
             r"(?:Error response from daemon|Error while pulling image|pulling image|ErrImagePull): ",
@@ -93,7 +94,15 @@ def core(text: str) -> str:
     inner = text[fields[-1] :] if fields else text
     ends = [match.end() for match in _WRAPPING.finditer(inner)]
     inner = inner[ends[-1] :] if ends else inner
-    return _FIELDS_BEHIND.sub("", inner.strip()).strip().strip('"') or text.strip()
+    return _unquoted(_FIELDS_BEHIND.sub("", inner.strip()).strip()) or text.strip()
+
+
+def _unquoted(text: str) -> str:
+    """Without the quotes round it, or one that lost its other in what was taken away."""
+    if text.count('"') % 2:
+        return text[1:] if text.startswith('"') else text.removesuffix('"')
+    bare = text[1:-1]
+    return bare if text == f'"{bare}"' and '"' not in bare else text
 
 
 def _attempts(text: str) -> Iterator[Said]:

@@ -6,9 +6,11 @@ that a text of any length ends in a bounded number of explanations.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import date
 
+from sampan.doctor.catalogue import DEAD
 from sampan.doctor.explain.facts import Facts, facts_of
 from sampan.doctor.explain.hop import Hosts, registry_of
 from sampan.doctor.explain.knowledge import KINDS, Entry, Role, knowledge
@@ -27,7 +29,7 @@ PRINTER_CHARACTERS_MAX = 100_000
 class Explained:
     """One error. ``said``: its words; ``registry``: what the client meant; ``role``: what the host is;
     ``printed_by``, ``family``, ``edition``: see :mod:`printer`; ``is_aside``: the program went on after it;
-    ``count``: how often the text has it."""
+    ``count``: how often the text has it; ``gone``: when the host, a mirror, was known to be no more."""
 
     entry: Entry
     facts: Facts
@@ -39,6 +41,7 @@ class Explained:
     edition: Edition | None = None
     is_aside: bool = False
     count: int = 1
+    gone: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +60,9 @@ class Explanation:
         return bool(self.explained)
 
 
-def explain(text: str, roles: Mapping[str, Role] | None = None) -> Explanation:
-    """What ``text`` means; ``roles``: what hosts of the configuration are, by ``host[:port]``."""
-    hosts, matcher, found = Hosts(roles or {}), Matcher(knowledge()), _Found()
+def explain(text: str, hosts: Hosts | None = None) -> Explanation:
+    """What ``text`` means; ``hosts``: what is known of some beside what everybody knows."""
+    hosts, matcher, found = hosts or Hosts(), Matcher(knowledge()), _Found()
     named: Facts | None = None
     known: dict[Piece, list[Explained]] = {}  # logs repeat themselves
     for number, piece in enumerate(pieces(text)):
@@ -99,7 +102,13 @@ def _explained(entry: Entry, reading: Reading, said: Said) -> Explained:
         family=family(whole),
         edition=edition(whole),
         is_aside=said.is_aside,
+        gone=_gone(reading),
     )
+
+
+def _gone(reading: Reading) -> date | None:
+    entry = reading.hosts.entry_of(reading.facts.host) if reading.facts.host is not None else None
+    return entry.last_verified if entry is not None and entry.state == DEAD else None
 
 
 def _named(piece: Piece) -> Facts | None:

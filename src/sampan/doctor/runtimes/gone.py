@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 
-from sampan.doctor.catalogue import ACCOUNT, REGISTRY, Catalogue, Entry
+from sampan.doctor.catalogue import DEAD, Catalogue, Entry
 from sampan.doctor.contract import Finding, Scene, Unseen
 from sampan.doctor.looks import look_at_all
 from sampan.upstream.url import parse_url
 from sampan.words import sentence
 
-DEAD = "dead"
 OWN = "sampan.toml"
 
 
@@ -44,17 +43,8 @@ async def check_gone(scene: Scene) -> AsyncIterator[Finding | Unseen]:
 
 def _gone(catalogue: Catalogue | None) -> dict[str, Entry]:
     """By ``host[:port]``; one that has an entry that is not dead as well is not gone."""
-    found: dict[str, Entry] = {}
-    alive = set()
-    for entry in catalogue.entries if catalogue is not None else ():
-        if ACCOUNT in entry.url:
-            continue
-        netloc = parse_url(entry.url.replace(REGISTRY, "registry")).netloc
-        if entry.state == DEAD:
-            found[netloc] = entry
-        else:
-            alive.add(netloc)
-    return {netloc: entry for netloc, entry in found.items() if netloc not in alive}
+    known = catalogue.by_host() if catalogue is not None else {}
+    return {netloc: entry for netloc, entry in known.items() if entry.state == DEAD}
 
 
 def _asked(scene: Scene) -> Iterator[tuple[str, str, str | None]]:

@@ -34,8 +34,8 @@ async def check_scope(scene: Scene) -> AsyncIterator[Finding | Unseen]:
             "warning" if any(not report.is_good for report in origins) else "note",
             why=sentence("registry-mirrors are for Docker Hub alone: others are asked themselves"),
             hint=sentence(
-                "name a mirror in the image itself (sampan rewrite does), pull by sampan pull, or have Docker "
-                "use the containerd image store, which has mirrors for every registry since 28"
+                "name a mirror in the image itself (sampan rewrite does), pull by sampan pull, or have "
+                "Docker use the containerd image store, which has mirrors for every registry since 28"
             ),
             file=mirrored[0].file,
         )
