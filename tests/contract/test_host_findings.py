@@ -32,7 +32,6 @@ from sampan.testing import (
     TokenServer,
     faults,
     image,
-    older,
     random_layer,
 )
 from sampan.testing.dns import FakeNameserver
@@ -42,6 +41,7 @@ from scenes import codes, found, scene
 
 GOOD = image("library/alpine", "3", layers=[random_layer(1, 100_000)])
 LAYER = Match(kind="blob", digest=GOOD.layers[0].digest)
+TWIN = image("library/alpine", "3", layers=[random_layer(2, 100_000)])  # built at the same moment
 BLOB, MANIFEST = Match(kind="blob"), Match(kind="manifest")
 HEAD, GET = Match(kind="manifest", method="HEAD"), Match(kind="manifest", method="GET")
 
@@ -300,7 +300,7 @@ async def test_a_stale_tag_is_seen_against_a_younger_one(tmp_path: Path) -> None
 async def test_the_origin_is_right_about_its_tags(tmp_path: Path) -> None:
     """Built at the same moment, as reproducible builds are: nothing but the origin's word tells."""
     async with FakeRegistry() as mirror, FakeRegistry() as origin:
-        mirror.add(older(GOOD))
+        mirror.add(TWIN)
         origin.add(GOOD)
         (finding,) = await findings(tmp_path, mirror.url, Host.from_url(origin.url, role="origin"))
     assert (finding.code, finding.subject) == ("TAG_DIFFERS", "docker.io/library/alpine:3")
@@ -309,7 +309,7 @@ async def test_the_origin_is_right_about_its_tags(tmp_path: Path) -> None:
 async def test_two_hosts_that_disagree_and_nobody_who_knows(tmp_path: Path) -> None:
     async with FakeRegistry() as one, FakeRegistry() as two:
         one.add(GOOD)
-        two.add(older(GOOD))
+        two.add(TWIN)
         (finding,) = await findings(tmp_path, one.url, two.url)
     assert finding.code == "TAG_DIFFERS"
     assert len(finding.evidence) == 2

@@ -75,7 +75,7 @@ async def test_a_download_cancelled_at_any_moment_leaves_nothing_behind(
             ingest.discard() if ingest.resumed_bytes > size / 2 and moment % 3 else ingest.suspend()
         brought = await g.bring()
         assert brought.size == size
-    assert max(kept) > size / 2
+    assert max(kept) > MIB, "some moments were in the middle"
     assert assert_store_is_sound(tmp_path) >= 1
 
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from sampan.testing.dns import NXDOMAIN, REFUSED, SERVFAIL, FakeNameserver, Saying
+from sampan.testing.dns import NXDOMAIN, REFUSED, SERVFAIL, SILENCE, FakeNameserver, Saying
 from sampan.upstream.nameserver import Nameserver, NameserverError, read_answer
 
 BOTH = ["192.0.2.7", "192.0.2.8", "2001:db8::7"]
@@ -54,6 +54,28 @@ async def test_what_cannot_be_asked_for_is_no_name(name: str) -> None:
         with pytest.raises(NameserverError, match="not a name"):
             await Nameserver(fake.host, fake.port).addresses(name)
         assert fake.asked == []
+
+
+class Forgetful(FakeNameserver):
+    """Loses the first packet of each kind."""
+
+    def answer(self, data: bytes) -> bytes | None:
+        before = set(self.asked)
+        reply = super().answer(data)
+        return None if self.asked[-1] not in before else reply
+
+
+async def test_a_packet_that_is_lost_is_sent_again() -> None:
+    async with Forgetful({"mirror.example": BOTH}) as fake:
+        asked = Nameserver(fake.host, fake.port, ask_seconds=0.4)
+        assert await asked.addresses("mirror.example") == tuple(BOTH)
+
+
+async def test_silence_is_told_in_time() -> None:
+    async with FakeNameserver(otherwise=SILENCE) as fake:
+        with pytest.raises(NameserverError, match=r"^no answer$"):
+            await Nameserver(fake.host, fake.port, ask_seconds=0.1).addresses("mirror.example")
+        assert len(fake.asked) == 4  # twice, for each kind
 
 
 class Babble(asyncio.DatagramProtocol):
@@ -106,7 +128,7 @@ async def test_it_runs_in_a_process_of_its_own() -> None:
     try:
         assert process.stdout is not None
         host, _, port = (await process.stdout.readline()).decode().strip().rpartition(":")
-        nameserver = Nameserver(host, int(port))
+        nameserver = Nameserver(host, int(port), ask_seconds=30.0)  # it shares the machine with other tests
         assert await nameserver.addresses("mirror.example") == ("127.0.0.9", "::1")
         with pytest.raises(NameserverError, match="SERVFAIL"):
             await nameserver.addresses("dead.example")

@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sampan.upstream.dialer import CONNECT_SECONDS
-
 TESTS = Path(__file__).resolve().parents[1]
 
 
@@ -33,10 +31,10 @@ def test_the_mirror_starts_without_a_network_and_says_at_once_what_it_could_not_
     )
     assert done.returncode == 0, done.stderr
     answers = json.loads(done.stdout)
-    for status, seconds, document in answers:
+    assert len(answers) == 2
+    for status, document in answers:
         assert status == 503
-        assert seconds < CONNECT_SECONDS
         attempts = document["errors"][0]["detail"]["attempts"]
         outcomes = {attempt["host"]: attempt["outcome"] for attempt in attempts}
-        assert outcomes["mirror.example"] == "dns"
+        assert outcomes["mirror.example"] == "dns"  # what was waited for would be a time-out
         assert outcomes["192.0.32.8"] == "unroutable"

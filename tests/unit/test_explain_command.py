@@ -117,7 +117,10 @@ def test_programs_are_told_the_same_in_english(capsys: Captured, monkeypatch: py
 def test_programs_are_told_what_an_unknown_text_names(capsys: Captured) -> None:
     said = document(capsys, "x https://m.example/v2/")
     assert (said["known"], said["explained"]) == (False, [])
-    assert said["names"] == {"host": "m.example", "asked for": "whether it is a registry (/v2/)"}
+    assert said["names"] == {
+        "host": "m.example",
+        "asked for": "its /v2/, which says whether it is a registry",
+    }
 
 
 def test_hosts_of_the_configuration_are_known(capsys: Captured, tmp_path: Path) -> None:

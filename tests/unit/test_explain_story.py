@@ -83,6 +83,19 @@ def test_a_host_of_the_configuration_is_what_the_configuration_says() -> None:
     assert "127.0.0.1:5050 (sampan on this machine)" in next(remarks(one))
 
 
+@pytest.mark.parametrize(
+    ("url", "asked"),
+    [
+        ("https://registry-1.docker.io/v2/", "its /v2/, which says whether it is a registry, on the way to"),
+        ("https://auth.docker.io/token?scope=x", "a token, on the way to"),
+        ("https://registry-1.docker.io/v2/library/alpine/manifests/3", "what the tag 3 means of"),
+    ],
+)
+def test_what_was_asked_for_is_told_with_the_image_that_it_was_for(url: str, asked: str) -> None:
+    failed = f'{PULL}failed to do request: Get "{url}": dial tcp 203.0.113.7:443: i/o timeout'
+    assert f"was asked for {asked} docker.io/library/alpine" in told(failed)[0]
+
+
 def test_docker_shows_the_last_error_and_containerd_the_first() -> None:
     way = "dial tcp 1.2.3.4:443: i/o timeout"
     docker = f'Error response from daemon: Get "https://registry-1.docker.io/v2/": {way}'

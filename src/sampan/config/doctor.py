@@ -31,7 +31,7 @@ from sampan.runtimes.examine import Chosen, ask, choose
 from sampan.runtimes.machine import SystemMachine
 from sampan.runtimes.tree import Tree
 
-EXAMINATION_SECONDS = 17.0  # all of it: a person waits, and three dead hosts take some 10 s side by side
+EXAMINATION_SECONDS = 16.0  # all of it: a person waits, and three dead hosts take some 10 s side by side
 PULL_SECONDS = 180.0  # besides, where images are really pulled
 ANSWER_SECONDS_MAX = 5.0  # of a daemon that says what it is: one that hangs must leave time to say so
 ASKED_FOR = "docker.io/library/hello-world:latest"  # where no reference is given: 13 KB, for every platform

@@ -28,13 +28,12 @@ from sampan.server.answer import problem
 from sampan.server.answering import ExchangeT, FrontApi
 from sampan.server.certificate import load_chain, tls_of
 from sampan.server.contract import MirrorApi
-from sampan.server.delay import DelayWatch
 from sampan.server.front import Exchange, Front
 from sampan.server.metrics import Metrics
 from sampan.server.sending import Wire
 from sampan.server.settings import ServerSettings
 from sampan.server.stall import StallWatch
-from sampan.server.v2 import Request
+from sampan.server.v2 import Request, origin_form
 
 REQUEST_LINE_BYTES_MAX = 8190  # what clients and proxies take for granted; a digest and a name need 600
 HEADER_BYTES_MAX = 16 * 1024  # one field: some registries' bearer tokens have 8 KiB
@@ -179,7 +178,7 @@ class Listener(Generic[ExchangeT]):
             if isinstance(read, int):
                 return self.refuse(client, read, "the request's body is too large, too slow or broken")
             body, may_stay = read, True
-        asked = Request(request.method, _origin_form(request.raw_path), request.headers, body)
+        asked = Request(request.method, origin_form(request.raw_path), request.headers, body)
         exchange = await front.begin(asked, client)
         return self.reply(exchange, stay=may_stay and request.keep_alive and not front.stopping)
 
@@ -221,11 +220,6 @@ class Server(Listener[Exchange]):
         )
         super().__init__(self.front, settings, tls=tls_of(settings), clock=clock)
         self._retiring: set[asyncio.Task[None]] = set()
-        self._delay = DelayWatch(self.metrics.loop_was_late)
-
-    async def start(self) -> None:
-        await super().start()
-        self._delay.start()
 
     def replace_mirror(self, mirror: MirrorApi, settings: ServerSettings | None = None) -> None:
         """Answer with ``mirror`` from now on; requests under way end with the old one, which is then closed.
@@ -247,7 +241,6 @@ class Server(Listener[Exchange]):
     async def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
         """As :meth:`Listener.stop`, when the mirrors that were replaced have ended their requests too."""
         await super().stop(grace_seconds)
-        self._delay.stop()
         if self._retiring:
             await asyncio.wait(self._retiring)
 
@@ -395,12 +388,3 @@ class _Busy(asyncio.Protocol):
 @lru_cache(maxsize=2)
 def _date(seconds: int) -> bytes:
     return formatdate(seconds, usegmt=True).encode("ascii")
-
-
-def _origin_form(raw_target: str) -> str:
-    """The path and query of a request target. Proxies' clients send a whole URL, whose host is not ours to
-    believe (RFC 9112 section 3.2.2)."""
-    if raw_target.startswith("/") or "://" not in raw_target[:8]:
-        return raw_target
-    slash = raw_target.find("/", raw_target.index("://") + 3)
-    return raw_target[slash:] if slash >= 0 else "/"

@@ -293,3 +293,12 @@ def _next_page(raw_target: str, size: int, last: str, ns: str | None) -> str:
     """The Link to the page after ``last``: the path as this client wrote it, so that it works from there."""
     query = f"n={size}&last={quote(last, safe='')}" + (f"&ns={quote(ns, safe='')}" if ns else "")
     return f'<{raw_target.partition("?")[0]}?{query}>; rel="next"'
+
+
+def origin_form(raw_target: str) -> str:
+    """The path and query of a request target. Proxies' clients send a whole URL, whose host is not ours to
+    believe (RFC 9112 section 3.2.2)."""
+    if raw_target.startswith("/") or "://" not in raw_target[:8]:
+        return raw_target
+    slash = raw_target.find("/", raw_target.index("://") + 3)
+    return raw_target[slash:] if slash >= 0 else "/"

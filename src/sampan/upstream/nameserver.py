@@ -15,6 +15,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 PORT = 53
 ASK_SECONDS = 2.0  # a resolver that takes longer is as good as none
+SENDINGS = 2
 RECORDS_MAX = 64  # of one answer; what is beyond is not read
 LABEL_BYTES_MAX, NAME_BYTES_MAX = 63, 253
 _A, _AAAA, _IN = 1, 28, 1
@@ -30,10 +31,11 @@ class NameserverError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Nameserver:
-    """``address`` of a nameserver as resolv.conf has it."""
+    """``address`` of a nameserver as resolv.conf has it; it is given up after ``ask_seconds``."""
 
     address: str
     port: int = PORT
+    ask_seconds: float = ASK_SECONDS
 
     def __str__(self) -> str:
         if self.port == PORT:
@@ -68,11 +70,12 @@ class Nameserver:
         except OSError as error:
             raise NameserverError("no way there") from error
         try:
-            transport.sendto(asked)
-            async with asyncio.timeout(ASK_SECONDS):
-                return await asking.answer
-        except TimeoutError:
-            raise NameserverError("no answer") from None
+            for _ in range(SENDINGS):  # a packet may be lost
+                transport.sendto(asked)
+                await asyncio.wait([asking.answer], timeout=self.ask_seconds / SENDINGS)
+                if asking.answer.done():
+                    return asking.answer.result()
+            raise NameserverError("no answer")
         finally:
             transport.close()
 

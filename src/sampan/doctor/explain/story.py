@@ -169,7 +169,7 @@ def object_words(request: Request) -> Text:
         case "token":
             return sentence("a token")
         case "ping":
-            return sentence("whether it is a registry (/v2/)")
+            return sentence("its /v2/, which says whether it is a registry")
         case _:
             return sentence("content")
 
@@ -188,6 +188,13 @@ def _asked(facts: Facts, registry: str | None, role: Role | None) -> Text | None
     what = object_words(facts.request)
     if image is None:
         return sentence("What failed: {whom} was asked for {what}.", whom=whom, what=what)
+    if facts.request.object is None:
+        return sentence(
+            "What failed: {whom} was asked for {what}, on the way to {image}.",
+            whom=whom,
+            what=what,
+            image=image,
+        )
     return sentence("What failed: {whom} was asked for {what} of {image}.", whom=whom, what=what, image=image)
 
 
