@@ -39,6 +39,7 @@ from sampan.store.content import Store
 CHUNK_BYTES = 1024 * 1024
 BLOB_BYTES_MAX = 2**63
 _ID = re.compile(f"(?:sha256:)?{IMAGE_ID}")  # as the CRI names an image beside its names
+NONE = "<none>"  # Docker's word for no name or no tag
 LOCAL = "localhost"  # podman's registry for what was built here
 
 Take = Callable[[bytes], None]
@@ -157,12 +158,13 @@ def of_docker(engine: Engine) -> Node:
     images, left = [], []
     for entry in engine.images():
         digests = dict(_split(text, "@") for text in _texts(entry, "RepoDigests"))
-        for text in _texts(entry, "RepoTags"):
-            name = _split(text, ":")[0]
-            reference = _pinned(text, digests.get(name, ""))
+        tags = [text for text in _texts(entry, "RepoTags") if NONE not in text]
+        pinned = [(text, digests.get(_split(text, ":")[0], "")) for text in tags] or list(digests.items())
+        for text, digest in pinned:
+            reference = _pinned(text, digest)
             if reference is not None:
                 images.append(reference)
-            elif "<none>" not in text:
+            elif NONE not in text:
                 left.append(Left(f"docker: {printable(text)}", "it was built here, and no registry has it"))
     return Node(tuple(images), tuple(left))
 
