@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
@@ -30,6 +31,7 @@ MANIFESTS: list[Manifest | Index] = [*IMAGES, SIGNATURE, TOP]
 DATA = [*LAYERS, *(b"%d" % n for n in range(3)), b"signature", *(m.raw for m in MANIFESTS)]
 CONTENT = {Digest.of(data): data for data in DATA}
 NEEDS = {m.digest: {descriptor.digest for descriptor in m.references} for m in MANIFESTS}
+DAY = 24 * 3600.0
 SECONDS = LOOK_AGAIN_SECONDS + 60  # after each step: whatever is remembered is looked at again
 
 sides = st.integers(0, 1)
@@ -45,9 +47,10 @@ class ImagesMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="sampan-images-", dir="/dev/shm"))
-        self.clock = ManualClock()
+        self.clock = ManualClock(time.time())  # files have the machine's stamps
         self.stores = [DiskStore(self.root, self.clock) for _ in range(2)]
         self.tags = [TagStore(self.root / "tags", self.clock) for _ in range(2)]
+        self.began = self.clock.time()
         self.stored: set[Digest] = set()
         self.damaged: set[Digest] = set()
         self.pinned: set[Digest] = set()
@@ -203,6 +206,8 @@ class ImagesMachine(RuleBasedStateMachine):
         if outcome.is_removed and digest in self.stored:
             assert digest not in self.pinned
             assert not others
+        if outcome.is_removed and digest not in self.stored:
+            self.tagged = {name: d for name, d in self.tagged.items() if d != digest}
         self._swept(report, dry)
         assert not outcome.is_removed or digest not in self.stored
         if outcome.is_unnamed and by_tag:
@@ -226,15 +231,27 @@ class ImagesMachine(RuleBasedStateMachine):
         kept = {need for pin in self.pinned & before for need in (pin, *NEEDS.get(pin, ()))}
         assert not kept & set(report.removed), "what was pinned went"
         self.tagged = {name: d for name, d in self.tagged.items() if d not in report.removed}
+        self._count_partials()
+
+    def _count_partials(self) -> set[Digest]:
+        """Those that went."""
         names = {path.name for path in (self.root / "ingest").iterdir()}
         for digest in self.writing:
             assert f"sha256-{digest.hex}" in names, "what is being written went"
-        self.partial = {d: n for d, n in self.partial.items() if f"sha256-{d.hex}" in names}
+        gone = {digest for digest in self.partial if f"sha256-{digest.hex}" not in names}
+        self.partial = {digest: n for digest, n in self.partial.items() if digest not in gone}
+        return gone
 
     @rule(side=sides)
     def tidy(self, side: int) -> None:
         self._look_at_manifests(side)
         assert tidy(self.stores[side], self.tags[side]).removed == ()
+        gone = self._count_partials()
+        assert bool(gone) <= (self.clock.time() - self.began > 7 * DAY), "somebody may still go on with it"
+
+    @rule(days=st.sampled_from([2, 8]))
+    def pass_time(self, days: int) -> None:
+        self.clock.advance(days * DAY)
 
     # -- what goes wrong -----------------------------------------------------------------------------
 
