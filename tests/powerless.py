@@ -178,7 +178,9 @@ class Owed:
         self.whole.discard(digest)
 
     def _whole(self, digest: Digest) -> None:
-        self.whole.add(digest)
+        """Unless a part of it is there, and rotten: whoever finds that out sets it aside."""
+        if not NEEDS[digest] & self.rotten:
+            self.whole.add(digest)
 
     def _tagging(self, what: tuple[str, Digest]) -> None:
         self.tags.setdefault(what[0], {None}).add(what[1])
