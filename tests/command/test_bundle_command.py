@@ -236,6 +236,7 @@ def test_only_what_is_missing_from_inventories_is_packed(machine: BundleMachine)
         (("--from-log", "absent"), "cannot read absent"),
         (("--from-log", "sampan.toml", "--since", "monday"), "not a day or a time: 'monday'"),
         (("--from", "absent"), "no such file or directory: absent"),
+        (("--from", "-", "-"), "standard input can be read once"),
         (("--missing-from", "absent", "alpine:3"), "cannot read absent"),
         (("--parity", "1", "alpine:3"), "--parity is about volumes that are lost"),
         (("--volume-size", "much", "alpine:3"), 'expected a size, got "much"'),

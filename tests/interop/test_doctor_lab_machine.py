@@ -13,6 +13,7 @@ from lab.network import Network
 from lab.world import World, world
 
 pytestmark = pytest.mark.interop
+UNKNOWN = "https://unknown.lan"  # its authority is one that this machine does not know by itself
 SEARCH = 'unqualified-search-registries = ["docker.io"]\n'
 
 
@@ -79,6 +80,11 @@ def dockers_mirror_is_dead_and_its_error_is_never_shown(world: World) -> None:
     world.block()
 
 
+@broken("CHAIN_ASKS_NOBODY", "docker")
+def half_a_pair_keeps_docker_from_asking_anybody(world: World) -> None:
+    world.docker("28.5", {**daemon_json(A), "certs.d/a.lan/mine.cert": world.strangers})
+
+
 @broken("DOCKER_MIRRORS_HUB_ALONE", "docker")
 def dockers_mirrors_are_for_docker_hub_alone(world: World) -> None:
     world.docker("28.5", daemon_json(A))
@@ -109,6 +115,12 @@ def a_prefix_that_no_image_has(world: World) -> None:
 def podmans_mirror_lacks_a_layer_and_nobody_else_is_asked(world: World) -> None:
     world.podman(registries_conf("a.lan", "b.lan")["registries.conf"])
     world.network["a.lan"].forget(world.image.layers[0].digest)
+
+
+@broken("CHAIN_PASSES_OVER", "podman")
+def half_a_pair_makes_podman_pass_its_mirror_over(world: World) -> None:
+    world.podman(registries_conf("a.lan", "b.lan")["registries.conf"])
+    world.file("/etc/containers/certs.d/a.lan/mine.cert", world.strangers)
 
 
 # -- all is well ----------------------------------------------------------------------------------
@@ -148,6 +160,32 @@ def docker_28_with_the_containerd_store_and_hosts_toml(world: World) -> None:
 @broken(None)
 def podman_with_two_mirrors(world: World) -> None:
     world.podman(registries_conf("a.lan", "b.lan")["registries.conf"])
+
+
+@broken(None)
+def docker_with_a_mirror_of_ones_own_authority(world: World) -> None:
+    world.docker("28.5", {**daemon_json(UNKNOWN), "certs.d/unknown.lan/mine.crt": world.strangers})
+    world.block()
+
+
+@broken(None)
+def podman_with_a_mirror_of_ones_own_authority(world: World) -> None:
+    world.podman(registries_conf("unknown.lan")["registries.conf"])
+    world.file("/etc/docker/certs.d/unknown.lan/mine.crt", world.strangers)
+    world.block()
+
+
+@broken(None)
+def podman_with_a_mirror_without_tls(world: World) -> None:
+    world.podman(registries_conf("plain.lan:5000\ninsecure = true")["registries.conf"])
+    world.block()
+
+
+@broken(None)
+def containerd_with_a_mirror_of_ones_own_authority(world: World) -> None:
+    world.containerd("1.7", hosts={"docker.io": f'[host."{UNKNOWN}"]\nca = "mine.crt"\n'})
+    world.file("/etc/containerd/certs.d/docker.io/mine.crt", world.strangers)
+    world.block()
 
 
 @broken(None)

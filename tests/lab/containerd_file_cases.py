@@ -113,6 +113,39 @@ FILES = (
         "an authority's file that is none",
         files={**certs('https://unknown.lan\nca = "own.pem"'), "certs.d/docker.io/own.pem": "none\n"},
     ),
+    Case("a client's certificate that is not there", files=certs('https://a.lan\nclient = "own.pem"')),
+    Case(
+        "a client's key that is not there",
+        files={
+            **certs('https://a.lan\nclient = [["own.pem", "own.key"]]'),
+            "certs.d/docker.io/own.pem": "STRANGERS",
+        },
+    ),
+    Case(
+        "a client's certificate without a key",
+        files={**certs('https://a.lan\nclient = "own.pem"'), "certs.d/docker.io/own.pem": "STRANGERS"},
+    ),
+    Case(
+        "an authority's file beside it that is none",
+        files={"certs.d/a.lan/own.crt": "none\n"},
+        reference="a.lan/library/alpine:3",
+    ),
+    Case(
+        "a client's certificate in a list, without a key",
+        files={
+            **certs('https://a.lan\nclient = [["own.pem", ""]]'),
+            "certs.d/docker.io/own.pem": "STRANGERS",
+        },
+    ),
+    Case(
+        "a client's certificate that is none",
+        files={**certs('https://a.lan\nclient = "own.pem"'), "certs.d/docker.io/own.pem": "none\n"},
+    ),
+    Case(
+        "a client's certificate beside it without a key",
+        files={"certs.d/a.lan/own.cert": "STRANGERS"},
+        reference="a.lan/library/alpine:3",
+    ),
     Case("no verification", BLOCKED, certs("https://foreign.lan\nskip_verify = true")),
     Case(
         "certificates beside it",

@@ -15,6 +15,7 @@ from lab.case import (
     certs,
     daemon_json,
     for_platforms,
+    nothing,
     page,
     spoiled,
     two_layers,
@@ -26,6 +27,8 @@ from sampan.testing import faults
 CLASSIC, STORE = ("20.10", "28.5"), ("28.5-store",)
 REALM = faults.bearer_at("https://dead.lan/token")
 MIRRORS = daemon_json(A, B)
+MIRRORED = daemon_json("https://a.lan")
+
 DOCKER = (
     Case("no mirrors", registry=None),
     Case("two mirrors", files=MIRRORS, registry=None),
@@ -143,11 +146,53 @@ DOCKER = (
         versions=CLASSIC,
     ),
     Case(
+        "a client's certificate without a key",
+        BLOCKED,
+        {**MIRRORED, "certs.d/a.lan/own.cert": "STRANGERS"},
+        None,
+    ),
+    Case(
+        "a client's key without a certificate", BLOCKED, {**MIRRORED, "certs.d/a.lan/own.key": "none"}, None
+    ),
+    Case(
+        "a client's pair that is none",
+        BLOCKED,
+        {**MIRRORED, "certs.d/a.lan/own.cert": "STRANGERS", "certs.d/a.lan/own.key": "STRANGERS"},
+        None,
+    ),
+    Case("an authority's file that is none", BLOCKED, {**MIRRORED, "certs.d/a.lan/own.crt": "none\n"}, None),
+    Case("a client's certificate of Docker Hub", nothing, {"certs.d/docker.io/own.cert": "STRANGERS"}, None),
+    Case(
+        "a client's certificate of Docker Hub's host",
+        nothing,
+        {"certs.d/registry-1.docker.io/own.cert": "STRANGERS"},
+        None,
+    ),
+    Case(
+        "a client's certificate of another registry",
+        nothing,
+        {"certs.d/a.lan/own.cert": "STRANGERS"},
+        None,
+        reference="a.lan/library/alpine:3",
+    ),
+    Case(
+        "an authority of Docker Hub, with a mirror",
+        BLOCKED,
+        {**daemon_json("https://unknown.lan"), "certs.d/docker.io/own.crt": "STRANGERS"},
+        None,
+    ),
+    Case(
+        "an authority of another registry",
+        nothing,
+        {"certs.d/unknown.lan/own.crt": "STRANGERS"},
+        None,
+        reference="unknown.lan/library/alpine:3",
+    ),
+    Case(
         "an authority in certs.d",
         BLOCKED,
         {**daemon_json("https://unknown.lan"), "certs.d/unknown.lan/own.crt": "STRANGERS"},
         None,
-        versions=CLASSIC,
     ),
     Case(
         "404 for the manifest by digest of all",

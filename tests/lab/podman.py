@@ -51,10 +51,11 @@ class Podman:
             self.machine.write(f"{CONTAINERS}/registries.conf.d/{name}.conf", text)
 
     def pull(self, reference: str) -> None:
-        """``podman pull``. Raises PodmanError."""
+        """``podman pull``. Raises PodmanError, without what it says of each try."""
         done = self.machine.run("podman", "pull", "--quiet", reference)
         if done.returncode:
-            raise PodmanError(done.stderr.strip())
+            lines = done.stderr.strip().splitlines()
+            raise PodmanError("\n".join(line for line in lines if not line.startswith("time=")))
 
 
 @contextlib.contextmanager

@@ -199,4 +199,88 @@ PODMAN = (
         versions=FOUR,
     ),
     Case("storage behind the mirror", behind_storage("a.lan"), BOTH, None, reference=NAME, versions=FOUR),
+    # -- certs.d ------------------------------------------------------------------------------------
+    *(
+        Case(name, spoil, {**registries_conf(*mirrors), **files}, None, reference=NAME, versions=FOUR)
+        for name, spoil, mirrors, files in (
+            (
+                "an authority in certs.d",
+                BLOCKED,
+                ("unknown.lan",),
+                {"certs.d/unknown.lan/own.crt": "STRANGERS"},
+            ),
+            (
+                "an authority of a port",
+                BLOCKED,
+                ("unknown.lan:443",),
+                {"certs.d/unknown.lan:443/own.crt": "STRANGERS"},
+            ),
+            (
+                "an authority of another port",
+                BLOCKED,
+                ("unknown.lan",),
+                {"certs.d/unknown.lan:443/own.crt": "STRANGERS"},
+            ),
+            (
+                "an authority in Docker's certs.d",
+                BLOCKED,
+                ("unknown.lan",),
+                {"../docker/certs.d/unknown.lan/own.crt": "STRANGERS"},
+            ),
+            (
+                "an authority behind an empty directory",
+                BLOCKED,
+                ("unknown.lan",),
+                {"certs.d/unknown.lan/": "", "../docker/certs.d/unknown.lan/own.crt": "STRANGERS"},
+            ),
+            (
+                "an authority of root's own",
+                BLOCKED,
+                ("unknown.lan",),
+                {"../../root/.config/containers/certs.d/unknown.lan/own.crt": "STRANGERS"},
+            ),
+            (
+                "an authority's file that is none",
+                nothing,
+                ("a.lan", "b.lan"),
+                {"certs.d/a.lan/own.crt": "none\n"},
+            ),
+            (
+                "a client's certificate without a key",
+                nothing,
+                ("a.lan", "b.lan"),
+                {"certs.d/a.lan/own.cert": "STRANGERS"},
+            ),
+            (
+                "a client's certificate without a key, and nobody else",
+                BLOCKED,
+                ("a.lan",),
+                {"certs.d/a.lan/own.cert": "STRANGERS"},
+            ),
+            (
+                "a client's key without a certificate",
+                nothing,
+                ("a.lan", "b.lan"),
+                {"certs.d/a.lan/own.key": "none"},
+            ),
+            (
+                "a client's pair that is none",
+                nothing,
+                ("a.lan", "b.lan"),
+                {"certs.d/a.lan/own.cert": "STRANGERS", "certs.d/a.lan/own.key": "STRANGERS"},
+            ),
+            (
+                "a client's certificate of Docker Hub",
+                nothing,
+                (),
+                {"certs.d/docker.io/own.cert": "STRANGERS"},
+            ),
+            (
+                "a client's certificate of Docker Hub's host",
+                nothing,
+                (),
+                {"certs.d/registry-1.docker.io/own.cert": "STRANGERS"},
+            ),
+        )
+    ),
 )

@@ -77,7 +77,8 @@ def foretell(subject: Subject, case: Case, version: str, full: str, network: Net
 def lay_for(subject: Subject, case: Case, version: str, network: Network, root: Path) -> None:
     """The case's files and no others, as the program has them, below ``root``."""
     place = root / subject.directory.lstrip("/")
-    shutil.rmtree(place, ignore_errors=True)
+    for path in (subject.directory, *subject.elsewhere):
+        shutil.rmtree(root / path.lstrip("/"), ignore_errors=True)
     place.mkdir(parents=True)
     files = laid(case, version, network)
     if subject.name == "docker":

@@ -29,11 +29,13 @@ from sampan.oci.reference import Reference
 from sampan.runtimes.contract import Installed
 from sampan.runtimes.tree import Tree
 
+ELSEWHERE = ("/etc/docker/certs.d", "/root/.config/containers/certs.d")  # where podman looks too
+
 
 @dataclass(frozen=True)
 class Subject:
     """A program with its cases. ``directory``: where a case's files are laid; ``versions``: what each is
-    called among the peers; ``chain``: our plan of it."""
+    called among the peers; ``chain``: our plan of it. ``elsewhere``: other directories that it reads."""
 
     name: str
     directory: str
@@ -41,6 +43,7 @@ class Subject:
     versions: Mapping[str, str]
     chain: Callable[[Tree, Installed, Reference], Chain]
     real: Callable[[str, Network], contextlib.AbstractContextManager[Real]]
+    elsewhere: tuple[str, ...] = ()
 
     def cases_of(self, version: str) -> Iterator[Case]:
         """Those that are for ``version``."""
@@ -111,6 +114,9 @@ def _real_podman(_: str, network: Network) -> Iterator[Real]:
 
 
 def _by_podman(running: Podman, files: Mapping[str, str], reference: str) -> str | None:
+    for path in ("/etc/containers/certs.d", *ELSEWHERE):
+        shutil.rmtree(running.machine.path(path), ignore_errors=True)
+    lay(running.machine.path("/etc/containers"), files)
     running.configure(files["registries.conf"])
     try:
         running.pull(reference)
@@ -126,6 +132,8 @@ SUBJECTS = {
             "containerd", "/etc/containerd", (*ASKED, *FILES), CONTAINERDS, containerd_chain, _real_containerd
         ),
         Subject("docker", "/etc/docker", DOCKER, DOCKERS, docker_chain, _real_docker),
-        Subject("podman", "/etc/containers", PODMAN, {"4.3": "podman"}, podman_chain, _real_podman),
+        Subject(
+            "podman", "/etc/containers", PODMAN, {"4.3": "podman"}, podman_chain, _real_podman, ELSEWHERE
+        ),
     )
 }

@@ -197,6 +197,11 @@ class World:
         """Requests of a program that calls itself so."""
         return Match(when=lambda request: name in request.headers.get("user-agent", ""))
 
+    @property
+    def strangers(self) -> str:
+        """The authority of unknown.lan, which the machine does not know."""
+        return self.network.strangers.cert_pem.bytes().decode()
+
     @cached_property
     def layer(self) -> Match:
         """Requests for the image's layer."""

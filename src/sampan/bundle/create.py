@@ -95,21 +95,15 @@ class _Creation:
 
     async def _begin(self) -> tuple[tuple[Report, ...], tuple[Contents, bytes] | None]:
         """Find out what is needed, and lay it out; None when not all of it could be found out."""
-        try:
-            if not self._order.volume_bytes:
-                await asyncio.to_thread(self._partial.target.check_free)
-            survey = Survey(str(self._partial.target))
-            reports = await self._survey(survey)
-            if any(report.error is not None for report in reports):
-                await asyncio.to_thread(self._partial.remove)
-                return tuple(reports), None
-            plan = await asyncio.to_thread(
-                arrange, survey.images, self._order.asked, self._order.held, self._stamp
-            )
-            await asyncio.to_thread(take_back, self._partial, plan.contents, plan.raw)
-        except SampanError:
-            await asyncio.to_thread(self._partial.remove)  # nothing in it yet
-            raise
+        if not self._order.volume_bytes:
+            await asyncio.to_thread(self._partial.target.check_free)
+        survey = Survey(str(self._partial.target))
+        reports = await self._survey(survey)
+        if any(report.error is not None for report in reports):
+            return tuple(reports), None
+        asked, held = self._order.asked, self._order.held
+        plan = await asyncio.to_thread(arrange, survey.images, asked, held, self._stamp)
+        await asyncio.to_thread(take_back, self._partial, plan.contents, plan.raw)
         await asyncio.to_thread(self._partial.check_room, _size_of(plan))
         await asyncio.to_thread(self._partial.begin, plan, _manifests(survey.images))
         return tuple(reports), (plan.contents, plan.raw)

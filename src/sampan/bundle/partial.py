@@ -48,7 +48,9 @@ class Partial:
         self._notes: Directory | None = None
 
     def close(self) -> None:
-        """Let go of it; what is there is gone on with by the next."""
+        """Let go of it: what is there is gone on with by the next; without a plan nothing is."""
+        if not (self.path / PLAN).exists():
+            self.remove()
         if self._notes is not None:
             self._notes.close()
         self._directory.close()
@@ -108,7 +110,7 @@ class Partial:
             )
 
     def begin(self, plan: Plan, manifests: Mapping[Digest, bytes]) -> None:
-        """Put down what only this process knows, make it durable, and then write the plan."""
+        """Put down what is known; what only this process knows durably, and then, durably, the plan."""
         self._clear()
         _make(self.growing)
         for algorithm in ALGORITHMS if self.target.is_directory else ():
@@ -131,12 +133,10 @@ class Partial:
     # -- what goes where ---------------------------------------------------------------------------
 
     def put(self, blob: Blob, data: bytes) -> None:
-        """All of a small blob, durably. Raises ContentMismatch when ``data`` is something else."""
-        with closing(Region(self._stretches(blob))) as region:
-            arriving = self.arriving(blob)
-            arriving.write(data)
-            arriving.commit()
-            region.sync()
+        """All of a small blob. Raises ContentMismatch when ``data`` is something else."""
+        arriving = self.arriving(blob)
+        arriving.write(data)
+        arriving.commit()
 
     def arriving(self, blob: Blob) -> Arriving:
         """The way into its place for ``blob``."""

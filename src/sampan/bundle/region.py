@@ -114,18 +114,10 @@ class Region:
                 break
         return start
 
-    def sync(self) -> None:
-        """On the disk, as well as it says."""
-        for _, descriptor, _ in self._parts:
-            try:
-                os.fsync(descriptor)
-            except OSError as error:
-                raise disk_error(f"make {self.path} durable", error) from error
-
     def close(self) -> None:
         """Let go of the files; twice does no harm."""
         for _, descriptor, _ in self._parts:
-            with suppress(OSError):  # what was not written is told by sync
+            with suppress(OSError):  # the disk is asked at the end, once for each file
                 os.close(descriptor)
         self._parts.clear()
 

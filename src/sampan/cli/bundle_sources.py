@@ -61,6 +61,8 @@ def find_references(asked: Asked, config: Config, store: Store) -> Found:
 
     Raises UsageError, also when there is nothing at all; SinkError when a runtime does not answer.
     """
+    if [*asked.words, *asked.lists, *asked.files, asked.log].count(STDIN) > 1:
+        raise UsageError("standard input can be read once", hint="write - in one place alone")
     if asked.since is not None and asked.log is None:
         raise UsageError("--since goes with --from-log", hint="name the log of sampan serve")
     found: list[Reference | Left] = [*parse_references(asked.words, asked.lists)]

@@ -9,8 +9,10 @@ import asyncio
 from collections.abc import Sequence
 
 from sampan.doctor.aside import aside
-from sampan.doctor.chain.hosts import asked_hosts, is_known
+from sampan.doctor.chain.failures import PLAIN_HTTP, Met, in_go
+from sampan.doctor.chain.hosts import Asked, asked_hosts, is_known
 from sampan.doctor.contract import HostReport, Scene
+from sampan.oci.reference import Reference
 
 
 async def look_at_all(scene: Scene) -> Sequence[HostReport]:
@@ -19,6 +21,17 @@ async def look_at_all(scene: Scene) -> Sequence[HostReport]:
     looks = []
     for reference in scene.references:
         hosts = list(scene.hosts_for(reference.registry))
-        hosts += [host for host in asked[reference] if not is_known(host, hosts)]
         looks += [scene.probe.look(host, reference) for host in hosts]
+        looks += [
+            _look(scene, each, reference) for each in asked[reference] if not is_known(each.host, hosts)
+        ]
     return await asyncio.gather(*looks)
+
+
+async def _look(scene: Scene, asked: Asked, reference: Reference) -> HostReport:
+    """As its runtime would connect: without TLS where it turns out to have none, and that is allowed."""
+    report = await scene.probe.look(asked.host, reference)
+    error = report.error
+    if asked.plain is None or error is None or in_go(error, Met(asked.host.base)) != PLAIN_HTTP:
+        return report
+    return await scene.probe.look(asked.plain, reference)

@@ -163,6 +163,7 @@ CHAIN = (
 )
 # What costs time, or will.
 COSTS = (
+    "CHAIN_PASSES_OVER",
     "CHAIN_DETOUR",
     "PROXY_OF_SHELL_ALONE",
     "DNS_SERVER_DEAD",

@@ -1,7 +1,7 @@
 """The two checks of this package: a runtime's requests replayed, and a real pull compared with that.
 
-What they find: CHAIN_FAILS, CHAIN_DETOUR, CHAIN_ASKS_NOBODY of :func:`check_chain`; PULL_FAILS and
-PREDICTION_DIFFERS of :func:`check_pulls`. The sentences are :mod:`.saying`'s.
+What they find: CHAIN_FAILS, CHAIN_DETOUR, CHAIN_PASSES_OVER, CHAIN_ASKS_NOBODY of :func:`check_chain`;
+PULL_FAILS and PREDICTION_DIFFERS of :func:`check_pulls`. The sentences are :mod:`.saying`'s.
 """
 
 from __future__ import annotations

@@ -11,8 +11,9 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from sampan.doctor.chain.certificates import Unusable
 from sampan.doctor.chain.contract import Chain, Entry, Login
-from sampan.doctor.chain.hosts_entries import Reader, Unusable, default_entry, entries_of, namespace_for
+from sampan.doctor.chain.hosts_entries import Reader, default_entry, entries_of, namespace_for
 from sampan.oci.reference import Reference
 from sampan.runtimes.containerd.faults import config_findings
 from sampan.runtimes.containerd.files import Config, read_config, read_flags

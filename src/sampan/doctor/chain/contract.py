@@ -45,7 +45,8 @@ class Entry:
     ``namespace``: what it is sent as ``ns``. ``resolves``, ``pulls``: its capabilities. ``certificates`` are
     paths in the tree. ``may_be_http``: a server that answers HTTPS with HTTP is asked again so. ``place``:
     where it is written, as ``FILE:LINE``; None: the runtime adds it by itself. ``repository``: what it is
-    asked for, where that is not the reference's; ``is_origin``: it is the registry itself.
+    asked for, where that is not the reference's; ``is_origin``: it is the registry itself. ``unusable``: why
+    it is passed over without a request, in the program's words.
     """
 
     scheme: str
@@ -64,6 +65,7 @@ class Entry:
     place: str | None = None
     repository: str | None = None
     is_origin: bool = False
+    unusable: str | None = None
 
     @property
     def base(self) -> str:

@@ -6,12 +6,13 @@ containerd does, by hosts.toml files of /etc/docker/certs.d, else by ``registry-
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+from sampan.doctor.chain.certificates import Unusable, authorities_of, pair_of
 from sampan.doctor.chain.contract import Chain, Entry
-from sampan.doctor.chain.hosts_entries import Reader, Unusable, default_entry, entries_of
+from sampan.doctor.chain.hosts_entries import Reader, default_entry, entries_of
 from sampan.oci.reference import DOCKER_HUB, Reference
 from sampan.runtimes.contract import Installed
 from sampan.runtimes.docker.facts import info_of, mode_of, reads_hosts_toml, running, told
@@ -23,6 +24,15 @@ NOT_RUNNING = (
     "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
 )
 _CLASSIC = "classic image store"
+_NO_KEY = "missing key {key} for client certificate {certificate}. "
+_MISSING = (
+    _NO_KEY + "CA certificates must use the extension .crt",
+    "missing client certificate {certificate} for key {key}",
+)
+_MISSING_BEFORE = (
+    _NO_KEY + "Note that CA certificates should use the extension .crt",
+    "Missing client certificate {certificate} for key {key}",
+)
 
 
 def docker_chain(tree: Tree, installed: Installed, reference: Reference) -> Chain:
@@ -34,60 +44,79 @@ def docker_chain(tree: Tree, installed: Installed, reference: Reference) -> Chai
     chain = replace(chain, beside=not classic)
     if daemon.problem is not None and not running(installed):
         return replace(chain, refusal=NOT_RUNNING)
-    insecure = {each.rpartition("://")[2] for each in told(daemon, flags, INSECURE)}
-    mirrors = tuple(_mirrors(tree, daemon, flags, installed, reference, insecure, sends_ns=not classic))
-    if not reads_hosts_toml(tree, daemon, installed):
-        return replace(chain, entries=(*mirrors, _origin(tree, reference.registry, insecure)))
+    found = _Found(tree, installed, daemon, flags, chain)
+    by_file = reads_hosts_toml(tree, daemon, installed)
     try:
-        entries = entries_of(Reader(tree, Dialect()), [CERTS], reference.registry)
+        return replace(chain, entries=found.by_hosts_toml() if by_file else found.by_mirrors())
     except Unusable as error:
-        return replace(chain, refusal=f'failed to resolve reference "{reference}": {error}')
-    if len(entries) == 1:
-        entries = (*mirrors, *entries)
-    return replace(chain, entries=entries)
+        where = f'failed to resolve reference "{reference}": ' if by_file else ""
+        return replace(chain, refusal=f"{where}{error}")
 
 
-def _origin(tree: Tree, registry: str, insecure: Collection[str]) -> Entry:
-    """The registry itself, with what certs.d says of its certificate; one of loopback is never secure."""
-    entry = default_entry(registry)
-    entry = replace(entry, certificates=_authorities(tree, entry.netloc), is_origin=True)
-    if registry not in insecure and entry.scheme == "https" and not entry.insecure:
-        return entry
-    return replace(entry, scheme="https", insecure=True, may_be_http=True)
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """All that says who is asked by ``chain``, whose entries are not known yet."""
 
+    tree: Tree
+    installed: Installed
+    daemon: Daemon
+    flags: Flags
+    chain: Chain
 
-def _mirrors(
-    tree: Tree,
-    daemon: Daemon,
-    flags: Flags,
-    installed: Installed,
-    reference: Reference,
-    insecure: Collection[str],
-    *,
-    sends_ns: bool,
-) -> Iterator[Entry]:
-    """``registry-mirrors`` as they are in force: those of the running daemon, else of its files."""
-    if reference.registry != DOCKER_HUB:
-        return
-    said = info_of(installed)
-    urls = told(daemon, flags, MIRRORS)
-    if said.get("ServerVersion"):
-        urls = [str(url) for url in (said.get("RegistryConfig") or {}).get("Mirrors") or []]
-    line = daemon.line(MIRRORS)
-    for url in urls:
-        parts = urlsplit(url)
-        yield Entry(
-            parts.scheme,
-            parts.netloc,
-            f"{parts.path.rstrip('/')}/v2",
-            namespace=DOCKER_HUB if sends_ns else None,
-            certificates=_authorities(tree, parts.netloc),
-            insecure=parts.netloc in insecure and parts.scheme == "https",
-            place=f"{daemon.file.path}:{line}" if line else None,
+    @property
+    def registry(self) -> str:
+        return self.chain.reference.registry
+
+    def by_mirrors(self) -> tuple[Entry, ...]:
+        """Mirrors and the registry, each with the certificates of its own directory; Docker Hub has none.
+        Raises Unusable: one bad directory keeps all from being asked."""
+        mirrors = [self._with_own(entry) for entry in self._mirrors()]
+        origin = replace(default_entry(self.registry), is_origin=True)
+        if self.registry != DOCKER_HUB:
+            origin = self._with_own(origin)
+        if self.registry in self._insecure() or origin.scheme != "https" or origin.insecure:
+            origin = replace(origin, scheme="https", insecure=True, may_be_http=True)
+        return (*mirrors, origin)
+
+    def by_hosts_toml(self) -> tuple[Entry, ...]:
+        """As containerd does, but that a registry without a hosts.toml has the mirrors, with the certificates
+        of the registry's directory. Raises Unusable."""
+        entries = entries_of(Reader(self.tree, Dialect()), [CERTS], self.registry)
+        if len(entries) > 1:
+            return entries
+        own = entries[0]
+        mirrors = (
+            replace(entry, certificates=own.certificates, client=own.client) for entry in self._mirrors()
         )
+        return (*mirrors, *entries)
 
+    def _mirrors(self) -> Iterator[Entry]:
+        """``registry-mirrors`` as they are in force: those of the running daemon, else of its files."""
+        if self.registry != DOCKER_HUB:
+            return
+        said = info_of(self.installed)
+        urls = told(self.daemon, self.flags, MIRRORS)
+        if said.get("ServerVersion"):
+            urls = [str(url) for url in (said.get("RegistryConfig") or {}).get("Mirrors") or []]
+        line = self.daemon.line(MIRRORS)
+        insecure = self._insecure()
+        for url in urls:
+            parts = urlsplit(url)
+            yield Entry(
+                parts.scheme,
+                parts.netloc,
+                f"{parts.path.rstrip('/')}/v2",
+                namespace=DOCKER_HUB if self.chain.beside else None,
+                insecure=parts.netloc in insecure and parts.scheme == "https",
+                place=f"{self.daemon.file.path}:{line}" if line else None,
+            )
 
-def _authorities(tree: Tree, netloc: str) -> tuple[str, ...]:
-    directory = f"{CERTS}/{netloc}"
-    names = tree.directory(directory).names
-    return tuple(f"{directory}/{name}" for name in names if name.endswith(".crt"))
+    def _insecure(self) -> set[str]:
+        return {each.rpartition("://")[2] for each in told(self.daemon, self.flags, INSECURE)}
+
+    def _with_own(self, entry: Entry) -> Entry:
+        """``entry`` with the certificates of its host's directory. Raises Unusable."""
+        directory = f"{CERTS}/{entry.netloc}"
+        words = _MISSING if self.chain.is_recent else _MISSING_BEFORE
+        pair = pair_of(self.tree, directory, *words)
+        return replace(entry, certificates=authorities_of(self.tree, directory), client=pair)

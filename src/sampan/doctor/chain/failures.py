@@ -51,8 +51,6 @@ def in_go(error: HostError, met: Met) -> str:
         return f"read tcp …->{_peer(met)}: read: connection reset by peer"
     if outcome == "truncated":
         return "EOF"
-    if outcome == "redirect":
-        return f"… ({error.message})"
     return f"… ({error.message})"
 
 

@@ -7,7 +7,8 @@ the replay of the chain asks it all the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from sampan.doctor.chain.contract import Chain, Entry
 from sampan.doctor.chain.entry_hosts import Hosts
@@ -20,36 +21,51 @@ from sampan.upstream.host import Host
 _ROOT = "/v2"
 
 
-def asked_hosts(scene: Scene) -> dict[Reference, list[Host]]:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A host that a runtime asks; ``plain``: the same without TLS, which it tries when the first has none."""
+
+    host: Host
+    plain: Host | None = None
+
+
+def asked_hosts(scene: Scene) -> dict[Reference, list[Asked]]:
     """By reference, in the order of the runtimes and of their files; each once. It reads files."""
-    found: dict[Reference, list[Host]] = {reference: [] for reference in scene.references}
+    found: dict[Reference, list[Asked]] = {reference: [] for reference in scene.references}
     hosts = Hosts(scene.tree)
     for _, reference, chain in chains_of(scene):
         known = found[reference]
-        for host in _hosts(chain, hosts):
-            if not any(_is_same(host, each) for each in known):
-                known.append(host)
+        for asked in _asked(chain, hosts):
+            if not is_known(asked.host, [each.host for each in known]):
+                known.append(asked)
     return found
 
 
-def is_known(host: Host, others: list[Host]) -> bool:
+def is_known(host: Host, others: Sequence[Host]) -> bool:
     """Whether one of ``others`` is at the same place."""
-    return any(_is_same(host, each) for each in others)
+    return any((host.url, host.prefix) == (other.url, other.prefix) for other in others)
 
 
-def _is_same(one: Host, other: Host) -> bool:
-    return (one.url, one.prefix) == (other.url, other.prefix)
-
-
-def _hosts(chain: Chain, hosts: Hosts) -> Iterator[Host]:
+def _asked(chain: Chain, hosts: Hosts) -> Iterator[Asked]:
     for entry in chain.entries:
         prefix = _prefix(chain, entry)
-        if prefix is None or entry.login is not None or entry.may_be_http:
+        passed = entry.unusable is not None or (entry.is_origin and chain.blocked is not None)
+        if prefix is None or passed or entry.login is not None:
             continue
+        plain = entry.by_http() if _may_be_http(chain, entry) else None
         try:
-            yield hosts.looked_at(entry, prefix, chain.proxies)
+            yield Asked(
+                hosts.looked_at(entry, prefix, chain.proxies),
+                None if plain is None else hosts.looked_at(plain, prefix, chain.proxies),
+            )
         except ConfigError:
             continue  # the replay says so
+
+
+def _may_be_http(chain: Chain, entry: Entry) -> bool:
+    """Whether nobody can say before by which scheme it is asked."""
+    either = entry.may_be_http or (chain.family == "containers-image" and entry.insecure)
+    return either and entry.scheme == "https"
 
 
 def _prefix(chain: Chain, entry: Entry) -> str | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from sampan.doctor.chain.certificates import usable_authority, usable_pair
 from sampan.doctor.chain.contract import Entry
 from sampan.oci.reference import DOCKER_HUB, origin_url
 from sampan.runtimes.hosts_check import check
@@ -24,10 +25,6 @@ _LOOPBACK = re.compile(r"(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])(?::(\d+))?")
 _DURATION = re.compile(r"(\d+(?:\.\d*)?)(ns|us|µs|ms|s|m|h)")
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _EVERYTHING = ("pull", "resolve", "push")
-
-
-class Unusable(Exception):
-    """A file that is named is missing or is none: no host is asked. ``args``: the program's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +77,20 @@ def _read(reader: Reader, directory: str, registry: str) -> Iterator[Entry]:
             toml = parse(file.data.removeprefix(b"\xef\xbb\xbf"))
             yield from _hosts(reader, directory, toml, registry, checked.hosts)
             return
+    yield default_entry(registry, **_beside(tree, directory))
+
+
+def _beside(tree: Tree, directory: str) -> dict[str, Any]:
+    """The certificates of a directory without a hosts.toml. Raises Unusable."""
     names = tree.directory(directory).names
-    authorities = tuple(f"{directory}/{name}" for name in names if name.endswith(".crt"))
-    pairs = [(f"{directory}/{n}", f"{directory}/{n[:-5]}.key") for n in names if n.endswith(".cert")]
-    yield default_entry(registry, certificates=authorities, client=pairs[0] if pairs else None)
+    authorities = [usable_authority(tree, f"{directory}/{name}") for name in names if name.endswith(".crt")]
+    pairs = []
+    for name in names:
+        if name.endswith(".cert"):
+            key = f"{name[:-5]}.key"
+            paths = [f"{directory}/{each}" for each in (name, key if key in names else name)]
+            pairs.append(usable_pair(tree, *paths))
+    return {"certificates": tuple(authorities), "client": pairs[0] if pairs else None}
 
 
 def _hosts(
@@ -129,37 +136,32 @@ def _entry(
 
 def _options(reader: Reader, directory: str, keys: Mapping[str, Any]) -> dict[str, Any]:
     capabilities = {str(each).lower() for each in keys.get("capabilities") or _EVERYTHING}
-    client = keys.get("client")
-    pairs = [client] if isinstance(client, str) else client if isinstance(client, list) else []
-    first = pairs[0] if pairs else None
-    names = keys.get("ca") or []
+    tree, names = reader.tree, _several(keys.get("ca"))
+    authorities = tuple(usable_authority(tree, posixpath.join(directory, str(name))) for name in names)
+    pairs = [usable_pair(tree, *_halves(directory, value)) for value in _several(keys.get("client"))]
     return {
         "resolves": {"pull", "resolve"} <= capabilities,  # one that may only resolve is not asked to
         "pulls": "pull" in capabilities,
-        "certificates": tuple(
-            _certificate(reader.tree, directory, name)
-            for name in ([names] if isinstance(names, str) else names)
-        ),
-        "client": None if first is None else _pair(directory, first),
+        "certificates": authorities,
+        "client": pairs[0] if pairs else None,
         "insecure": keys.get("skip_verify") is True,
         "headers": _headers(keys.get("header")),
         "dial_seconds": _seconds(keys.get("dial_timeout")) if reader.dialect.dial_timeout else None,
     }
 
 
-def _certificate(tree: Tree, directory: str, name: str) -> str:
-    path = posixpath.join(directory, name)
-    file = tree.file(path)
-    if file.data is None:
-        raise Unusable(f'unable to read CA cert "{path}": open {path}: no such file or directory')
-    if b"-----BEGIN CERTIFICATE-----" not in file.data:
-        raise Unusable(f'unable to load CA cert "{path}"')
-    return path
+def _several(value: object) -> list[Any]:
+    """One, or a list."""
+    if isinstance(value, list):
+        return value
+    return [] if value in (None, "") else [value]
 
 
-def _pair(directory: str, value: Any) -> tuple[str, str]:  # noqa: ANN401 - whatever stands there
-    names = [value, value] if isinstance(value, str) else [str(each) for each in value][:2]
-    certificate, key = (posixpath.join(directory, name) for name in (names * 2)[:2])
+def _halves(directory: str, value: object) -> tuple[str, str]:
+    """Where a client's certificate is, and its key: the same file where one is named. An empty name
+    is the directory."""
+    names = ([str(each) for each in value] if isinstance(value, list) else [str(value)]) or [""]
+    certificate, key = (posixpath.normpath(posixpath.join(directory, name)) for name in (names * 2)[:2])
     return certificate, key
 
 

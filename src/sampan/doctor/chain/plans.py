@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from sampan.doctor.chain import containerd_walk, docker_walk, podman_walk
@@ -37,8 +37,9 @@ def chains_of(scene: Scene) -> Iterator[tuple[Seen, Reference, Chain]]:
     """Each runtime with what it does for each reference, which may read it in its own way. It reads files."""
     proxies = _proxies(scene)
     nameserver = nameserver_of(scene.tree)
-    docker = any(seen.runtime.name == "docker" for seen in scene.runtimes)
-    for seen in scene.runtimes:
+    runtimes = _there(scene)
+    docker = any(seen.runtime.name == "docker" for seen in runtimes)
+    for seen in runtimes:
         plan, name = CHAINS.get(seen.runtime.name), seen.runtime.name
         for reference in scene.references if plan is not None else ():
             assert plan is not None
@@ -47,6 +48,12 @@ def chains_of(scene: Scene) -> Iterator[tuple[Seen, Reference, Chain]]:
                 continue  # Docker's package switches the CRI off, and needs none
             proxied = proxies.get(name, ProxySettings())
             yield seen, reference, replace(chain, runtime=name, proxies=proxied, nameserver=nameserver)
+
+
+def _there(scene: Scene) -> Sequence[Seen]:
+    """Those whose programs answer, where any do: /etc/docker alone is no Docker, and podman reads it too."""
+    answering = [seen for seen in scene.runtimes if seen.installed.answers]
+    return answering or scene.runtimes
 
 
 def walk_of(chain: Chain, platform: Platform, *, layers_max: int | None = None) -> Walk:

@@ -28,8 +28,9 @@ def walk(chain: Chain, platform: Platform, *, layers_max: int | None = None) -> 
     failures: list[str] = []
     for entry in chain.entries:
         host = _OneHost(chain, entry, platform, layers_max)
-        if entry.is_origin and chain.blocked is not None:
-            failures.append(f"{host.name}: {chain.blocked}")
+        reason = chain.blocked if entry.is_origin and chain.blocked is not None else entry.unusable
+        if reason is not None:
+            failures.append(f"{host.name}: {reason}")
             continue
         try:
             body = yield from host.manifest()

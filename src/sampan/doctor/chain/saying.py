@@ -7,9 +7,11 @@ for word, made printable, with ``…`` for what differs from one pull to the nex
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
+from sampan.doctor.chain.contract import Entry
 from sampan.doctor.chain.pulling import Pulled
 from sampan.doctor.chain.replay import Replayed, Step
 from sampan.doctor.chain.words import status
@@ -32,6 +34,7 @@ _ALOUD = "tls: failed to verify certificate: "
 def about_chain(replayed: Replayed) -> Iterator[Finding | Unseen]:
     """What a runtime gets."""
     chain, name = replayed.chain, replayed.chain.runtime
+    yield from map(partial(_passed_over, name), filter(lambda entry: entry.unusable, chain.entries))
     if replayed.outcome is None:
         yield Unseen(
             name,
@@ -94,7 +97,7 @@ def _bare(text: str) -> str:
 
 def _fails(replayed: Replayed, printed: str) -> Finding:
     chain = replayed.chain
-    bad = [step for step in replayed.steps if not is_good(step)]
+    bad = _bad(replayed.steps)
     shown = _decisive(bad, printed)
     finding = Finding(
         "CHAIN_FAILS",
@@ -112,7 +115,7 @@ def _fails(replayed: Replayed, printed: str) -> Finding:
             "mend or replace that host; where sampan gets the image, sampan node apply makes it one"
         ),
     )
-    return _placed(finding, shown, bad)
+    return _placed(finding, shown.ask.entry, [step.ask.entry for step in bad])
 
 
 def _why(replayed: Replayed) -> Text:
@@ -144,9 +147,21 @@ def _asks_nobody(replayed: Replayed, printed: str) -> Finding:
     )
 
 
+def _passed_over(name: str, entry: Entry) -> Finding:
+    finding = Finding(
+        "CHAIN_PASSES_OVER",
+        name,
+        sentence("{runtime} passes {host} over without a request", runtime=name, host=_netloc(entry)),
+        "warning",
+        (_cut(entry.unusable or ""),),
+        sentence("what its files say of that host cannot be used"),
+    )
+    return _placed(finding, entry, [entry])
+
+
 def _detour(replayed: Replayed) -> Iterator[Finding]:
     """Hosts that fail before another gives what is wanted: every pull pays for them."""
-    bad = {step.ask.entry.netloc: step for step in reversed(replayed.steps) if not is_good(step)}
+    bad = {step.ask.entry.netloc: step for step in reversed(_bad(replayed.steps))}
     if not bad:
         return
     chain, shown = replayed.chain, next(reversed(bad.values()))
@@ -164,7 +179,17 @@ def _detour(replayed: Replayed) -> Iterator[Finding]:
         sentence("a host that fails is asked again for every manifest and every layer"),
         sentence("mend it, or take it out"),
     )
-    yield _placed(finding, shown, list(bad.values()))
+    yield _placed(finding, shown.ask.entry, [step.ask.entry for step in bad.values()])
+
+
+def _bad(steps: Sequence[Step]) -> list[Step]:
+    """Those that led nowhere; one by HTTPS of a host that goes on by HTTP did not."""
+    by_http = {step.ask.entry.netloc for step in steps if step.ask.entry.scheme == "http" and is_good(step)}
+    return [
+        step
+        for step in steps
+        if not is_good(step) and not (step.ask.entry.insecure and step.ask.entry.netloc in by_http)
+    ]
 
 
 def is_good(step: Step) -> bool:
@@ -200,21 +225,24 @@ def _decisive(bad: list[Step], printed: str) -> Step:
 
 
 def _host(step: Step) -> str:
-    return printable(step.ask.entry.netloc, characters_max=100)
+    return _netloc(step.ask.entry)
 
 
-def _placed(finding: Finding, step: Step, bad: list[Step]) -> Finding:
-    """``finding`` with the place where the host of ``step`` is written, and all hosts that it is about."""
-    file, _, number = (step.ask.entry.place or "").rpartition(":")
-    names = tuple(dict.fromkeys(name for each in bad for name in _names(each)))
+def _netloc(entry: Entry) -> str:
+    return printable(entry.netloc, characters_max=100)
+
+
+def _placed(finding: Finding, entry: Entry, all_of_them: Sequence[Entry]) -> Finding:
+    """``finding`` with the place where ``entry`` is written, and all hosts that it is about."""
+    file, _, number = (entry.place or "").rpartition(":")
+    names = tuple(dict.fromkeys(name for each in all_of_them for name in _names(each)))
     if not file or not number.isdigit():
         return replace(finding, about=names)
     return replace(finding, about=names, file=file, line=int(number))
 
 
-def _names(step: Step) -> Iterator[str]:
+def _names(entry: Entry) -> Iterator[str]:
     """What a host is called by whoever looks at it: with what stands before its repositories, if anything."""
-    entry = step.ask.entry
     yield entry.netloc
     if below := entry.path.removeprefix("/v2").strip("/"):
         yield f"{entry.netloc}/{below}"
