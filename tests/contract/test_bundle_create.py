@@ -369,6 +369,26 @@ async def test_two_at_once_for_one_file_are_refused(
     verified(await first)
 
 
+async def test_somebodys_own_directory_is_not_taken_for_an_unfinished_bundle(
+    tmp_path: Path, bundles: Bundles
+) -> None:
+    (tmp_path / "images.tar.partial").mkdir()
+    (tmp_path / "images.tar.partial" / "thesis.tex").write_text("mine")
+    with pytest.raises(BundleExists, match=r"has thesis\.tex in it, which no bundle has"):
+        await bundles(tmp_path / "images.tar", "alpine:3")
+    assert names(tmp_path / "images.tar.partial") == ["thesis.tex"]
+
+
+async def test_what_a_kill_left_before_there_was_a_plan_is_begun_anew(
+    tmp_path: Path, bundles: Bundles
+) -> None:
+    for name in ("notes", "volumes"):
+        (tmp_path / "images.tar.partial" / name).mkdir(parents=True)
+    (tmp_path / "images.tar.partial" / ".plan.json.0123456789abcdef").write_text("{")
+    verified(await bundles(tmp_path / "images.tar", "alpine:3"))
+    assert names(tmp_path) == ["images.tar", "store"]
+
+
 async def test_cancelled_it_keeps_what_came_and_goes_on_from_there(
     tmp_path: Path, bundles: Bundles, good: FakeRegistry
 ) -> None:

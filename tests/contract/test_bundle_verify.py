@@ -229,6 +229,20 @@ def test_a_signature_that_differs_from_its_sisters_is_damage(files: Files) -> No
     assert named(looked_at(paths)) == {(paths[1].name, SIGNATURE_NAME)}
 
 
+def test_a_volume_may_be_named_by_a_link(files: Files, tmp_path: Path) -> None:
+    (path,) = files("one")
+    (tmp_path / "latest.tar").symlink_to(path)
+    looked_at([tmp_path / "latest.tar"]).check()
+
+
+def test_a_volume_that_is_gone_meanwhile_is_an_error_with_its_name(files: Files) -> None:
+    (path,) = files("one")
+    volumes = read_set([path])
+    path.unlink()
+    with pytest.raises(BundleDamaged, match=r"cannot read .*one\.tar: No such file"):
+        verify(volumes, told=lambda _: None, stop=threading.Event())
+
+
 def test_files_of_two_bundles_are_told_apart(files: Files) -> None:
     with pytest.raises(InvalidBundle, match="are of two bundles"):
         read_set([*files("one"), *files("vol")])

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,8 @@ import pytest
 from disks import blob_path
 from rig import ALPINE, HUB, Rig, assert_store_is_sound, mirror_of, pieces
 from sampan.cli import main
+from sampan.errors import AllHostsFailed, ContentMismatch
+from sampan.mirror.blobs import BlobAnswer
 from sampan.oci import Digest
 from sampan.store import DiskStore, TagStore, evict
 from sampan.testing import (
@@ -117,6 +119,81 @@ async def test_a_bad_manifest_heals_and_is_right_meanwhile(tmp_path: Path) -> No
             assert str(answer.manifest.digest) == g.image.digest
             assert g.asked() == asked
         assert await g.store("scrub", "--rate", "unlimited") == 0
+
+
+async def drain(answer: BlobAnswer, sent: list[int]) -> None:
+    """As a client that counts."""
+    async for piece in pieces(answer):
+        sent.append(len(piece))  # noqa: PERF401  # what came before it fails counts
+
+
+@asynccontextmanager
+async def restarted(g: Ground) -> AsyncIterator[Ground]:
+    """Another process on the same store, which knows nothing of what was verified before."""
+    async with mirror_of(g.path, [g.host]) as rig:
+        await rig.mirror.manifest(HUB, ALPINE, "3")
+        g.asked()
+        yield replace(g, rig=rig)
+
+
+async def test_a_large_blob_that_the_disk_forgot_is_never_completed_and_the_next_request_has_it_right(
+    tmp_path: Path,
+) -> None:
+    async with ground(tmp_path) as g, restarted(g) as again:
+        damage(g.path, g.layer)
+        answer, sent = await again.rig.mirror.blob(HUB, ALPINE, g.layer), list[int]()
+        with pytest.raises(ContentMismatch, match="damaged in the store"):
+            await drain(answer, sent)
+        answer.close()
+        assert sum(sent) == SIZE - 64 * 1024
+        assert g.asked() == 0
+        assert await again.rig.read(g.layer) == SIZE
+        await settled(again.rig)
+        assert g.asked() == 1
+        assert len(list((g.path / "quarantine").iterdir())) == 1
+
+
+async def test_a_small_blob_that_the_disk_forgot_is_right_in_the_same_answer(tmp_path: Path) -> None:
+    async with ground(tmp_path) as g, restarted(g) as again:
+        config = Digest.parse(g.image.blobs[0].digest)
+        damage(g.path, config)
+        assert await again.rig.read(config) == g.image.blobs[0].size
+        await settled(again.rig)
+        assert g.asked() == 1
+
+
+async def test_a_small_blob_that_the_disk_forgot_is_an_error_while_no_host_has_it(tmp_path: Path) -> None:
+    async with ground(tmp_path) as g, restarted(g) as again:
+        config = Digest.parse(g.image.blobs[0].digest)
+        damage(g.path, config)
+        g.host.script(faults.status(503))
+        with pytest.raises(AllHostsFailed):
+            await again.rig.read(config)
+
+
+async def test_what_the_disk_has_right_is_hashed_once_since_the_start(tmp_path: Path) -> None:
+    async with ground(tmp_path) as g, restarted(g) as again:
+        assert not again.rig.store.is_verified(g.layer)
+        assert [await again.rig.read(g.layer) for _ in range(2)] == [SIZE, SIZE]
+        assert again.rig.store.is_verified(g.layer)
+        damage(g.path, g.layer)
+        with pytest.raises(AssertionError):
+            await again.rig.read(g.layer)  # the disk is trusted from then on: a scrub asks it
+        assert g.asked() == 0
+        blob_path(g.path, g.layer).unlink()
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"), [(0, 10), (SIZE - 100, SIZE), (SIZE - 100_000, SIZE - 10), (5, 5)]
+)
+async def test_a_part_of_a_blob_that_is_being_checked_is_that_part(
+    tmp_path: Path, start: int, stop: int
+) -> None:
+    async with ground(tmp_path) as g, restarted(g) as again:
+        answer = await again.rig.mirror.blob(HUB, ALPINE, g.layer)
+        data = b"".join([piece async for piece in pieces(answer, start, stop)])
+        answer.close()
+        assert data == g.image.layers[0].read()[start:stop]
 
 
 @pytest.mark.usefixtures("no_config")

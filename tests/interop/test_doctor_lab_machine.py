@@ -8,7 +8,7 @@ import pytest
 
 from interop.sentinel import Sentinel
 from lab.broken import Broken, broken, said, worlds_of
-from lab.case import A, B, certs, daemon_json, registries_conf
+from lab.case import A, B, certs, daemon_json, legacy, registries_conf
 from lab.network import Network
 from lab.world import World, world
 
@@ -121,8 +121,6 @@ def containerd_1_6_without_a_configuration(world: World) -> None:
 
 @broken(None)
 def containerd_1_7_with_mirrors_of_the_old_form(world: World) -> None:
-    from lab.case import legacy
-
     world.containerd("1.7", registry=legacy(A))
 
 

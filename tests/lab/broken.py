@@ -6,7 +6,6 @@ def the_only_mirror_says_502(world: World) -> None: ...
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -49,8 +48,3 @@ def worlds_of(module: str) -> list[Broken]:
 def said(case: Broken) -> str:
     """Its name, for pytest."""
     return case.name
-
-
-def source(case: Broken) -> str:
-    """How it is built, for a person who asks."""
-    return inspect.getsource(case.build)

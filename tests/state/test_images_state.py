@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
@@ -30,11 +31,13 @@ MANIFESTS: list[Manifest | Index] = [*IMAGES, SIGNATURE, TOP]
 DATA = [*LAYERS, *(b"%d" % n for n in range(3)), b"signature", *(m.raw for m in MANIFESTS)]
 CONTENT = {Digest.of(data): data for data in DATA}
 NEEDS = {m.digest: {descriptor.digest for descriptor in m.references} for m in MANIFESTS}
+DAY = 24 * 3600.0
 SECONDS = LOOK_AGAIN_SECONDS + 60  # after each step: whatever is remembered is looked at again
 
 sides = st.integers(0, 1)
 numbers = st.integers(0, len(MANIFESTS) - 1)
 digests = st.sampled_from(sorted(CONTENT))
+blobs = st.sampled_from(sorted(CONTENT.keys() - NEEDS.keys()))  # a manifest comes as one, and is small
 
 
 class ImagesMachine(RuleBasedStateMachine):
@@ -44,9 +47,10 @@ class ImagesMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="sampan-images-", dir="/dev/shm"))
-        self.clock = ManualClock()
+        self.clock = ManualClock(time.time())  # files have the machine's stamps
         self.stores = [DiskStore(self.root, self.clock) for _ in range(2)]
         self.tags = [TagStore(self.root / "tags", self.clock) for _ in range(2)]
+        self.began = self.clock.time()
         self.stored: set[Digest] = set()
         self.damaged: set[Digest] = set()
         self.pinned: set[Digest] = set()
@@ -115,7 +119,7 @@ class ImagesMachine(RuleBasedStateMachine):
         self.stored.add(digest)
         self.damaged.discard(digest)
 
-    @rule(side=sides, digest=digests, count=st.integers(1, 200), stays=st.booleans())
+    @rule(side=sides, digest=blobs, count=st.integers(1, 200), stays=st.booleans())
     def cut(self, side: int, digest: Digest, count: int, stays: bool) -> None:
         """Some bytes more, and then the line is cut, or the process stays at it."""
         ingest = self.stores[side].take_up(digest, len(CONTENT[digest]))
@@ -199,9 +203,11 @@ class ImagesMachine(RuleBasedStateMachine):
         report, (outcome,) = remove(self.stores[side], self.tags[side], wanted)
         assert foretold == [outcome]
         others = {m for m in NEEDS if digest in NEEDS[m] and m in self.stored}
-        if outcome.is_removed:
+        if outcome.is_removed and digest in self.stored:
             assert digest not in self.pinned
             assert not others
+        if outcome.is_removed and digest not in self.stored:
+            self.tagged = {name: d for name, d in self.tagged.items() if d != digest}
         self._swept(report, dry)
         assert not outcome.is_removed or digest not in self.stored
         if outcome.is_unnamed and by_tag:
@@ -225,15 +231,27 @@ class ImagesMachine(RuleBasedStateMachine):
         kept = {need for pin in self.pinned & before for need in (pin, *NEEDS.get(pin, ()))}
         assert not kept & set(report.removed), "what was pinned went"
         self.tagged = {name: d for name, d in self.tagged.items() if d not in report.removed}
+        self._count_partials()
+
+    def _count_partials(self) -> set[Digest]:
+        """Those that went."""
         names = {path.name for path in (self.root / "ingest").iterdir()}
         for digest in self.writing:
             assert f"sha256-{digest.hex}" in names, "what is being written went"
-        self.partial = {d: n for d, n in self.partial.items() if f"sha256-{d.hex}" in names}
+        gone = {digest for digest in self.partial if f"sha256-{digest.hex}" not in names}
+        self.partial = {digest: n for digest, n in self.partial.items() if digest not in gone}
+        return gone
 
     @rule(side=sides)
     def tidy(self, side: int) -> None:
         self._look_at_manifests(side)
         assert tidy(self.stores[side], self.tags[side]).removed == ()
+        gone = self._count_partials()
+        assert bool(gone) <= (self.clock.time() - self.began > 7 * DAY), "somebody may still go on with it"
+
+    @rule(days=st.sampled_from([2, 8]))
+    def pass_time(self, days: int) -> None:
+        self.clock.advance(days * DAY)
 
     # -- what goes wrong -----------------------------------------------------------------------------
 

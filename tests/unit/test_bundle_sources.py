@@ -12,7 +12,7 @@ from bundling import held
 from sampan.bundle.contents import Asked
 from sampan.bundle.from_files import Left, images_in_files, images_in_text
 from sampan.bundle.from_log import pulled_since
-from sampan.bundle.from_node import images_in_table
+from sampan.bundle.from_node import docker_images, images_in_table, podman_images
 from sampan.bundle.order import Order, check_same
 from sampan.bundle.target import Target
 from sampan.errors import BundleExists, UsageError
@@ -102,6 +102,43 @@ def test_the_table_of_ctr_gives_tags_with_their_digests_and_digests_without_tags
     assert [str(one) for one in images_in_table(table)] == [
         f"docker.io/library/alpine:3@{tagged}",
         f"registry.k8s.io/pause@{pinned}",
+    ]
+
+
+def test_docker_gives_tags_with_the_digest_of_their_repository_and_digests_without_tags() -> None:
+    one, two, three = (str(Digest.of(text)) for text in (b"1", b"2", b"3"))
+    node = docker_images(
+        [
+            {"RepoTags": ["alpine:3", "lan:5000/a:1"], "RepoDigests": [f"alpine@{one}", f"lan:5000/a@{two}"]},
+            {"RepoTags": ["<none>:<none>"], "RepoDigests": [f"redis@{three}"]},
+            {"RepoTags": ["mine:1"], "RepoDigests": []},
+            {"RepoTags": None, "RepoDigests": ["<none>@<none>"]},
+            {},
+        ]
+    )
+    assert [str(one) for one in node.images] == [
+        f"docker.io/library/alpine:3@{one}",
+        f"lan:5000/a:1@{two}",
+        f"docker.io/library/redis@{three}",
+    ]
+    assert [left.place for left in node.left] == ["docker: mine:1"]
+
+
+def test_podman_gives_names_with_their_digest_and_tells_what_was_built_there() -> None:
+    digest = str(Digest.of(b"1"))
+    node = podman_images(
+        [
+            {"Names": ["docker.io/library/alpine:3", "quay.io/a/b:1"], "Digest": digest},
+            {"Names": ["localhost/mine:1"], "Digest": digest},
+            {"Names": ["docker.io/library/odd:1"]},
+            {"Names": None, "Digest": digest},
+        ]
+    )
+    names = [str(one) for one in node.images]
+    assert names == [f"docker.io/library/alpine:3@{digest}", f"quay.io/a/b:1@{digest}"]
+    assert [left.place for left in node.left] == [
+        "podman: localhost/mine:1",
+        "podman: docker.io/library/odd:1",
     ]
 
 

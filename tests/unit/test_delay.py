@@ -18,12 +18,9 @@ async def test_a_loop_that_is_blocked_is_late_by_so_much() -> None:
         seen.append(seconds)
         came.set()
 
-    watch = DelayWatch(observe)
-    watch.start()
-    time.sleep(LOOK_SECONDS * 3)  # noqa: ASYNC251  # that is what is seen
-    await came.wait()
-    watch.stop()
-    watch.stop()
+    with DelayWatch(observe):
+        time.sleep(LOOK_SECONDS * 3)  # noqa: ASYNC251  # that is what is seen
+        await came.wait()
     assert seen[0] >= LOOK_SECONDS * 2 - 0.01
 
 

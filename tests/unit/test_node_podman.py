@@ -16,6 +16,7 @@ from sampan.runtimes.plan import make_plan
 from sampan.runtimes.podman import Podman
 from sampan.runtimes.podman.files import read_in_use
 from sampan.runtimes.podman.planning import DROP_IN
+from sampan.runtimes.podman.status import in_force
 from sampan.runtimes.tree import Tree
 from sampan.runtimes.wanted import Hop, Route, Wanted
 from sampan.secret import Secret
@@ -120,3 +121,13 @@ def test_any_file_is_read_or_told_and_never_raises(
     for runtime in (Podman(), Crio()):
         assert runtime.status(Tree(path), Installed()).runtime == runtime.name
     assert len(read_in_use(Tree(path), "/root", merged=merged).read) == 2
+
+
+def test_the_mirrors_of_a_blocked_registry_are_asked_and_it_is_not(tmp_path: Path) -> None:
+    mine = tmp_path / "etc/containers/registries.conf"
+    mine.parent.mkdir(parents=True)
+    mine.write_text(
+        '[[registry]]\nlocation = "quay.io"\nblocked = true\n[[registry.mirror]]\nlocation = "a.lan/quay"\n'
+    )
+    (quay,) = in_force(read_in_use(Tree(tmp_path), "/root", merged=False))
+    assert (quay.registry, quay.hosts) == ("quay.io", ("https://a.lan/quay",))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +39,7 @@ from sampan.store.content import Store
 CHUNK_BYTES = 1024 * 1024
 BLOB_BYTES_MAX = 2**63
 _ID = re.compile(f"(?:sha256:)?{IMAGE_ID}")  # as the CRI names an image beside its names
+NONE = "<none>"  # Docker's word for no name or no tag
 LOCAL = "localhost"  # podman's registry for what was built here
 
 Take = Callable[[bytes], None]
@@ -114,7 +115,7 @@ async def images_of_node(probe: Probe, environ: Mapping[str, str], containerd: P
         if probe.has_socket(socket)
     ]
     if any(probe.has_socket(path) for path in (*DOCKER_SOCKETS, socket_of(environ))):
-        nodes.append(await asyncio.to_thread(of_docker, Engine(socket_of(environ))))
+        nodes.append(docker_images(await asyncio.to_thread(Engine(socket_of(environ)).images)))
     if (podman := find_program(PODMAN, environ)) is not None:
         nodes.append(await of_podman(podman, environ))
     if not nodes:
@@ -152,17 +153,18 @@ def images_in_table(table: str) -> list[Reference]:
     return [reference for reference in found if reference.tag or reference.digest not in tagged]
 
 
-def of_docker(engine: Engine) -> Node:
-    """The images of Docker, each under all its tags. Raises SinkUnavailable."""
+def docker_images(entries: Iterable[Mapping[str, object]]) -> Node:
+    """The images that Docker lists, each under all its tags; by its digest when it has none."""
     images, left = [], []
-    for entry in engine.images():
+    for entry in entries:
         digests = dict(_split(text, "@") for text in _texts(entry, "RepoDigests"))
-        for text in _texts(entry, "RepoTags"):
-            name = _split(text, ":")[0]
-            reference = _pinned(text, digests.get(name, ""))
+        tags = [text for text in _texts(entry, "RepoTags") if NONE not in text]
+        pinned = [(text, digests.get(_split(text, ":")[0], "")) for text in tags] or list(digests.items())
+        for text, digest in pinned:
+            reference = _pinned(text, digest)
             if reference is not None:
                 images.append(reference)
-            elif "<none>" not in text:
+            elif NONE not in text:
                 left.append(Left(f"docker: {printable(text)}", "it was built here, and no registry has it"))
     return Node(tuple(images), tuple(left))
 
@@ -172,8 +174,13 @@ async def of_podman(program: Path, environ: Mapping[str, str]) -> Node:
     listed = await _output(
         [str(program), "images", "--format", "json"], environ, "cannot list podman's images"
     )
+    return podman_images(_objects(listed))
+
+
+def podman_images(entries: Iterable[Mapping[str, object]]) -> Node:
+    """The images that podman lists, each under all its names."""
     images, left = [], []
-    for entry in _objects(listed):
+    for entry in entries:
         for text in _texts(entry, "Names"):
             reference = _pinned(text, str(entry.get("Digest") or ""))
             if reference is None or reference.registry == LOCAL:

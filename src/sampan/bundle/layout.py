@@ -9,7 +9,7 @@ otherwise is refused by :func:`check_layout`. Pure.
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -82,33 +82,38 @@ def members(contents: Contents, volume: int, contents_bytes: int) -> Iterator[Me
 
     The places are those that the sizes give; what the list says of them is not looked at.
     """
+    yield from _in_order((found for found in _named(contents) if found[1].volume == volume), contents_bytes)
+
+
+def _in_order(named: Iterable[tuple[str, Place]], contents_bytes: int) -> Iterator[Member]:
     at = head_bytes(contents_bytes)
-    for name, place in _placed(contents, volume):
+    for name, place in named:
         offset = at + len(header_of(name, place.size))
         yield (member := Member(name, at, offset, place.size, place.digest))
         at = member.stop
 
 
-def _placed(contents: Contents, volume: int) -> Iterator[tuple[str, Place]]:
-    """Names and places of what is in ``volume``: blobs in the order of the list, then files."""
+def _named(contents: Contents) -> Iterator[tuple[str, Place]]:
+    """Names and places of all members: blobs in the order of the list, then files."""
     for blob in contents.blobs:
         if blob.parts:
-            parts = enumerate(blob.parts, start=1)
-            yield from ((part_name(blob, n), part) for n, part in parts if part.volume == volume)
-        elif blob.volume == volume:
+            yield from ((part_name(blob, n), part) for n, part in enumerate(blob.parts, start=1))
+        else:
             yield blob_name(blob.digest), blob.places[0]
     for file in contents.files:
-        if file.volume == volume:
-            yield file.name, Place(volume, file.offset, file.size, file.digest)
+        yield file.name, Place(file.volume, file.offset, file.size, file.digest)
 
 
 def placed(contents: Contents, contents_bytes: int) -> Contents:
     """``contents`` with the places and the volumes that the sizes make, whatever it says of them."""
+    volumes: list[list[tuple[str, Place]]] = [[] for _ in contents.volumes]
+    for found in _named(contents):
+        volumes[found[1].volume - 1].append(found)
     offsets: dict[tuple[int, str], int] = {}
     ends = []
-    for volume in range(1, len(contents.volumes) + 1):
+    for volume, named in enumerate(volumes, start=1):
         end = head_bytes(contents_bytes)
-        for member in members(contents, volume, contents_bytes):
+        for member in _in_order(named, contents_bytes):
             offsets[volume, member.name] = member.offset
             end = member.stop
         ends.append(end + len(END))

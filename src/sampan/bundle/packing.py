@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from sampan.bundle.contents import (
+    CONTENTS_BYTES_MAX,
     FORMAT,
     VERSION,
     VOLUMES_MAX,
@@ -106,6 +107,11 @@ class _Arrangement:
             pieces, volumes = fill(self._sized_groups(), self._capacity(length, count))
             self._check_count(volumes)
             plan = self._plan(pieces, volumes, length)
+            if len(plan.raw) > CONTENTS_BYTES_MAX:
+                raise UsageError(
+                    f"the list of contents would have more than {CONTENTS_BYTES_MAX} bytes",
+                    hint="pack the images into several bundles",
+                )
             if len(plan.raw) <= length and volumes <= count:
                 return Plan(plan.contents, plan.raw.ljust(length), plan.files)
             length, count = max(length, _rounded(len(plan.raw))), max(count, volumes)

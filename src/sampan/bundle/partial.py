@@ -25,11 +25,12 @@ from sampan.bundle.layout import blob_name, check_layout
 from sampan.bundle.packing import Plan
 from sampan.bundle.region import Region, Stretch, disk_error
 from sampan.bundle.target import Target
-from sampan.errors import BundleExists, InvalidBundle, StoreError
+from sampan.errors import BundleExists, InvalidBundle, StoreError, printable
 from sampan.oci.digest import ALGORITHMS, Digest
 from sampan.store.directory import Directory
 
 PLAN = "plan.json"
+OURS = (PLAN, f".{PLAN}.", "notes", "files", "volumes")  # names begin so; with a dot, what a kill left
 
 
 class Partial:
@@ -41,6 +42,7 @@ class Partial:
         self.target = target
         self.path = target.partial
         _make(self.path, parents=False)
+        _refuse_foreign(self.path)
         self._lock = _locked(self.path, target)
         self._directory = Directory.root(self.path)
         self._notes: Directory | None = None
@@ -178,13 +180,26 @@ def _make(path: Path, *, parents: bool = True) -> None:
         raise disk_error(f"make {path}", error) from error
 
 
+def _refuse_foreign(path: Path) -> None:
+    """Somebody's own directory of that name: what is in there is not ours to clear away."""
+    for name in os.listdir(path):
+        if not name.startswith(OURS):
+            raise BundleExists(
+                f"{path} is there, and has {printable(name)} in it, which no bundle has",
+                hint="move it away, or choose another name with -o",
+            )
+
+
 def _locked(path: Path, target: Target) -> int:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         os.close(descriptor)
         raise BundleExists(
             f"another process is making {target}", hint="wait for it, or choose another name"
         ) from None
+    except OSError as error:
+        os.close(descriptor)
+        raise disk_error(f"lock {path}", error) from error
     return descriptor

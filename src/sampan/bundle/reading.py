@@ -31,9 +31,10 @@ class Stop(Exception):
 class Reader:
     """A file that is checked. ``told`` hears how many bytes were read; ``stop`` ends it all."""
 
-    def __init__(self, path: Path, told: Told, stop: threading.Event) -> None:
+    def __init__(self, path: Path, told: Told, stop: threading.Event, *, follow: bool) -> None:
         self.path = path
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a named pipe must not hold us
+        self._descriptor = os.open(path, flags if follow else flags | os.O_NOFOLLOW)
         self._told = told
         self._stop = stop
 
@@ -80,9 +81,9 @@ class Reader:
 
 
 @contextmanager
-def reader(path: Path, told: Told, stop: threading.Event) -> Iterator[Reader]:
-    """A :class:`Reader`, closed at the end. Raises OSError."""
-    opened = Reader(path, told, stop)
+def reader(path: Path, told: Told, stop: threading.Event, *, follow: bool = True) -> Iterator[Reader]:
+    """A :class:`Reader`, closed at the end; ``follow``: it may be a link. Raises OSError."""
+    opened = Reader(path, told, stop, follow=follow)
     try:
         yield opened
     finally:

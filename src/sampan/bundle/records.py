@@ -7,6 +7,7 @@ are refused with their place in the document; and a version that is not known be
 from __future__ import annotations
 
 from abc import ABCMeta
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
@@ -66,9 +67,15 @@ def decode(raw: bytes, kind: type[R], *, what: str, version: int, bytes_max: int
 
 def _said(record: Record) -> list[tuple[str, object]]:
     """The fields of ``record`` that are not what they are by default."""
-    defaults = {field.name: field.default for field in msgspec.structs.fields(record)}
+    defaults = _defaults(type(record))
     values = {name: getattr(record, name) for name in record.__struct_fields__}
     return [(name, _plain(value)) for name, value in values.items() if value != defaults[name]]
+
+
+@cache
+def _defaults(kind: type[Record]) -> dict[str, object]:
+    """By field; it takes time to find out, and a list has a record for each blob."""
+    return {field.name: field.default for field in msgspec.structs.fields(kind)}
 
 
 def _plain(value: object) -> object:

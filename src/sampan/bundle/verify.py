@@ -11,7 +11,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -97,8 +97,12 @@ def verify(
     ]
     check = _Check(volumes, told, stop)
     with ThreadPoolExecutor(READERS) as pool:
-        for found in pool.map(_do, check.work()):
-            damages += found
+        try:
+            for found in pool.map(_do, check.work()):
+                damages += found
+        except BaseException:
+            stop.set()  # before the pool is waited for
+            raise
     return Verification(volumes, tuple(damages))
 
 
@@ -183,7 +187,7 @@ class _Check:
     def _file(self, path: Path, name: str, size: int, digest: Digest, *, is_blob: bool) -> list[Damage]:
         damage = Damage(path, name, digest if is_blob else None)
         try:
-            with self._reading(path / name) as file:
+            with reader(path / name, self._told, self._stop, follow=False) as file:
                 return [] if file.size == size and file.has(digest, 0, size) else [damage]
         except OSError:
             return [damage]
@@ -194,7 +198,9 @@ class _Check:
         at, sums_at = rows_offset(contents, self._size), sums_offset(contents, self._size)
         length = sums_bytes(lines, len(contents.volumes))
         with self._reading(path) as file:
-            right = is_ended(file, recovery_bytes(contents, self._size))
+            if not is_ended(file, recovery_bytes(contents, self._size)):
+                return [Damage(path, "its end")]  # how many rows there are is not the list's to say then
+            right = True
             for name, size, offset in ((DATA_NAME, lines * ROW_BYTES, at), (SUMS_NAME, length, sums_at)):
                 header = header_of(name, size)
                 right &= file.is_at(header, offset - len(header))
@@ -215,5 +221,14 @@ class _Check:
             row.digest(), sums_at + line * step
         )
 
-    def _reading(self, path: Path) -> AbstractContextManager[Reader]:
-        return reader(path, self._told, self._stop)
+    @contextmanager
+    def _reading(self, path: Path) -> Iterator[Reader]:
+        """A volume, which was there a moment ago. Raises BundleDamaged."""
+        try:
+            with reader(path, self._told, self._stop) as file:
+                yield file
+        except OSError as error:
+            raise BundleDamaged(
+                f"cannot read {path}: {error.strerror or error}",
+                hint="is the medium still there? dmesg shows what the kernel says of it",
+            ) from error

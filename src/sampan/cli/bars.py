@@ -85,7 +85,7 @@ class Bars:
             case BlobDone():
                 self._drop(event)
             case Giving():
-                self._giving = (f"{event.reference} into {event.sink}", self._now())
+                self._giving = (f"{event.reference} into {event.sink}".lstrip(), self._now())
             case ImageDone():
                 self._giving = None
             case Failed() | Waiting():

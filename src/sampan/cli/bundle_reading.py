@@ -26,14 +26,12 @@ def read_through(volumes: VolumeSet, work: Callable[[Told, threading.Event], T],
         path.stat().st_size if path.is_file() else volumes.contents.size_bytes
         for path in (*volumes.data.values(), *volumes.recovery.values())
     )
-    with click.progressbar(length=total, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+    if not sys.stderr.isatty():
+        return work(lambda _: None, stop)
+    with click.progressbar(length=total, file=sys.stderr) as bar:
 
         def told(count: int) -> None:
             with lock:
                 bar.update(count)
 
-        try:
-            return work(told, stop)
-        except BaseException:
-            stop.set()
-            raise
+        return work(told, stop)

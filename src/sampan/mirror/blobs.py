@@ -22,7 +22,7 @@ from sampan.mirror.passing import PassingBlob
 from sampan.mirror.room import Room
 from sampan.mirror.spread import Spread
 from sampan.oci import Digest
-from sampan.store.content import Ingest, OpenBlob, Store
+from sampan.store.content import Ingest, Store
 
 TOLD_SECONDS = 0.2  # between two words about a download: a display moves, a log does not drown
 
@@ -48,25 +48,6 @@ class BlobAnswer(Protocol):
 
     def close(self) -> None:
         """Let go of the file."""
-
-
-class StoredBlob:
-    """A blob that the store has: its file, held while it is being served."""
-
-    source = "store"
-    attempts: tuple[Attempt, ...] = ()
-
-    def __init__(self, blob: OpenBlob) -> None:
-        self.size = blob.size
-        self.blob = blob
-
-    async def windows(self, start: int, stop: int) -> AsyncIterator[Window]:
-        """One window: all of it is there."""
-        if stop > start:
-            yield Window(self.blob.file, self.blob.offset + start, stop - start)
-
-    def close(self) -> None:
-        self.blob.close()
 
 
 class ComingBlob:

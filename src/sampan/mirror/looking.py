@@ -51,6 +51,13 @@ class Looking:
             return None
         return blob
 
+    def checking(self, digest: Digest) -> asyncio.Task[bool] | None:
+        """Whether a stored blob is right, for the first time since the start: a disk may have forgotten since
+        then. None: it is known to be. One that is not is set aside, and fetched anew by the next who asks."""
+        if self._store.is_verified(digest):
+            return None
+        return self._hashing.start(digest, lambda: asyncio.to_thread(self._store.verify, digest))
+
     def size_of(self, digest: Digest) -> int | None:
         """Of a blob, in bytes."""
         try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sampan.clock import Clock, SystemClock
 from sampan.errors import AllHostsFailed, Attempt, NotFound
 from sampan.mirror.asking import Asking, HostsFor
-from sampan.mirror.blobs import BlobAnswer, Brought, Downloads, StoredBlob, Told
+from sampan.mirror.blobs import BlobAnswer, Brought, Downloads, Told
 from sampan.mirror.events import Observer, Silence
 from sampan.mirror.fetch import BlobSource
 from sampan.mirror.looking import Looking
@@ -22,6 +22,7 @@ from sampan.mirror.referring import EMPTY_INDEX, referrers_index
 from sampan.mirror.room import Room
 from sampan.mirror.route import Question, eligible
 from sampan.mirror.spread import Spread
+from sampan.mirror.stored import stored_blob
 from sampan.mirror.tagged import TagPolicy, Tags
 from sampan.oci import Digest, Index, Registries
 from sampan.oci.attached import attached_tags
@@ -100,11 +101,8 @@ class Mirror:
         """A blob that may be answered now, whole or on its way. Raises AllHostsFailed, NotFound."""
         self._asking.hosts(registry)
         size = self._manifests.size_of(registry, repository, digest)
-        stored = await self._looking.blob(digest, size)
-        answer: BlobAnswer
-        if stored is not None:
-            answer = StoredBlob(stored)
-        else:
+        answer: BlobAnswer | None = await stored_blob(self._looking, digest, size)
+        if answer is None:
             question = Question(registry, repository, "blob", digest)
             answer = await self._downloads.follow(digest, size, lambda: self._source(question, digest))
         self._observer.answered(registry, "blob", answer.source, stale=False)

@@ -28,7 +28,6 @@ from sampan.server.answer import problem
 from sampan.server.answering import ExchangeT, FrontApi
 from sampan.server.certificate import load_chain, tls_of
 from sampan.server.contract import MirrorApi
-from sampan.server.delay import DelayWatch
 from sampan.server.front import Exchange, Front
 from sampan.server.metrics import Metrics
 from sampan.server.sending import Wire
@@ -221,11 +220,6 @@ class Server(Listener[Exchange]):
         )
         super().__init__(self.front, settings, tls=tls_of(settings), clock=clock)
         self._retiring: set[asyncio.Task[None]] = set()
-        self._delay = DelayWatch(self.metrics.loop_was_late)
-
-    async def start(self) -> None:
-        await super().start()
-        self._delay.start()
 
     def replace_mirror(self, mirror: MirrorApi, settings: ServerSettings | None = None) -> None:
         """Answer with ``mirror`` from now on; requests under way end with the old one, which is then closed.
@@ -247,7 +241,6 @@ class Server(Listener[Exchange]):
     async def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
         """As :meth:`Listener.stop`, when the mirrors that were replaced have ended their requests too."""
         await super().stop(grace_seconds)
-        self._delay.stop()
         if self._retiring:
             await asyncio.wait(self._retiring)
 

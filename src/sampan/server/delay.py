@@ -8,28 +8,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Self
 
 LOOK_SECONDS = 0.1
 
 
 class DelayWatch:
-    """Tells ``observe`` by how many seconds a timer came too late. Belongs to the loop that starts it."""
+    """Tells ``observe`` by how many seconds a timer came too late, within the ``with``, of the loop there."""
 
     def __init__(self, observe: Callable[[float], None]) -> None:
         self._observe = observe
         self._timer: asyncio.TimerHandle | None = None
 
-    def start(self) -> None:
-        """From now on."""
+    def __enter__(self) -> Self:
+        self._set()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _set(self) -> None:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(LOOK_SECONDS, self._look, loop, loop.time() + LOOK_SECONDS)
 
-    def stop(self) -> None:
-        """Once is enough."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
     def _look(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
         self._observe(max(loop.time() - due, 0.0))
-        self.start()
+        self._set()

@@ -18,6 +18,7 @@ from sampan.errors import SampanError
 from sampan.server.answering import ExchangeT
 from sampan.server.app import GRACE_SECONDS, Listener, Server
 from sampan.server.contract import MirrorApi
+from sampan.server.delay import DelayWatch
 from sampan.server.notify import Supervisor
 from sampan.server.settings import ServerSettings
 
@@ -45,7 +46,8 @@ async def serve(
             await load_again(partial(_reload, server, reload), server.metrics.reloaded)
 
     tell = None if started is None else partial(started, server)
-    await run(server, hangup=load, started=tell, supervisor=supervisor, grace_seconds=grace_seconds)
+    with DelayWatch(server.metrics.loop_was_late):
+        await run(server, hangup=load, started=tell, supervisor=supervisor, grace_seconds=grace_seconds)
 
 
 async def run(

@@ -190,6 +190,9 @@ class Store(Protocol):
     def referrers(self, subject: Digest) -> list[Manifest | Index]:
         """The stored manifests that refer to ``subject``, by digest; reads those that it has not seen yet."""
 
+    def is_verified(self, digest: Digest) -> bool:
+        """Whether this process has hashed it, or seen it committed. At once."""
+
     def verify(self, digest: Digest) -> bool:
         """Hash the whole blob; a damaged one is quarantined. False when it is absent or damaged."""
 

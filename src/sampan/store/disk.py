@@ -133,6 +133,9 @@ class DiskStore:
             return None
         return data
 
+    def is_verified(self, digest: Digest) -> bool:
+        return digest in self._sizes
+
     def verify(self, digest: Digest) -> bool:
         return self.check(digest) is True
 

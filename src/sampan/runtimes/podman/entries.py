@@ -51,11 +51,13 @@ class Registry:
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """Whom it asks, in order, as URLs; ``http`` where that is tried as well."""
+        """Whom it asks, in order, as URLs; ``http`` where that is tried as well. Of a blocked registry its
+        mirrors are asked all the same."""
+        mirrors = tuple(_url(mirror.location, mirror.insecure) for mirror in self.mirrors)
         if self.blocked:
-            return ()
+            return mirrors
         origin = origin_url(DOCKER_HUB) if self.location == DOCKER_HUB else _url(self.location, self.insecure)
-        return (*(_url(mirror.location, mirror.insecure) for mirror in self.mirrors), origin)
+        return (*mirrors, origin)
 
 
 def read_registries(parsed: TomlText, path: str) -> Iterator[Registry]:
