@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from standstill import StandstillLoop
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", settings.get_profile("any machine"), max_examples=20)  # make check
 settings.load_profile("any machine")
 
 
