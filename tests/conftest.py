@@ -7,6 +7,7 @@ the event loop; not so where that would be wrong (``real_time``): a part of the 
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import AsyncIterator, Callable
 
@@ -17,6 +18,7 @@ from hypothesis import HealthCheck, settings
 from standstill import StandstillLoop
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", settings.get_profile("any machine"), max_examples=20)  # make check
 settings.load_profile("any machine")
 
 
@@ -33,7 +35,20 @@ def pytest_asyncio_loop_factories(
     return {"loop": StandstillLoop if stands_still else asyncio.new_event_loop}
 
 
-@pytest_asyncio.fixture(autouse=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A loop of its own costs a test as much as all the rest of many a one: only who has one is looked at."""
+    for item in items:
+        if isinstance(item, pytest.Function) and pytest_asyncio.is_async_test(item):
+            item.fixturenames.insert(0, no_task_is_left_running.__name__)
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays: no need to look through it at each collection of garbage."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest_asyncio.fixture
 async def no_task_is_left_running() -> AsyncIterator[None]:
     before = asyncio.all_tasks()
     yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import pickle
 import tomllib
+from functools import cache
 from pathlib import Path
 from string import Formatter
 
@@ -17,6 +18,7 @@ SOURCE = Path(sampan.__file__).parent
 PAGES = sorted((SOURCE / "data/zh").glob("*.toml"))
 
 
+@cache
 def patterns() -> list[tuple[str, str]]:
     """Every pattern that is said anywhere, with its place."""
     found = []
