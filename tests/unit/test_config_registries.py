@@ -130,10 +130,20 @@ def test_a_mirror_that_is_this_very_server_is_refused(listen: str, mirror: str) 
 
 
 @pytest.mark.parametrize(
-    "mirror", ["http://127.0.0.1:5051", "http://127.0.0.2:5050", "http://other.lan:5050"]
+    "mirror", ["http://127.0.0.1:5051", "http://127.0.0.2:5050", "https://other.lan:5050"]
 )
 def test_a_neighbour_is_not_taken_for_this_server(mirror: str) -> None:
     assert names(hub(f'mirrors = ["{mirror}"]\norigin = "never"')) is not None
+
+
+@pytest.mark.row("F3")
+def test_who_may_say_what_a_tag_means_is_asked_over_https_or_stands_in_ones_own_network() -> None:
+    error = refused(hub('mirrors = ["http://mirror.example"]'))
+    assert error.message.startswith('sampan.toml:2: registry."docker.io".mirrors[0]: expected https of a host')
+    assert "private = true" in (error.hint or "")
+    assert "expected https of a host" in refused(hub('origin_url = "http://origin.example"')).message
+    for keys in ("private = true", 'capabilities = ["pull"]'):
+        assert "mirror.example" in names(hub(f'mirrors = [{{ url = "http://mirror.example", {keys} }}]'))
 
 
 def test_an_origin_that_is_this_very_server_is_refused() -> None:
