@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import trustme
 
-from faults.trial import Trial, trial
+from faults.trial import Trial, tls_of, trial
 from looking import AskedNames
 from sampan.testing import (
     BlackHole,
@@ -162,16 +160,6 @@ async def test_n3_alone_it_is_named(tmp_path: Path) -> None:
 
 
 # -- N4: a poisoned answer ----------------------------------------------------------------------------
-
-
-def tls_of(*names: str, authority: trustme.CA | None = None, days: int = 30) -> ssl.SSLContext:
-    """A server's, with a certificate for ``names`` that ends in ``days``."""
-    now = datetime.now(UTC)
-    begin, end = now + timedelta(days=days - 90), now + timedelta(days=days)
-    leaf = (authority or trustme.CA()).issue_cert(*names, not_before=begin, not_after=end)
-    made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    leaf.configure_cert(made)
-    return made
 
 
 async def test_n4_the_name_leads_to_somebody_else(tmp_path: Path) -> None:

@@ -150,8 +150,8 @@ class _Running:
         return BundleMirror(self.stock, behind=mirror, registries=config.registries)
 
     async def reload(self) -> tuple[Mirror | BundleMirror, ServerSettings]:
-        """A mirror of the configuration as it is now, once nobody writes it. Raises :class:`ConfigError` when it
-        is bad."""
+        """A mirror of the configuration as it is now, once nobody writes it. Raises :class:`ConfigError`
+        when it is bad."""
         if self.config.path is not None:
             await settled(self.config.path)
         config = await asyncio.to_thread(self.asked.load)

@@ -134,8 +134,8 @@ def _refuse_unproven(host: Host) -> None:
     if host.base.scheme == "http" and not host.private and "resolve" in host.capabilities:
         raise ConfigError(
             "expected https of a host that may say what a tag means, got http",
-            hint='as a mirror with private = true it may stand in your own network; with capabilities = ["pull"] '
-            "it gives content alone, which is checked",
+            hint="as a mirror with private = true it may stand in your own network; "
+            'with capabilities = ["pull"] it gives content alone, which is checked',
         )
 
 

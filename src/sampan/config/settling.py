@@ -1,7 +1,7 @@
 """A file that somebody may just be writing: when is it whole?
 
-Nothing tells that from the outside, but that it changes no more: half a configuration may be a valid one, with half
-the mirrors. Whoever puts a new file in the place of the old one (``mv``) is never waited for longer than once.
+Nothing tells that from the outside, but that it changes no more: half a configuration may be a valid one,
+with half the mirrors. Whoever puts a new file in the place of the old one (``mv``) is waited for once.
 """
 
 from __future__ import annotations
