@@ -74,6 +74,7 @@ def test_one_cheap_failure_puts_a_host_behind_the_others(ground: Ground) -> None
     assert ground.standing() is Standing.DEMOTED
 
 
+@pytest.mark.row("N1")
 def test_three_cheap_failures_in_a_row_open_the_breaker(ground: Ground) -> None:
     ground.fail(BROKEN, times=BREAKER_FAILURES)
     assert ground.standing() is Standing.OPEN
@@ -108,6 +109,7 @@ def test_the_rest_doubles_with_each_failure_up_to_ten_minutes(ground: Ground) ->
         assert ground.standing() is Standing.READY
 
 
+@pytest.mark.row("N1", "N22")
 def test_after_the_rest_one_probe_goes_and_the_others_keep_away(ground: Ground) -> None:
     ground.fail(BROKEN, times=3)
     ground.clock.advance(REST_SECONDS_MAX)
@@ -301,10 +303,16 @@ def test_silence_puts_a_host_behind_in_every_repository_but_for_that_kind_alone(
 
 def test_many_requests_that_are_beaten_at_one_time_count_as_one(ground: Ground) -> None:
     for _ in range(8):
-        ground.health.beaten(HOST, "blob", Attempt(HOST.name, "beaten", 5.0))
+        ground.health.beaten(HOST, "blob", Attempt(HOST.name, "beaten", 5.0), connected=True)
     assert ground.standing() is Standing.DEMOTED
     ground.clock.advance(REST_SECONDS)
     assert ground.standing() is Standing.READY
+
+
+def test_who_is_beaten_before_it_is_connected_goes_behind_for_whatever_it_is_asked(ground: Ground) -> None:
+    ground.health.beaten(HOST, "manifest", Attempt(HOST.name, "beaten", 1.0), connected=False)
+    assert ground.standing(kind="manifest") is Standing.DEMOTED
+    assert ground.standing(kind="blob") is Standing.DEMOTED
 
 
 def test_no_other_failure_shortens_the_time_that_a_host_named(ground: Ground) -> None:
