@@ -24,6 +24,7 @@ from sampan.errors import Attempt, Denied, HostError, Missing, RateLimited, Time
 from sampan.upstream.breaker import BREAKER_FAILURES, Breaker, Standing
 from sampan.upstream.host import Host
 from sampan.upstream.recent import Recent
+from sampan.upstream.tempo import Tempo
 
 __all__ = ["Health", "HostState", "Standing", "Verdict"]
 
@@ -89,9 +90,11 @@ Thing = tuple[Host, str, str, str]  # host, repository, kind, digest or tag
 
 
 class Health:
-    """Everything remembered of all hosts. Not thread-safe: it lives on the event loop."""
+    """Everything remembered of all hosts; ``tempo``: how long they take. Not thread-safe: it lives on the
+    event loop."""
 
     def __init__(self, clock: Clock) -> None:
+        self.tempo = Tempo(clock)
         self._clock = clock
         self._machines: Recent[str, Machine] = Recent()
         self._branches: Recent[Branch, Breaker] = Recent()

@@ -13,12 +13,16 @@ Value = TypeVar("Value")
 
 
 class Recent(OrderedDict[Key, Value], Generic[Key, Value]):
-    """A dictionary that forgets what was used the longest time ago."""
+    """A dictionary that forgets what was used the longest time ago. ``remembered_max``: how many it keeps."""
+
+    def __init__(self, remembered_max: int | None = None) -> None:
+        super().__init__()
+        self._remembered_max = remembered_max
 
     def remember(self, key: Key, value: Value) -> Value:
         self[key] = value
         self.move_to_end(key)
-        while len(self) > REMEMBERED_MAX:
+        while len(self) > (self._remembered_max or REMEMBERED_MAX):
             self.popitem(last=False)
         return value
 
