@@ -120,8 +120,7 @@ class Race(Generic[Answer]):
     def _start(self, host: Host, *, is_hedge: bool) -> None:
         self._due.remove(host)
         self._health.begin(host, self._question.repository, self._question.kind)
-        if not is_hedge:
-            self._health.tempo.asked(host)
+        self._health.tempo.asked(host)
         self._running.append(Asked(host, self._ask, self._clock, self._changed, is_hedge=is_hedge))
 
     async def _next_outcome(self, seconds: float) -> tuple[bool, Won[Answer] | None]:

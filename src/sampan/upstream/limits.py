@@ -75,9 +75,9 @@ class Limits:
             )
 
     def has_plenty(self, host: Host) -> bool:
-        """Whether the minute has more requests to ``host`` than will be needed."""
+        """Whether a request to ``host`` that may prove needless leaves enough of the minute's."""
         per_minute = host.requests_per_minute
-        return per_minute is None or self._bucket(host.url, per_minute).left() >= PLENTY
+        return per_minute is None or self._bucket(host.url, per_minute).left_after_one() >= PLENTY
 
     def _bucket(self, url: str, per_minute: int) -> _Bucket:
         bucket = self._buckets.get((url, per_minute))
@@ -104,10 +104,10 @@ class _Bucket:
         self._tokens -= 1
         return 0.0
 
-    def left(self) -> float:
-        """The share of a minute's worth that is there."""
+    def left_after_one(self) -> float:
+        """The share of a minute's worth that one more request would leave."""
         self._refill()
-        return self._tokens / self._capacity
+        return (self._tokens - 1) / self._capacity
 
     def _refill(self) -> None:
         now = self._clock.monotonic()

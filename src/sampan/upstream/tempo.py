@@ -93,7 +93,7 @@ class Tempo:
     # -- what happened -----------------------------------------------------------------------------
 
     def asked(self, host: Host) -> None:
-        """A question goes to ``host``, not because another was late."""
+        """A question goes to ``host``."""
         saved = self._saved.get(host.url, HEDGES_SAVED_MAX)
         self._saved.remember(host.url, min(saved + HEDGE_SHARE, HEDGES_SAVED_MAX))
 
