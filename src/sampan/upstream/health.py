@@ -89,12 +89,24 @@ Room = tuple[Host, str, str]  # host, repository, kind
 Thing = tuple[Host, str, str, str]  # host, repository, kind, digest or tag
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """All that is known, the very dictionaries, for whoever writes it down (:mod:`sampan.upstream.kept`)."""
+
+    machines: Recent[str, Machine]
+    branches: Recent[Branch, Breaker]
+    storages: Recent[Branch, str]
+    rooms: Recent[Room, Breaker]
+    denied: Recent[Room | Thing, tuple[float, Attempt]]
+
+
 class Health:
-    """Everything remembered of all hosts; ``tempo``: how long they take. Not thread-safe: it lives on the
-    event loop."""
+    """Everything remembered of all hosts; ``tempo``: how long they take; ``changes``: how often something was
+    added. Not thread-safe: it lives on the event loop."""
 
     def __init__(self, clock: Clock) -> None:
         self.tempo = Tempo(clock)
+        self.changes = 0
         self._clock = clock
         self._machines: Recent[str, Machine] = Recent()
         self._branches: Recent[Branch, Breaker] = Recent()
@@ -102,6 +114,11 @@ class Health:
         self._rooms: Recent[Room, Breaker] = Recent()
         self._things: Recent[Thing, Breaker] = Recent()
         self._denied: Recent[Room | Thing, tuple[float, Attempt]] = Recent()
+
+    @property
+    def memory(self) -> Memory:
+        """To be written down, or to be filled before the first request."""
+        return Memory(self._machines, self._branches, self._storages, self._rooms, self._denied)
 
     # -- what is known ---------------------------------------------------------------------------
 
@@ -218,6 +235,7 @@ class Health:
         elif isinstance(error, Denied) and error.behind is None:
             seconds = LOGIN_SECONDS if error.status == 401 or error.outcome == "login" else DENIED_SECONDS
             self._denied.remember((host, repository, kind), (now + seconds, attempt))
+            self.changes += 1
         else:
             self._broke(host, (host, repository, kind, object_name), error, attempt)
         if error.strike:
@@ -264,9 +282,12 @@ class Health:
         return self._machines.get(host.url) or Machine()
 
     def _machine(self, host: Host) -> Machine:
+        """To note something of it, as nearly all that happens does."""
+        self.changes += 1
         return self._machines.of(host.url, Machine)
 
     def _branch(self, machine: str, kind: str) -> Breaker:
+        self.changes += 1
         return self._branches.of((machine, kind), Breaker)
 
     def _branches_of(self, host: Host, kind: str) -> list[Breaker]:
