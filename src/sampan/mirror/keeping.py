@@ -93,10 +93,11 @@ class Keeping:
             await self._task
 
     async def _run(self) -> None:
-        while not self._ending.is_set():
+        is_over = False
+        while not is_over:
             try:
                 async with asyncio.timeout(KEEP_SECONDS):
-                    await self._ending.wait()
+                    is_over = await self._ending.wait()
             except TimeoutError:
                 pass
             await self._keep()

@@ -5,6 +5,7 @@ Guarantees that no number and no text is accepted that the memory could not have
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import fields
 from hashlib import sha256
@@ -129,7 +130,7 @@ def settings_of(host: Host) -> str | None:
     if any(values.pop(name) for name in SECRETS):
         return None
     plain = {name: _plain(value) for name, value in values.items()}
-    return sha256(msgspec.json.encode(plain, order="sorted")).hexdigest()[:SETTINGS_CHARACTERS]
+    return sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:SETTINGS_CHARACTERS]
 
 
 def _plain(value: object) -> object:
