@@ -130,6 +130,8 @@ def test_a_denial_lasts_for_its_hour_and_no_longer(life: Life) -> None:
     assert life.next(after=DENIED_SECONDS - 1).standing() is Standing.DENIED
     assert life.next(after=DENIED_SECONDS).standing() is Standing.READY
     assert life.next().standing(kind="manifest") is Standing.READY
+    life.clock.advance(DENIED_SECONDS)
+    assert "rooms" not in json.loads(life.written())
 
 
 def test_to_start_anew_is_to_try_a_refused_login_anew(life: Life) -> None:
@@ -387,6 +389,13 @@ def test_fields_that_a_later_version_may_have_are_left_alone() -> None:
     data = changed(lambda d: (d.update(colour="blue"), d["rooms"][0].update(colour="blue")))
     revive(life.health, life.clock, data, (HOST,))
     assert life.standing() is Standing.DENIED
+
+
+def test_a_rest_that_no_host_named_is_no_longer_than_they_are(life: Life) -> None:
+    data = changed(lambda d: d["machines"][0]["breaker"].update(rest_seconds=3600, firm=False))
+    then = Life(wall=json.loads(data)["written"])
+    revive(then.health, then.clock, data, (HOST,))
+    assert then.health.judge(HOST, "any/other", "manifest", "x").rest_seconds == REST_SECONDS_MAX
 
 
 def test_a_strike_cannot_be_made_to_last(life: Life) -> None:

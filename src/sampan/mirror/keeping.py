@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
-from contextlib import closing
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -49,21 +49,26 @@ class Keeping:
     def recall(self) -> None:
         """Take up what is in the file; to be called before anybody is asked. May block."""
         try:
-            with closing(Directory.root(self._store)) as store:
-                kept = store.find_child(DIRECTORY)
-                if kept is None:
-                    return
-                with closing(kept):
-                    self._read(kept)
+            with _kept(self._store) as kept:
+                if kept is not None:
+                    self._take_up(kept)
         except StoreError as error:
             log.warning("what was remembered of hosts cannot be read, and begins anew: %s", error.message)
+        else:
+            self._tell()
 
-    def _read(self, kept: Directory) -> None:
+    def look(self) -> float | None:
+        """Take up what is in the file and leave it as it is: when it was written, by the wall clock, or None
+        when nothing can be made of it. May block."""
         try:
-            data = kept.read(NAME, size_max=BYTES_MAX)
-            if data is None:
-                return
-            revive(self._health, self._clock, data, self._hosts)
+            with _kept(self._store) as kept:
+                return None if kept is None else self._read(kept)
+        except (StoreError, NotKept):
+            return None
+
+    def _take_up(self, kept: Directory) -> None:
+        try:
+            self._read(kept)
         except (NotAFile, NotKept) as error:
             kept.rename(NAME, kept, ASIDE)
             log.warning(
@@ -71,8 +76,10 @@ class Keeping:
                 kept.path / ASIDE,
                 error,
             )
-        else:
-            self._tell()
+
+    def _read(self, kept: Directory) -> float | None:
+        data = kept.read(NAME, size_max=BYTES_MAX)
+        return None if data is None else revive(self._health, self._clock, data, self._hosts)
 
     def _tell(self) -> None:
         """Whoever starts anew in the hope that a host is asked should know that it is not."""
@@ -121,3 +128,18 @@ class Keeping:
         with closing(Directory.root(self._store)) as store, closing(store.child(DIRECTORY)) as kept:
             kept.write(NAME, data)
             kept.drop_leftovers(self._clock.time() - ABANDONED_SECONDS)
+
+
+@contextmanager
+def _kept(store: Path) -> Iterator[Directory | None]:
+    """The directory where the file is; None: there is none, and none is made. Raises StoreError."""
+    if not store.is_dir():
+        yield None
+        return
+    with closing(Directory.root(store)) as root:
+        kept = root.find_child(DIRECTORY)
+        try:
+            yield kept
+        finally:
+            if kept is not None:
+                kept.close()

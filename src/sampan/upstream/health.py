@@ -17,6 +17,7 @@ Rooms and objects belong to the host as it is configured: a corrected login begi
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from sampan.clock import Clock
@@ -161,6 +162,10 @@ class Health:
     def bytes_per_second(self, host: Host) -> float | None:
         """The measured speed of bodies from ``host``, None before the first measure."""
         return self._known(host).bytes_per_second
+
+    def usual_seconds(self) -> Iterable[tuple[str, str, float]]:
+        """For metrics: how long each machine usually takes: its URL, the step, the median in seconds."""
+        return self.tempo.usual_seconds()
 
     def states(self) -> list[HostState]:
         """The machines' states, and those of what they give, the rooms' worst by kind, for metrics."""

@@ -24,6 +24,7 @@ MACHINES_MAX = BRANCHES_MAX = 200
 ROOMS_MAX = 500
 SERIES_MAX = 400
 SETTINGS_CHARACTERS = 16
+WRITTEN_MAX = 253_402_300_799.0  # the last second of the year 9999: what can be shown
 # Fields of a host that hold a secret, or may, or say who one is.
 SECRETS = ("username", "password", "headers", "proxy", "client_cert", "client_key")
 
@@ -116,7 +117,7 @@ class Document(Record, frozen=True):
     """``written``: when, by the wall clock."""
 
     version: Literal[1]
-    written: float
+    written: Annotated[float, msgspec.Meta(ge=0, le=WRITTEN_MAX)]
     machines: Annotated[list[KeptMachine], msgspec.Meta(max_length=MACHINES_MAX)] = []
     branches: Annotated[list[KeptBranch], msgspec.Meta(max_length=BRANCHES_MAX)] = []
     storages: Annotated[list[KeptStorage], msgspec.Meta(max_length=BRANCHES_MAX)] = []

@@ -33,8 +33,9 @@ from sampan.upstream.kept.document import (
 from sampan.upstream.tempo import SAMPLES_MAX, Usual
 
 
-def revive(health: Health, clock: Clock, data: bytes, hosts: Collection[Host]) -> None:
-    """Fill ``health``, which knows nothing yet, with what ``data`` has of ``hosts``. Raises NotKept."""
+def revive(health: Health, clock: Clock, data: bytes, hosts: Collection[Host]) -> float:
+    """Fill ``health``, which knows nothing yet, with what ``data`` has of ``hosts``. Returns when it was
+    written, by the wall clock. Raises NotKept."""
     try:
         document = msgspec.json.decode(data, type=Document)
     except (ValueError, RecursionError) as error:
@@ -59,6 +60,7 @@ def revive(health: Health, clock: Clock, data: bytes, hosts: Collection[Host]) -
     for series in document.tempo:
         if series.url in urls:
             health.tempo.series.remember((series.url, series.step), read.usual(series))
+    return document.written
 
 
 class _Reading:
@@ -83,7 +85,7 @@ class _Reading:
     def room(self, memory: Memory, key: Room, kept: KeptRoom) -> None:
         if (breaker := self.breaker(kept.breaker)) is not None:
             memory.rooms.remember(key, breaker)
-        if (denied := _attempt_of(kept.denied)) is not None and kept.denied_seconds > self._passed:
+        if (denied := _attempt_of(kept.denied)) is not None:
             memory.denied.remember(key, (self._until(kept.denied_seconds), denied))
 
     def usual(self, kept: KeptSeries) -> Usual:

@@ -18,6 +18,7 @@ from sampan.upstream.kept.document import (
     ROOMS_MAX,
     SERIES_MAX,
     VERSION,
+    WRITTEN_MAX,
     Document,
     KeptAttempt,
     KeptBranch,
@@ -45,7 +46,7 @@ def written(health: Health, clock: Clock) -> bytes:
     rooms = {room: (memory.rooms.get(room), memory.denied.get(room)) for room in _rooms(memory)}
     document = Document(
         version=VERSION,
-        written=clock.time(),
+        written=min(max(clock.time(), 0.0), WRITTEN_MAX),
         machines=_newest(memory.machines, MACHINES_MAX, write.machine),
         branches=branches,
         storages=_newest(storages, BRANCHES_MAX, write.storage),
