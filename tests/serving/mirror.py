@@ -104,9 +104,13 @@ class FakeHostState:
 class FakeHealth:
     def __init__(self) -> None:
         self.hosts: list[FakeHostState] = []
+        self.usual: list[tuple[str, str, float]] = []
 
     def states(self) -> list[FakeHostState]:
         return self.hosts
+
+    def usual_seconds(self) -> list[tuple[str, str, float]]:
+        return self.usual
 
 
 class FakeStore:

@@ -17,12 +17,20 @@ from sampan.upstream.host import Host
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of the hosts. ``kind``: ``manifest``, ``blob``, ``tags`` or ``referrers``."""
+    """What is asked of the hosts. ``kind``: ``manifest``, ``blob``, ``tags`` or ``referrers``. ``method``: by
+    HEAD it is what the content would be, without its bytes."""
 
     registry: str
     repository: str
     kind: str
     object: str | Digest
+    method: str = "GET"
+
+    @property
+    def step(self) -> str:
+        """As what the time that it takes is measured: a host may have to ask others for what a tag means."""
+        is_tag = self.kind == "manifest" and not isinstance(self.object, Digest)
+        return f"{self.method} {'tag' if is_tag else self.kind}"
 
     @property
     def capability(self) -> str:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
 
@@ -182,7 +182,7 @@ class Tags:
         async def ask(host: Host, connected: Callable[[], None]) -> Descriptor | None:
             return await self._client.head_manifest(host, repository, tag, on_connected=connected)
 
-        won = await self._asking.first(question, ask)
+        won = await self._asking.first(replace(question, method="HEAD"), ask)
         said = won.answer
         if said is None:
             return None

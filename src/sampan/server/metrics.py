@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
@@ -79,6 +80,12 @@ class Metrics:
         self._attempts = Counter(
             "sampan_attempts", "Requests to hosts by outcome.", ("host", "kind", "outcome"), registry=r
         )
+        self._hedges = Counter(
+            "sampan_hedges",
+            "Hosts asked beside a late one; won: they answered first.",
+            ("kind", "outcome"),
+            registry=r,
+        )
         self._received = Counter(
             "sampan_received_bytes", "Bytes of content from hosts.", ("host",), registry=r
         )
@@ -116,6 +123,9 @@ class Metrics:
 
     def attempted(self, registry: str, kind: str, attempt: Attempt) -> None:  # noqa: ARG002  (the protocol's)
         self._attempts.labels(self._host(attempt.host), kind, attempt.outcome).inc()
+
+    def hedged(self, registry: str, kind: str, *, won: bool) -> None:  # noqa: ARG002  (the protocol's)
+        self._hedges.labels(kind, "won" if won else "lost").inc()
 
     def received(self, host: str, count_bytes: int) -> None:
         self._received.labels(self._host(host)).inc(count_bytes)
@@ -182,6 +192,17 @@ class _MirrorState:
         in_flight = 0 if self.mirror is None else self.mirror.downloads_in_flight
         yield GaugeMetricFamily("sampan_downloads_in_flight", "Downloads under way.", value=in_flight)
         yield from _host_gauges([] if self.mirror is None else self.mirror.health.states()[:HOSTS_MAX])
+        usual = () if self.mirror is None else self.mirror.health.usual_seconds()
+        yield _usual_gauge(islice(usual, HOSTS_MAX))
+
+
+def _usual_gauge(usual: Iterable[tuple[str, str, float]]) -> Metric:
+    gauge = GaugeMetricFamily(
+        "sampan_host_usual_seconds", "What a host usually takes for a step.", labels=("host", "step")
+    )
+    for host, step, seconds in usual:
+        gauge.add_metric((host, step), seconds)
+    return gauge
 
 
 def _host_gauges(states: Iterable[HostStatus]) -> Iterator[Metric]:
