@@ -9,7 +9,7 @@ every attempt, within the budget, in which waiting for our own limit on connecti
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -257,10 +257,19 @@ class Race(Generic[Answer]):
             str(self._question),
             attempts,
             retry_after_seconds=min(waits) if waits else None,
-            hint="see what each host answered; name another mirror in sampan.toml"
-            if attempts
-            else "name a mirror in sampan.toml that may be asked for it",
+            hint=_hint(attempts),
         )
+
+
+def _hint(attempts: Collection[Attempt]) -> str:
+    if not attempts:
+        return "name a mirror in sampan.toml that may be asked for it"
+    outcomes = {attempt.outcome for attempt in attempts}
+    if "pull-limit" in outcomes:
+        return "log in at the host whose pulls are used up, or name another mirror in sampan.toml"
+    if "over-budget" in outcomes:
+        return "name another mirror in sampan.toml, or what the one that refuses gives (allow)"
+    return "see what each host answered; name another mirror in sampan.toml"
 
 
 async def _ended(tasks: list[asyncio.Task[Answer]]) -> asyncio.CancelledError | None:

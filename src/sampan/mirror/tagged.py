@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
 
@@ -161,7 +161,9 @@ class Tags:
 
     async def _ask(self, name: Name, known: tuple[TagRecord, AnyManifest] | None) -> Tagged:
         registry, repository, tag = name
-        question = Question(registry, repository, "manifest", tag)
+        # What is stored may be served a while longer: pulls that are running out are for what is not.
+        spares = known is not None and self._may_be_stale(known[0])
+        question = Question(registry, repository, "manifest", tag, spares=spares)
         try:
             if self._policy.agree > 1:
                 return await self._agreed(name, question)
@@ -176,13 +178,14 @@ class Tags:
     async def _confirmed(
         self, name: Name, question: Question, known: tuple[TagRecord, AnyManifest]
     ) -> Tagged | None:
-        """Ask by HEAD, which is free where a GET counts; None: the manifest must be fetched."""
+        """Ask by HEAD, which is free where a GET counts; None: the manifest must be fetched. Only when the tag
+        has moved a GET follows, by digest, if there are pulls for it."""
         registry, repository, tag = name
 
         async def ask(host: Host, connected: Callable[[], None]) -> Descriptor | None:
             return await self._client.head_manifest(host, repository, tag, on_connected=connected)
 
-        won = await self._asking.first(question, ask)
+        won = await self._asking.first(replace(question, head=True), ask)
         said = won.answer
         if said is None:
             return None
@@ -190,7 +193,9 @@ class Tags:
             await self._touch(name, won.host.name)
             return Tagged(known[1], won.host.name, False, 0.0, won.attempts)
         try:
-            manifest = await self._manifests.by_digest(registry, repository, said.digest)
+            manifest = await self._manifests.by_digest(
+                registry, repository, said.digest, spares=question.spares
+            )
         except AllHostsFailed:
             return None  # nothing verifies what HEAD says: the bytes will tell what the tag means
         return await self._learned(name, manifest.manifest, won.host.name, won.attempts)

@@ -45,6 +45,8 @@ _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 _HEADERS_REFUSED = frozenset(
     {"accept-encoding", "connection", "content-length", "cookie", "host", "range", "transfer-encoding"}
 )
+REFUSALS_MAX = 90  # in two days: DaoCloud, the strictest that says so, bans whoever collects more than 100
+REFUSALS_LIMIT = 10_000  # of any setting: the time of each is kept
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -82,6 +84,7 @@ class Host:
     verify: Verify | None = None
     requests_per_minute: int | None = None
     max_connections: int | None = None
+    max_refusals: int | None = None
     private: bool = False
     namespace: str | None = None
 
@@ -119,6 +122,13 @@ class Host:
     def operator(self) -> str:
         """Who runs it, for ``tags.agree``: ``group``, else the registered part of its name."""
         return self.group or registrable_domain(self.base.host)
+
+    @property
+    def refusals_max(self) -> int | None:
+        """How often its operator may refuse us within two days before it is asked no more; None: it does
+        not matter. Public mirrors ban; registries themselves, one's own hosts and mirrors of ours do not."""
+        bans = self.role == "mirror" and not self.private and self.namespace is None
+        return self.max_refusals or (REFUSALS_MAX if bans else None)
 
     def repository_for(self, repository: str) -> str | None:
         """What the host calls the canonical ``repository``; None when it is never asked for it."""
@@ -170,6 +180,10 @@ def _check_limits(host: Host) -> None:
         _refuse(f"{host.name}: requests_per_minute must be at least 1", "leave it out for no limit")
     if host.max_connections is not None and host.max_connections < 1:
         _refuse(f"{host.name}: max_connections must be at least 1", "leave it out for the default")
+    if host.max_refusals is not None and not 1 <= host.max_refusals <= REFUSALS_LIMIT:
+        _refuse(
+            f"{host.name}: max_refusals must be from 1 to {REFUSALS_LIMIT}", "leave it out for the default"
+        )
     if host.verify not in (None, "before", "stream"):
         _refuse(f"{host.name}: verify must be before or stream", "leave it out: a host earns stream")
     if host.role not in ("mirror", "origin"):
