@@ -113,6 +113,7 @@ async def mirror_of(
     read_seconds: float = 10.0,
     max_size_bytes: int | None = None,
     store_clock: Clock | None = None,
+    watcher: Watcher | None = None,
 ) -> AsyncIterator[Rig]:
     """A mirror of docker.io (or of the registries of a mapping) with its store in ``path``; ``store_clock``:
     the store's own, which is the machine's otherwise, for files have the machine's stamps."""
@@ -120,7 +121,7 @@ async def mirror_of(
         table = dict(hosts)
     else:
         table = {HUB: [h if isinstance(h, Host) else Host.from_url(h.url, verify=verify) for h in hosts]}
-    watcher, time = Watcher(), clock or LoopClock()
+    watcher, time = watcher or Watcher(), clock or LoopClock()
     store = await asyncio.to_thread(DiskStore, path, store_clock or SystemClock())
     tag_store = TagStore(path / "tags", store_clock or SystemClock())
     room, health = Room(store, tag_store, max_size_bytes), Health(time)
