@@ -110,7 +110,8 @@ def test_whoever_does_not_ban_may_refuse_as_often_as_it_likes(budget: Budget, ho
     refuse(budget, 5 * REFUSALS_MAX, host=host)
     assert not budget.is_low(host)
     assert budget.rest_seconds(host) == 0
-    assert budget.left() == budget.remembered() == []
+    assert budget.left() == []
+    assert budget.remembered() == []
 
 
 def test_a_mirror_may_have_a_budget_of_its_own(budget: Budget) -> None:

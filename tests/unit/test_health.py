@@ -239,7 +239,8 @@ def test_a_host_whose_budget_is_low_goes_behind_and_one_whose_budget_is_spent_is
         ground.health.budget.answered(HOST, 404)
     verdict = ground.health.judge(HOST, REPOSITORY, "blob", "object")
     assert (verdict.standing, verdict.rest_seconds) == (Standing.OPEN, 2 * 86_400.0)
-    assert verdict.last is not None and verdict.last.outcome == "over-budget"
+    assert verdict.last is not None
+    assert verdict.last.outcome == "over-budget"
     ground.clock.advance(UNAVAILABLE_SECONDS)
     assert not ground.health.may_ask_anyway(HOST, REPOSITORY, "blob")
 

@@ -6,7 +6,9 @@ from sampan.errors import Attempt, StoreError
 from sampan.mirror.events import Observer
 from sampan.server.metrics import HOSTS_MAX, STORE_USAGE_SECONDS, Metrics
 from sampan.server.tally import DURATION_SECONDS, Distribution
+from sampan.secret import Secret
 from sampan.testing import ManualClock
+from sampan.upstream.host import Host
 from serving.mirror import FakeHostState, FakeMirror
 
 
@@ -76,6 +78,23 @@ async def test_the_state_of_mirror_hosts_and_store_is_read_when_asked() -> None:
         'sampan_host_strikes{host="a.example",kind="blob"} 3.0',
     ):
         assert line in lines
+
+
+async def test_what_is_left_of_pulls_and_refusals_is_shown() -> None:
+    mirror = FakeMirror()
+    quota, budget = mirror.health.quota, mirror.health.budget
+    for username, left in ((None, 60), ("me", 7), ("you", 90)):
+        host = Host.from_url("https://hub.example", username=username, password=username and Secret("x"))
+        said = {"ratelimit-limit": "100;w=21600", "ratelimit-remaining": f"{left};w=21600"}
+        quota.note(host, said.get, 200, head=True)
+    budget.answered(Host.from_url("https://docker.m.example.com"), 403)
+    lines = (await text_of(metrics_of(mirror))).splitlines()
+    shown = [line for line in lines if line.startswith(("sampan_host_pull", "sampan_refusals"))]
+    assert shown == [
+        'sampan_host_pull_limit{host="https://hub.example"} 100.0',
+        'sampan_host_pulls_left{host="https://hub.example"} 7.0',
+        'sampan_refusals_left{operator="example.com"} 89.0',
+    ]
 
 
 async def test_the_size_of_the_store_is_not_asked_each_time() -> None:

@@ -59,8 +59,8 @@ class Manifests:
     async def by_digest(
         self, registry: str, repository: str, digest: Digest, *, spares: bool = False
     ) -> FoundManifest:
-        """Raises AllHostsFailed, NotFound or RegistryUnknown. What is stored asks nobody; ``spares``: nor is a
-        host asked that has few pulls left."""
+        """Raises AllHostsFailed, NotFound or RegistryUnknown. What is stored asks nobody; ``spares``: nor is
+        a host asked that has few pulls left."""
         if (manifest := await self.stored(registry, repository, digest)) is not None:
             return FoundManifest(manifest, "store")
         return await self._fetches.run(

@@ -78,8 +78,8 @@ def eligible(hosts: Iterable[Host], question: Question) -> list[Host]:
 def plan_route(hosts: Iterable[Host], question: Question, health: Health) -> Route:
     """Order by health, then by the pulls that are left; ties keep the configured order. A host with few is
     still better than one that failed a moment ago: what is left is there to be used. When nobody is well, or
-    those cannot serve it, the ones whose last failure is a few seconds old are tried again rather than nobody,
-    and at last those whose pulls are used up."""
+    those cannot serve it, the ones whose last failure is a few seconds old are tried again rather than
+    nobody, and at last those whose pulls are used up."""
     ranked: list[tuple[Standing, Supply, int, Host]] = []
     resting: list[Attempt] = []
     again: list[Host] = []

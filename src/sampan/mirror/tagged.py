@@ -178,8 +178,8 @@ class Tags:
     async def _confirmed(
         self, name: Name, question: Question, known: tuple[TagRecord, AnyManifest]
     ) -> Tagged | None:
-        """Ask by HEAD, which is free where a GET counts; None: the manifest must be fetched. Only when the tag
-        has moved a GET follows, by digest, if there are pulls for it."""
+        """Ask by HEAD, which is free where a GET counts; None: the manifest must be fetched. Only when the
+        tag has moved a GET follows, by digest, if there are pulls for it."""
         registry, repository, tag = name
 
         async def ask(host: Host, connected: Callable[[], None]) -> Descriptor | None:

@@ -26,8 +26,8 @@ ABUSE_TEXT = b"<html><body><h1>429 Too Many Requests</h1></body></html>\n"
 
 @dataclass
 class PullCount:
-    """``limit`` pulls within any ``window_seconds``, as Docker Hub counts them: a GET of a manifest is one, HEAD
-    and blobs are free. ``pulls``: when they were."""
+    """``limit`` pulls within any ``window_seconds``, as Docker Hub counts them: a GET of a manifest is one,
+    HEAD and blobs are free. ``pulls``: when they were."""
 
     clock: Clock
     limit: int = 100
@@ -69,8 +69,8 @@ def abuse_limit() -> Fault:
 
 @dataclass
 class Bans:
-    """Whoever is refused more than ``refusals_max`` times within ``window_seconds`` is refused everything from
-    then on, and everything that it asks for begins the time anew. ``refusals``: when they were."""
+    """Whoever is refused more than ``refusals_max`` times within ``window_seconds`` is refused everything
+    from then on, and everything that it asks for begins the time anew. ``refusals``: when they were."""
 
     clock: Clock
     refusals_max: int = 100

@@ -5,8 +5,8 @@ to the digest that the host itself declared; and a host is called a liar (WrongC
 bytes that could have been a manifest, not for a portal's web page.
 
 Which status means what: 401 and 403, and 402 and 451, are denials; 404 and 410 say that it is not
-there; 429 is a rate limit, of two kinds; 5xx, 408 and 425 are the host's own trouble, likely to pass. All other
-4xx, and a 2xx or 3xx that was not asked for, come from something that does not understand the
+there; 429 is a rate limit, of two kinds; 5xx, 408 and 425 are the host's own trouble, likely to pass.
+All other 4xx, and a 2xx or 3xx that was not asked for, come from something that does not understand the
 registry's protocol: to call them denials would turn a broken mirror into "not found".
 """
 
@@ -66,8 +66,8 @@ def error_of(
     counted: bool = False,
     pulls_left: Allowance | None = None,
 ) -> HostError:
-    """The error that ``status`` is, said by ``who``, with the words of ``body``. ``counted``: it was asked for
-    a manifest; ``pulls_left``: how many it says are left."""
+    """The error that ``status`` is, said by ``who``, with the words of ``body``. ``counted``: it was asked
+    for a manifest; ``pulls_left``: how many it says are left."""
     said = _behind_in(body) or said_in(body)
     message = f"{who}: {status}{': ' + said if said else ''}"
     if status in DENIED_STATUSES:

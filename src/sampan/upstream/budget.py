@@ -169,8 +169,8 @@ class Budget:
 
 def _over(host: Host, seconds: float) -> OverBudget:
     return OverBudget(
-        f"{host.name}: not asked, for {host.operator} has refused {host.refusals_max} requests in two days and "
-        f"one more could mean a ban",
+        f"{host.name}: not asked, for {host.operator} has refused {host.refusals_max} requests in two days, "
+        f"and one more could mean a ban",
         outcome="over-budget",
         retry_after_seconds=seconds,
         hint="name another mirror, or what this one gives (allow)",

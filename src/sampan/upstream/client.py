@@ -364,7 +364,7 @@ class RegistryClient:
             response.status, body, who=who, retry_after_seconds=wait, counted=is_own, pulls_left=left
         )
         if isinstance(error, PullLimited):
-            self._quota.limited(host, error, head=pulls == "HEAD")
+            error.retry_after_seconds = self._quota.limited(host, error, head=pulls == "HEAD")
         raise error
 
 

@@ -312,6 +312,7 @@ class Health:
         if error.behind is not None:
             self._storages.remember((host.url, kind), error.behind)
         if isinstance(error, Missing):
+            self.excuse(host, repository, kind)  # it answered: nobody has to wait for a probe's end
             self._miss(host, (host, repository, kind, object_name), attempt)
         elif isinstance(error, Denied) and error.behind is None:
             seconds = LOGIN_SECONDS if error.status == 401 or error.outcome == "login" else DENIED_SECONDS
@@ -322,7 +323,7 @@ class Health:
             self.strike(host)
 
     def _miss(self, host: Host, thing: Thing, attempt: Attempt) -> None:
-        """What is still not there is asked for half as often each time, where each answer counts against us."""
+        """What is still not there is asked for half as often each time, where that counts against us."""
         now, last = self._clock.monotonic(), self._denied.get(thing)
         seconds = MISSING_SECONDS
         if last is not None and host.refusals_max is not None:

@@ -146,14 +146,15 @@ class Quota:
             if left.count and status == 200 and not (account.firm and now < account.rest_until):
                 account.again, account.rest_until = True, 0.0
 
-    def limited(self, host: Host, error: PullLimited, *, head: bool) -> None:
-        """A HEAD or a GET was answered with 429, for the pulls are used up."""
+    def limited(self, host: Host, error: PullLimited, *, head: bool) -> float:
+        """A HEAD or a GET was answered with 429, for the pulls are used up: the seconds until the next."""
         account, asked = self._account(host), error.retry_after_seconds
         backoff = min(REST_SECONDS * 2 ** min(account.refused, 10), REST_SECONDS_MAX)
         rest = backoff if asked is None else min(max(asked, REST_SECONDS_MIN), REST_SECONDS_MAX)
         account.refused, account.again = account.refused + 1, False
         account.rest_until, account.firm = self._clock.monotonic() + rest, asked is not None
         account.heads, account.said, account.left = account.heads or head, error.message, 0
+        return rest
 
     # -- over a restart --------------------------------------------------------------------------
 
