@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sampan.errors import Attempt, StoreError
 from sampan.mirror.events import Observer
+from sampan.secret import Secret
 from sampan.server.metrics import HOSTS_MAX, STORE_USAGE_SECONDS, Metrics
 from sampan.server.tally import DURATION_SECONDS, Distribution
-from sampan.secret import Secret
 from sampan.testing import ManualClock
 from sampan.upstream.host import Host
 from serving.mirror import FakeHostState, FakeMirror

@@ -24,7 +24,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from sampan.errors import ConfigError
-from sampan.oci.pattern import matches
+from sampan.oci.pattern import Patterns
 from sampan.secret import Secret
 from sampan.upstream.addresses import is_metadata, is_private, may_dial
 from sampan.upstream.url import Url, parse_url, registrable_domain
@@ -62,7 +62,8 @@ class Host:
     ``name`` is unique among the hosts of a registry; ``url`` is ``scheme://host[:port]``; ``prefix``
     is put before every repository. ``allow`` and ``repositories`` bound what the host is asked for.
     ``private``: its addresses, redirects and realms may be private ones. Paths are of readable files.
-    ``namespace``: it serves many registries, and is asked for this one (the ``ns`` query).
+    ``namespace``: it serves many registries, and is asked for this one (the ``ns`` query). ``listed``: what
+    it may be asked for besides ``allow``, by registry, until it is known for which one it stands.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Host:
     max_refusals: int | None = None
     private: bool = False
     namespace: str | None = None
+    listed: Mapping[str, Patterns] | None = field(default=None, hash=False, repr=False)
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Host:  # noqa: ANN401 - the fields' own types, checked below
@@ -109,6 +111,7 @@ class Host:
         _check_allow(self)
         _check_headers(self)
         _check_secrets(self, base)
+        object.__setattr__(self, "allow", Patterns.of(self.allow))
         object.__setattr__(self, "repositories", MappingProxyType(dict(self.repositories)))
         object.__setattr__(self, "headers", MappingProxyType(dict(self.headers)))
         object.__setattr__(self, "private", self.private or _implies_private(base))
@@ -132,7 +135,7 @@ class Host:
 
     def repository_for(self, repository: str) -> str | None:
         """What the host calls the canonical ``repository``; None when it is never asked for it."""
-        if self.allow and not any(matches(glob, repository) for glob in self.allow):
+        if self.allow and not Patterns.of(self.allow).match(repository):
             return None
         name = self.repositories.get(repository) if self.repositories else repository
         if name is None:
@@ -191,7 +194,7 @@ def _check_limits(host: Host) -> None:
 
 
 def _check_allow(host: Host) -> None:
-    for glob in host.allow:
+    for glob in () if isinstance(host.allow, Patterns) else host.allow:
         if not _GLOB.fullmatch(glob) or glob.count("*") > 8:
             _refuse(f"{host.name}: not a repository pattern: {glob!r}", 'write "library/*" or "mycorp/**"')
     for name in (*host.repositories, *host.repositories.values()):
