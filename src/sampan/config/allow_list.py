@@ -6,8 +6,8 @@
     registry.k8s.io/**               # a whole registry
 
 It guarantees bounded work on any bytes, that a line which is none is an error that names it, and that
-registries are known by their canonical names. Byte order marks, CRLF, empty lines and what follows a ``#`` are
-passed over. Which mirror the file is for is decided in :mod:`sampan.config.mirrors`.
+registries are known by their canonical names. Byte order marks, CRLF, empty lines and what follows a ``#``
+are passed over. Which mirror the file is for is decided in :mod:`sampan.config.mirrors`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from sampan.oci.reference import DOCKER_HUB, canonical_registry, parse_registry
 MARK = "file:"  # before the path, in ``allow``: a colon can stand in no pattern
 FILE_BYTES_MAX = 1024 * 1024  # the largest that is known has 1,300 lines in 40 KB
 LINES_MAX = 100_000
+REGISTRIES_MAX = 500  # half of the tables that a configuration may have
 LINE_CHARACTERS_MAX = 512  # a registry and a repository have 255 at most, each
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _PART = r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*+"
@@ -59,6 +60,8 @@ def parse_allow_list(data: bytes, name: str) -> Mapping[str, Patterns]:
     for number, line in _lines(data, name):
         registry, repositories = _meant(line, f"{name}:{number}")
         found.setdefault(registry, []).append(repositories)
+        if len(found) > REGISTRIES_MAX:
+            raise ConfigError(f"{name}: expected at most {REGISTRIES_MAX} registries, got more", hint=_HINT)
     if not found:
         raise ConfigError(f"{name}: expected at least one name, got none", hint=_HINT)
     return {registry: Patterns(dict.fromkeys(names)) for registry, names in found.items()}

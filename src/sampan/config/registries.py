@@ -82,14 +82,16 @@ def origin_host(registry: str, url: str | None = None) -> Host:
 
 
 def spelled_out(registries: Mapping[str, RegistryConfig]) -> dict[str, RegistryConfig]:
-    """The same, as they are for whoever makes rules of them: what the mirrors of ``*`` list by registry stands
-    in tables of those registries, and ``*`` has the mirrors that list nothing."""
+    """The same, as they are for whoever makes rules of them: what mirrors of ``*`` list by registry stands in
+    tables of those registries, and ``*`` has the mirrors that list nothing."""
     found = dict(registries)
     for wildcard in (table for table in registries.values() if table.wildcard):
         listing = [host for host in wildcard.hosts if host.listed is not None]
         for registry in sorted({name for host in listing for name in host.listed or ()} - set(registries)):
-            hosts = tuple(expand(host, registry) for host in wildcard.hosts if has_any(host, registry))
-            found[registry] = RegistryConfig(registry, hosts, wildcard=False, origin=wildcard.origin)
+            expanded = (expand(host, registry) for host in wildcard.hosts if has_any(host, registry))
+            hosts = tuple(host for host in expanded if ":" not in host.prefix)  # no name has a port there
+            if hosts:
+                found[registry] = RegistryConfig(registry, hosts, wildcard=False, origin=wildcard.origin)
         if listing:
             rest = tuple(host for host in wildcard.hosts if host.listed is None or host.allow)
             found[wildcard.name] = replace(wildcard, hosts=tuple(replace(host, listed=None) for host in rest))

@@ -1,4 +1,4 @@
-"""What Prometheus is told of hosts: how each stands, what is left of its pulls, and of the refusals it may give.
+"""What Prometheus is told of hosts: how each stands, and what is left of its pulls and of its refusals.
 
 It only reads; every name is explained in docs/metrics.md.
 """
