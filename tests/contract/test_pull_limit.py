@@ -119,7 +119,7 @@ async def test_other_hosts_go_first_while_few_pulls_are_left(
     assert sources == [bad.netloc, good.netloc, good.netloc]
 
 
-@pytest.mark.row("H6")
+@pytest.mark.row("H6", "H7")
 async def test_the_pull_limit_stops_manifests_and_neither_blobs_nor_head(
     tmp_path: Path, good: FakeRegistry
 ) -> None:
@@ -209,6 +209,26 @@ async def test_an_index_and_its_manifest_are_pulled_once_each(tmp_path: Path, go
             await rig.mirror.manifest(HUB, ALPINE, Digest.parse(alpine.digest))
             clock.advance(FRESH_SECONDS)
     assert count.left == 49
+
+
+@pytest.mark.row("H8")
+async def test_several_operators_confirm_a_tag_without_a_pull(
+    tmp_path: Path, bad: FakeRegistry, good: FakeRegistry
+) -> None:
+    new = image(ALPINE, "3", layers=[random_layer(1, 1000)])
+    good.add(bad.add(older(new)))
+    clock = ManualClock()
+    policy = TagPolicy(fresh_for_seconds=FRESH_SECONDS, agree=2)
+    for registry in (bad, good):
+        counting(registry, clock, left=50)
+    async with mirror_of(tmp_path, [bad, good], clock=clock, policy=policy) as rig:
+        for _ in range(4):
+            assert not (await rig.mirror.manifest(HUB, ALPINE, "3")).stale
+            clock.advance(FRESH_SECONDS)
+        assert (pulls(bad), pulls(good)) == (1, 1)
+        good.add(bad.add(new))
+        assert str((await rig.mirror.manifest(HUB, ALPINE, "3")).manifest.digest) == new.digest
+    assert (pulls(bad), pulls(good)) == (2, 2)
 
 
 async def test_whose_quota_it_is_stands_in_no_log_and_no_error(

@@ -42,6 +42,7 @@ def test_all_that_an_operator_runs_shares_one_budget_and_no_other(budget: Budget
     refuse(budget, REFUSALS_MAX // 2, host=SISTER)
     assert budget.rest_seconds(MIRROR) == budget.rest_seconds(SISTER) == WINDOW_SECONDS
     assert budget.rest_seconds(OTHER) == 0
+    assert budget.spent() == {"https://docker.m.daocloud.io", "https://m.daocloud.io"}
 
 
 def test_a_third_of_it_within_a_day_is_low_and_a_day_later_no_more(

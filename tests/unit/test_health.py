@@ -243,6 +243,8 @@ def test_a_host_whose_budget_is_low_goes_behind_and_one_whose_budget_is_spent_is
     assert verdict.last.outcome == "over-budget"
     ground.clock.advance(UNAVAILABLE_SECONDS)
     assert not ground.health.may_ask_anyway(HOST, REPOSITORY, "blob")
+    ground.health.reached(HOST)
+    assert [(s.host, s.state) for s in ground.health.states()] == [("https://mirror.test", "open")]
 
 
 @pytest.mark.parametrize(

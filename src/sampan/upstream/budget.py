@@ -50,9 +50,11 @@ class Left:
 
 @dataclass(slots=True)
 class _Record:
-    """``at``: on the monotonic clock; ``allowed``: what the host asked last may give."""
+    """``at``: on the monotonic clock; ``machines``: the operator's, as far as they were asked, as URLs;
+    ``allowed``: what the one that was asked last may give."""
 
     at: deque[float] = field(default_factory=deque)
+    machines: set[str] = field(default_factory=set)
     in_flight: int = 0
     allowed: int = 0
 
@@ -65,6 +67,7 @@ class Budget:
     """The refusals of all operators. Not thread-safe: it lives on the event loop."""
 
     def __init__(self, clock: Clock) -> None:
+        self.changes = 0  # since the start, for whoever writes it down
         self._clock = clock
         self._records: OrderedDict[str, _Record] = OrderedDict()
 
@@ -100,6 +103,11 @@ class Budget:
                 found.append(Left(operator, max(record.allowed - len(record.at), 0)))
         return sorted(found, key=lambda left: left.refusals)
 
+    def spent(self) -> frozenset[str]:
+        """The machines, as URLs, that are not asked."""
+        over = {left.operator for left in self.left() if left.refusals == 0}
+        return frozenset(url for name in over for url in self._records[name].machines)
+
     # -- what happened ---------------------------------------------------------------------------
 
     @contextmanager
@@ -122,6 +130,7 @@ class Budget:
         """``host`` itself, or whoever gives its tokens, answered with ``status``."""
         if host.refusals_max is not None and status >= 400 and status not in NO_REFUSALS:
             self._record(host).at.append(self._clock.monotonic())
+            self.changes += 1
 
     # -- over a restart --------------------------------------------------------------------------
 
@@ -158,6 +167,7 @@ class Budget:
             record = self._records[host.operator] = _Record()
             self._make_room()
         record.allowed = host.refusals_max or 0
+        record.machines.add(host.url)
         return record
 
     def _make_room(self) -> None:

@@ -253,8 +253,11 @@ class Health:
             of_kind = host.name, kind
             worst[of_kind] = max(worst.get(of_kind, Standing.READY), breaker.standing(now))
         rooms = [HostState(n, k, s.name.lower(), 0) for (n, k), s in worst.items()]
+        spent = self.budget.spent()
         machines = [
-            HostState(url, "host", m.breaker.standing(now).name.lower(), m.strikes)
+            HostState(
+                url, "host", "open" if url in spent else m.breaker.standing(now).name.lower(), m.strikes
+            )
             for url, m in self._machines.items()
         ]
         return machines + rooms

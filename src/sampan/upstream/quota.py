@@ -81,6 +81,7 @@ class Quota:
     """The accounts of all hosts. Not thread-safe: it lives on the event loop."""
 
     def __init__(self, clock: Clock) -> None:
+        self.changes = 0  # since the start, for whoever writes it down
         self._clock = clock
         self._accounts: OrderedDict[tuple[str, str | None], _Account] = OrderedDict()
 
@@ -167,6 +168,8 @@ class Quota:
             account.ends_at = pulls.ends_at - since
 
     def _account(self, host: Host) -> _Account:
+        """To be changed."""
+        self.changes += 1
         account = self._accounts.setdefault(_key(host), _Account())
         self._accounts.move_to_end(_key(host))
         while len(self._accounts) > ACCOUNTS_MAX:
