@@ -9,10 +9,22 @@ from pathlib import Path
 import pytest
 
 from rig import ALPINE, HUB, mirror_of
+from sampan.config import Config
+from sampan.config.build import Lasting, build
 from sampan.errors import AllHostsFailed, Attempt, SampanError
 from sampan.mirror.tagged import TagPolicy
 from sampan.oci import Digest
-from sampan.testing import Bans, FakeRegistry, ManualClock, Match, TokenServer, faults, image, random_layer
+from sampan.testing import (
+    Bans,
+    FakeRegistry,
+    ManualClock,
+    Match,
+    PullCount,
+    TokenServer,
+    faults,
+    image,
+    random_layer,
+)
 from sampan.upstream.budget import WINDOW_SECONDS
 from sampan.upstream.host import REFUSALS_MAX, Host
 
@@ -104,6 +116,35 @@ async def test_a_spent_budget_is_told_and_others_are_asked_instead(
         for _ in range(REFUSALS_MAX):
             rig.mirror.health.budget.answered(feared(bad), 404)
         assert (await rig.mirror.manifest(HUB, ALPINE, "3")).source == good.netloc
+
+
+async def test_a_mirror_is_not_asked_for_what_is_not_on_its_list(
+    tmp_path: Path, bad: FakeRegistry, good: FakeRegistry
+) -> None:
+    for name in (ALPINE, "library/nginx"):
+        good.add(bad.add(image(name, "3")))
+    (tmp_path / "allows.txt").write_text("docker.io/library/nginx\nghcr.io/library/alpine\n")
+    text = f"""
+        store = {{ path = "{tmp_path}/store" }}
+        [registry."*"]
+        mirrors = [{{ url = "{bad.url}", allow = ["file:allows.txt"], max_refusals = 5 }}, "{good.url}"]
+    """
+    config = Config.parse(text, name=str(tmp_path / "sampan.toml"), environ={})
+    bad.script(PullCount(ManualClock()).fault())
+    lasting = Lasting.of(config)
+    mirror = build(config, lasting=lasting)
+    try:
+        assert (await mirror.manifest(HUB, ALPINE, "3")).source == good.netloc
+        assert bad.requests == []
+        assert (await mirror.manifest(HUB, "library/nginx", "3")).source == bad.netloc
+        assert [pulls.left for pulls in lasting.health.quota.known()] == [99]
+        for _ in range(2):
+            with pytest.raises(AllHostsFailed):
+                await mirror.manifest(HUB, "library/nginx", "4")
+        assert [left.refusals for left in lasting.health.budget.left()] == [4]
+    finally:
+        await mirror.close()
+        lasting.close()
 
 
 async def test_what_whoever_gives_the_tokens_refuses_counts_too(tmp_path: Path, bad: FakeRegistry) -> None:
