@@ -84,6 +84,22 @@ def test_an_answer_and_the_question_for_a_login_do_not(budget: Budget, status: i
     assert budget.left() == []
 
 
+@pytest.mark.parametrize(
+    ("behind", "left"),
+    [
+        ("blobs.m.daocloud.io", REFUSALS_MAX - 1),
+        ("blobs.daocloud.io:8443", REFUSALS_MAX - 1),
+        ("image-mirror.oss-cn-shanghai.aliyuncs.com", None),
+        ("[2001:db8::1]:443", None),
+    ],
+)
+def test_what_a_storage_refuses_counts_where_it_is_the_operators_own(
+    budget: Budget, behind: str, left: int | None
+) -> None:
+    budget.answered(MIRROR, 403, behind)
+    assert budget.left() == ([] if left is None else [Left("daocloud.io", left)])
+
+
 def test_what_is_in_flight_counts_until_it_is_known_how_it_ended(budget: Budget) -> None:
     refuse(budget, REFUSALS_MAX - 3)
     with ExitStack() as flights:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sampan.errors import Attempt, OverBudget
+from sampan.upstream.url import parse_url, registrable_domain
 
 if TYPE_CHECKING:
     from sampan.clock import Clock
@@ -126,9 +127,12 @@ class Budget:
         finally:
             record.in_flight -= 1
 
-    def answered(self, host: Host, status: int) -> None:
-        """``host`` itself, or whoever gives its tokens, answered with ``status``."""
-        if host.refusals_max is not None and status >= 400 and status not in NO_REFUSALS:
+    def answered(self, host: Host, status: int, behind: str | None = None) -> None:
+        """``host`` itself, or whoever gives its tokens, answered with ``status``; ``behind``: or a machine
+        that it led to, which counts where it is the operator's, too."""
+        if host.refusals_max is None or status < 400 or status in NO_REFUSALS:
+            return
+        if behind is None or _domain(behind) == registrable_domain(host.base.host):
             self._record(host).at.append(self._clock.monotonic())
             self.changes += 1
 
@@ -175,6 +179,10 @@ class Budget:
         if len(self._records) > OPERATORS_MAX:
             harmless = (name for name, record in self._records.items() if not (record.at or record.in_flight))
             self._records.pop(next(harmless, next(iter(self._records))))
+
+
+def _domain(netloc: str) -> str:
+    return registrable_domain(parse_url(f"https://{netloc}").host)
 
 
 def _over(host: Host, seconds: float) -> OverBudget:

@@ -339,8 +339,7 @@ class RegistryClient:
         """The answer to one request, within what ``host`` may refuse. Raises OverBudget."""
         with self._budget.asking(host):
             response = await self._transport.request(host, host.base.at(path), call)
-            if response.behind is None:
-                self._budget.answered(host, response.status)
+            self._budget.answered(host, response.status, response.behind)
             return response
 
     async def _expect(
