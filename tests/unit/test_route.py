@@ -153,7 +153,7 @@ def test_a_host_without_pulls_is_asked_last_and_only_when_nobody_else_could_serv
 def test_what_is_free_is_asked_of_a_host_without_pulls_as_of_any_other() -> None:
     health = Health(ManualClock())
     out_of_pulls(health, A)
-    assert plan_route([A, B], replace(TAG, head=True), health).hosts == (A, B)
+    assert plan_route([A, B], replace(TAG, method="HEAD"), health).hosts == (A, B)
     assert plan_route([A, B], BLOB, health).hosts == (A, B)
 
 

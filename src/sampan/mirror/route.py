@@ -18,15 +18,15 @@ from sampan.upstream.quota import Quota, Supply
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of the hosts. ``kind``: ``manifest``, ``blob``, ``tags`` or ``referrers``. ``head``: by
-    HEAD, which no host counts as a pull. ``spares``: there is an answer already, and a host with few pulls
+    """What is asked of the hosts. ``kind``: ``manifest``, ``blob``, ``tags`` or ``referrers``. ``method``: by
+    HEAD it is what the content would be, without its bytes, and no pull. ``spares``: there is an answer already, and a host with few pulls
     left is not asked for a newer one."""
 
     registry: str
     repository: str
     kind: str
     object: str | Digest
-    head: bool = False
+    method: str = "GET"
     spares: bool = False
 
     @property
@@ -38,7 +38,7 @@ class Question:
     @property
     def is_pull(self) -> bool:
         """Whether hosts that count pulls count this."""
-        return self.kind == "manifest" and not self.head
+        return self.kind == "manifest" and self.method == "GET"
 
     def __str__(self) -> str:
         name = f"{self.registry}/{self.repository}"
@@ -129,7 +129,9 @@ class _Pulls:
 
 
 def _pulls(host: Host, question: Question, quota: Quota) -> _Pulls:
-    rest_seconds = quota.rest_seconds(host, head=question.head) if question.kind == "manifest" else 0.0
+    rest_seconds = (
+        quota.rest_seconds(host, head=question.method == "HEAD") if question.kind == "manifest" else 0.0
+    )
     if rest_seconds > 0:
         return _Pulls(Supply.NONE, are_kept=True, rest_seconds=rest_seconds)
     supply = quota.supply(host) if question.is_pull else Supply.ENOUGH

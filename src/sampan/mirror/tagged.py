@@ -184,7 +184,7 @@ class Tags:
         tag has moved a GET follows, by digest, if there are pulls for it."""
         registry, repository, tag = name
 
-        won = await self._asking.first(replace(question, head=True), self._header(repository, tag))
+        won = await self._asking.first(replace(question, method="HEAD"), self._header(repository, tag))
         said = won.answer
         if said is None:
             return None
@@ -313,7 +313,7 @@ class Tags:
         repository, tag = question.repository, str(question.object)
         if known is not None:
             head = await self._asking.first(
-                replace(question, head=True), self._header(repository, tag), hosts=hosts
+                replace(question, method="HEAD"), self._header(repository, tag), hosts=hosts
             )
             if head.answer is not None and head.answer.digest == known[0].descriptor.digest:
                 return Won(known[1], head.host, head.asked_at, head.attempts)
