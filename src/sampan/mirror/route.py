@@ -19,8 +19,8 @@ from sampan.upstream.quota import Quota, Supply
 @dataclass(frozen=True, slots=True)
 class Question:
     """What is asked of the hosts. ``kind``: ``manifest``, ``blob``, ``tags`` or ``referrers``. ``method``: by
-    HEAD it is what the content would be, without its bytes, and no pull. ``spares``: there is an answer already, and a host with few pulls
-    left is not asked for a newer one."""
+    HEAD it is what the content would be, without its bytes, and no pull. ``spares``: there is an answer
+    already, and a host with few pulls left is not asked for a newer one."""
 
     registry: str
     repository: str
