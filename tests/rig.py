@@ -130,7 +130,7 @@ async def mirror_of(
     watcher, time = watcher or Watcher(), clock or LoopClock()
     store = await asyncio.to_thread(DiskStore, path, store_clock or SystemClock())
     tag_store = TagStore(path / "tags", store_clock or SystemClock())
-    room = Room(store, tag_store, max_size_bytes)
+    room, health = Room(store, tag_store, max_size_bytes), Health(time)
     mirror = Mirror(
         hosts_for=lambda registry: table.get(registry),
         registries=Registries(frozenset(table), wildcard=False, default=HUB),
@@ -142,8 +142,10 @@ async def mirror_of(
             credentials=CredentialFiles((), environment={}, clock=time),
             clock=time,
             read_seconds=read_seconds,
+            quota=health.quota,
+            budget=health.budget,
         ),
-        health=Health(time),
+        health=health,
         tag_policy=policy,
         observer=watcher,
         patience=patience,

@@ -42,6 +42,8 @@
     ├── Denied                     401 or 403, or a login that failed
     ├── Missing                    404
     ├── RateLimited                429
+    │   └── PullLimited            429 of a host that counts pulls: its manifests alone
+    ├── OverBudget                 not asked: it has refused so often that one more could mean a ban
     ├── ServerFault                5xx
     ├── NotARegistry               an answer that no registry gives: HTML, a portal, malformed HTTP
     └── WrongContent               bytes that do not hash to the digest asked for: a strike
@@ -322,6 +324,14 @@ class RateLimited(HostError):
     oci_code, http_status = "TOOMANYREQUESTS", 429
 
 
+class PullLimited(RateLimited):
+    """outcome: pull-limit; what the host gives to this address or login within hours is used up."""
+
+
+class OverBudget(HostError):
+    """outcome: over-budget; nothing was sent. ``retry_after_seconds``: until it may be asked again."""
+
+
 class ServerFault(HostError):
     """outcome: server-error."""
 
@@ -361,7 +371,7 @@ class AllHostsFailed(SampanError):
     @property
     def status(self) -> int:
         outcomes = {a.outcome for a in self.attempts}
-        if "rate-limited" in outcomes:
+        if not outcomes.isdisjoint({"rate-limited", "pull-limit"}):
             return 429
         if self.http_status == 503 and outcomes and outcomes <= _SILENCE:
             return 504

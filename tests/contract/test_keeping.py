@@ -20,8 +20,8 @@ from sampan.mirror.keeping import ASIDE, DIRECTORY, KEEP_SECONDS, NAME, Keeping
 from sampan.mirror.service import Mirror
 from sampan.testing import FakeRegistry, ManualClock, Match, faults, image, random_layer
 from sampan.testing.fault import Fault
-from sampan.upstream.health import REFUSALS_MAX, Health, Standing
-from sampan.upstream.host import Host
+from sampan.upstream.health import Health, Standing
+from sampan.upstream.host import REFUSALS_MAX, Host
 from sampan.upstream.kept import BYTES_MAX
 from standstill import LoopClock
 
@@ -29,10 +29,11 @@ MANY = 3
 
 
 @asynccontextmanager
-async def running(path: Path, *hosts: FakeRegistry) -> AsyncIterator[Mirror]:
-    """A mirror as ``sampan serve`` has it, from its start to its end in good order."""
-    mirrors = json.dumps([host.url for host in hosts])
-    text = f'[store]\npath = "{path}"\n[registry."{HUB}"]\nmirrors = {mirrors}\norigin = "never"\n'
+async def running(path: Path, *hosts: FakeRegistry, mirrors: str = "") -> AsyncIterator[Mirror]:
+    """A mirror as ``sampan serve`` has it, from its start to its end in good order; ``mirrors``: the line of
+    its configuration."""
+    line = mirrors or f"mirrors = {json.dumps([host.url for host in hosts])}"
+    text = f'[store]\npath = "{path}"\n[registry."{HUB}"]\n{line}\norigin = "never"\n'
     config = Config.parse(text, environ={})
     lasting = await asyncio.to_thread(Lasting.of, config, LoopClock())
     keeping = lasting.keeping(config)
@@ -90,15 +91,15 @@ async def test_a_restart_does_not_ask_again_whom_the_process_would_not_have_aske
 async def test_a_restart_keeps_the_error_budget(
     tmp_path: Path, bad: FakeRegistry, good: FakeRegistry
 ) -> None:
-    """The hosts of these tests are private ones, whose refusals nobody counts: they are counted by hand."""
     filled(bad, good)
-    url = Host.from_url(bad.url).url
-    async with running(tmp_path, bad, good) as mirror:
+    settings = f'{{ url = "{bad.url}", max_refusals = {REFUSALS_MAX} }}'
+    config = f"mirrors = [{settings}, {json.dumps(good.url)}]"
+    async with running(tmp_path, mirrors=config) as mirror:
         await pull(mirror, "t0")
         for _ in range(REFUSALS_MAX):
-            mirror.health.memory.machines[url].refuse(LoopClock().monotonic())
+            mirror.health.budget.answered(Host.from_url(bad.url, max_refusals=REFUSALS_MAX), 403)
     before = len(bad.requests)
-    async with running(tmp_path, bad, good) as mirror:
+    async with running(tmp_path, mirrors=config) as mirror:
         assert isinstance(mirror.health, Health)
         await pull(mirror, "t1")
     assert len(bad.requests) == before

@@ -18,8 +18,8 @@ from sampan.mirror.tagged import TagPolicy
 from sampan.testing import FakeRegistry, Fault, Image, Match, faults, image, random_layer
 from sampan.testing.catalogue import PACKET_BYTES, SLEEP_SECONDS
 from sampan.testing.wire import Request
+from sampan.upstream.breaker import BREAKER_FAILURES, REST_SECONDS
 from sampan.upstream.call import READ_SECONDS
-from sampan.upstream.health import BREAKER_FAILURES, REST_SECONDS
 
 pytestmark = pytest.mark.standstill
 

@@ -12,7 +12,7 @@ import trustme
 from faults.trial import Trial, tls_of, trial
 from sampan.mirror.tagged import TagPolicy
 from sampan.testing import FakeRegistry, TokenServer, faults, image, random_layer
-from sampan.upstream.health import REST_SECONDS
+from sampan.upstream.breaker import REST_SECONDS
 from sampan.upstream.host import Host
 from standstill import LoopClock
 

@@ -13,6 +13,9 @@ from sampan.errors import Attempt, NotFound, SampanError
 from sampan.oci.digest import Digest
 from sampan.oci.distribution import Registries
 from sampan.oci.manifest import OCI_INDEX, OCI_MANIFEST, Index, Manifest, parse_manifest
+from sampan.testing import ManualClock
+from sampan.upstream.budget import Budget
+from sampan.upstream.quota import Quota
 
 REGISTRIES = Registries(frozenset(("docker.io", "ghcr.io")), wildcard=False, default="docker.io")
 CONFIG = b'{"architecture":"amd64","os":"linux"}'
@@ -105,6 +108,8 @@ class FakeHealth:
     def __init__(self) -> None:
         self.hosts: list[FakeHostState] = []
         self.usual: list[tuple[str, str, float]] = []
+        self.quota = Quota(ManualClock())
+        self.budget = Budget(ManualClock())
 
     def states(self) -> list[FakeHostState]:
         return self.hosts

@@ -10,6 +10,7 @@ import pytest
 
 from sampan.errors import HostError, NotARegistry, WrongContent
 from sampan.oci.digest import Digest
+from sampan.oci.headers import Allowance
 from sampan.oci.manifest import MANIFEST_BYTES_MAX, OCI_INDEX, Index, Manifest
 from sampan.upstream.answers import declared_digest, error_of, manifest_of
 from upstreams import said
@@ -50,6 +51,51 @@ def test_each_status_is_one_kind_of_error(status: int, expected: str) -> None:
 
 def test_a_rate_limit_keeps_the_time_that_the_host_named() -> None:
     assert error_of(429, b"", who="a.io", retry_after_seconds=3.0).retry_after_seconds == 3.0
+
+
+HUB_SAYS = b'{"errors":[{"code":"TOOMANYREQUESTS","message":"%s"}]}'
+NO_PULLS = [
+    HUB_SAYS % b"You have reached your pull rate limit. You may increase the limit by authenticating",
+    HUB_SAYS
+    % b"You have reached your unauthenticated pull rate limit. https://www.docker.com/increase-rate-limit",
+    b'{"errors":[{"code":"toomanyrequests","message":"no","detail":"see docker.com/increase-rate-limit"}]}',
+]
+OTHER_LIMITS = [
+    b"429 Too Many Requests",
+    b"<html><h1>429 Too Many Requests</h1></html>",
+    HUB_SAYS % b"too many requests",
+    HUB_SAYS % b"Rate exceeded",  # of public.ecr.aws, by the second
+    HUB_SAYS % b"retry-after: 1.2ms, allowed: 44000/minute",  # of ghcr.io
+    b'{"errors":[{"code":"TOOMANYREQUESTS"}]}',
+    b'{"errors":{}}',
+    b'{"errors":["x"]}',
+    b"[" * 100_000,
+    b"\xff\xfe",
+    b"",
+]
+
+
+@pytest.mark.row("H6")
+@pytest.mark.parametrize("body", NO_PULLS)
+def test_a_429_that_tells_of_pulls_is_one_of_manifests_alone(body: bytes) -> None:
+    error = error_of(429, body, who="a.io", counted=True)
+    assert said(error) == "PullLimited pull-limit"
+    assert error.hint == "log in at a.io, or name another mirror"
+    assert said(error_of(429, body, who="a.io")) == "RateLimited rate-limited"
+
+
+@pytest.mark.row("H6")
+@pytest.mark.parametrize("body", OTHER_LIMITS)
+def test_any_other_429_is_one_of_the_whole_host(body: bytes) -> None:
+    assert said(error_of(429, body, who="a.io", counted=True)) == "RateLimited rate-limited"
+    left = Allowance(7, 21_600)
+    assert said(error_of(429, body, who="a.io", counted=True, pulls_left=left)) == "RateLimited rate-limited"
+
+
+@pytest.mark.parametrize("body", [b"", *OTHER_LIMITS])
+def test_a_429_with_no_pulls_left_needs_no_words(body: bytes) -> None:
+    error = error_of(429, body, who="a.io", counted=True, pulls_left=Allowance(0, 21_600))
+    assert said(error) == "PullLimited pull-limit"
 
 
 def read(

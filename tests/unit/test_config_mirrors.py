@@ -50,9 +50,8 @@ def test_every_key_of_a_table_reaches_the_host(tmp_path: Path) -> None:
              repositories = { "library/a" = "b/a" }, username = "robot", password = "271828",
              ca = "ca.pem", client_cert = "c.pem", client_key = "k.pem", insecure = true,
              proxy = "socks5://proxy.lan:1080", headers = { X-Account = "7" }, group = "us",
-             verify = "before", requests_per_minute = 90, max_connections = 3, private = true }""".replace(
-            "\n", " "
-        ),
+             verify = "before", requests_per_minute = 90, max_connections = 3,
+             max_refusals = 50, private = true }""".replace("\n", " "),
         name=str(tmp_path / "sampan.toml"),
     )
     assert (host.capabilities, host.allow) == (frozenset({"pull"}), ("library/*", "mycorp/**"))
@@ -68,7 +67,7 @@ def test_every_key_of_a_table_reaches_the_host(tmp_path: Path) -> None:
         {"X-Account": "7"},
     )
     assert (host.group, host.verify, host.private) == ("us", "before", True)
-    assert (host.requests_per_minute, host.max_connections) == (90, 3)
+    assert (host.requests_per_minute, host.max_connections, host.max_refusals) == (90, 3, 50)
     assert "271828" not in repr(host)
 
 
@@ -146,6 +145,8 @@ def test_the_registry_in_a_path_is_put_in() -> None:
         ('headers = { X = "a\\nb" }', "", "not a header"),
         ('group = ""', ".group", "expected the operator's name"),
         ("requests_per_minute = 0", ".requests_per_minute", "expected a number from 1 to 1000000, got 0"),
+        ("max_refusals = 0", ".max_refusals", "expected a number from 1 to 10000, got 0"),
+        ("max_refusals = 10001", ".max_refusals", "expected a number from 1 to 10000, got 10001"),
         ("max_connections = -1", ".max_connections", "expected a number from 1 to 1000, got -1"),
         ("max_connections = 0x" + "f" * 2000, ".max_connections", "got one far outside"),
         ('verify = "never"', ".verify", 'expected "before" or "stream"'),

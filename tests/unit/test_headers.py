@@ -14,8 +14,11 @@ from sampan.oci.headers import (
     PAGE_SIZE_MAX,
     RANGE_CHARACTERS_MAX,
     RETRY_AFTER_SECONDS_MAX,
+    WINDOW_SECONDS_MAX,
+    Allowance,
     ByteRange,
     accepts,
+    parse_allowance,
     parse_content_range,
     parse_link_next,
     parse_page_size,
@@ -260,3 +263,45 @@ def test_a_header_of_a_megabyte_is_not_read() -> None:
     assert parse_link_next('</v2/?n=1>; rel="next"')
     assert parse_link_next(Claiming('</v2/?n=1>; rel="next"', 1_000_000)) is None
     assert accepts("text/html," * ACCEPT_CHARACTERS_MAX + "application/json", "application/json") is False
+
+
+@pytest.mark.parametrize(
+    ("header", "count", "window_seconds"),
+    [
+        ("100;w=21600", 100, 21600),
+        ("0;w=21600", 0, 21600),
+        (" 76 ; w=21600 ", 76, 21600),
+        ("200", 200, None),
+        (f"1;w={WINDOW_SECONDS_MAX}", 1, WINDOW_SECONDS_MAX),
+    ],
+)
+def test_an_allowance_is_a_count_in_a_window(header: str, count: int, window_seconds: int | None) -> None:
+    assert parse_allowance(header) == Allowance(count, window_seconds)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "-1;w=21600",
+        "+1",
+        "1.5",
+        "1e3",
+        "0x10",
+        "100;w=0",
+        "100;w=-1",
+        "100;w=",
+        "100;w=21600;w=1",
+        f"100;w={WINDOW_SECONDS_MAX + 1}",
+        "100;w=21600, 200;w=86400",
+        "100;burst=5",
+        "١٠٠;w=٢١٦٠٠",
+        "1" * 10,
+        "100;w=21600" + " " * RANGE_CHARACTERS_MAX,
+        "100\r\nX: y",
+        "100\x00",
+    ],
+)
+def test_an_allowance_that_is_none_says_nothing(header: str | None) -> None:
+    assert parse_allowance(header) is None

@@ -10,6 +10,8 @@ from sampan.errors import (
     HostError,
     Interrupted,
     Missing,
+    OverBudget,
+    PullLimited,
     RateLimited,
     ServerFault,
     TimedOut,
@@ -24,14 +26,13 @@ from sampan.upstream.health import (
     EARNED_BYTES,
     LOGIN_SECONDS,
     MISSING_SECONDS,
-    REFUSALS_MAX,
-    REFUSALS_SECONDS,
+    MISSING_SECONDS_MAX,
     STRIKE_SECONDS,
     UNAVAILABLE_SECONDS,
     Health,
     Standing,
 )
-from sampan.upstream.host import Host
+from sampan.upstream.host import REFUSALS_MAX, Host
 
 HOST = Host.from_url("https://mirror.test")
 SAME_MACHINE = Host.from_url("https://mirror.test/ghcr.io")
@@ -206,20 +207,55 @@ def test_the_configuration_overrides_what_a_host_earned(ground: Ground, verify: 
     assert ground.health.trusted_to_stream(host) is trusted
 
 
-def test_a_public_host_that_refuses_fifty_times_a_day_goes_behind_before_it_bans(ground: Ground) -> None:
-    for _ in range(REFUSALS_MAX):
-        assert ground.standing(repository="any/other") is Standing.READY
+def test_what_is_still_missing_at_a_public_mirror_is_asked_for_half_as_often_each_time(
+    ground: Ground,
+) -> None:
+    for times in range(9):
         ground.fail(Missing("404", outcome="missing", status=404))
-    assert ground.standing(repository="any/other") is Standing.DEMOTED
-    ground.clock.advance(REFUSALS_SECONDS)
-    assert ground.standing(repository="any/other") is Standing.READY
+        ground.clock.advance(min(MISSING_SECONDS * 2**times, MISSING_SECONDS_MAX) - 0.1)
+        assert ground.standing() is Standing.DENIED
+        ground.clock.advance(0.1)
+        assert ground.standing() is Standing.READY
 
 
-def test_a_private_host_may_refuse_as_often_as_it_likes(ground: Ground) -> None:
-    harbor = Host.from_url("http://192.168.1.5:5000")
-    for _ in range(REFUSALS_MAX):
-        ground.fail(Missing("404", outcome="missing", status=404), host=harbor)
-    assert ground.standing(host=harbor, repository="any/other") is Standing.READY
+def test_what_is_missing_at_an_origin_is_asked_for_again_after_a_minute_each_time(ground: Ground) -> None:
+    origin = Host.from_url("https://registry.test", role="origin")
+    for _ in range(5):
+        ground.fail(Missing("404", outcome="missing", status=404), host=origin)
+        assert ground.standing(host=origin) is Standing.DENIED
+        ground.clock.advance(MISSING_SECONDS)
+        assert ground.standing(host=origin) is Standing.READY
+
+
+def test_a_host_whose_budget_is_low_goes_behind_and_one_whose_budget_is_spent_is_not_asked(
+    ground: Ground,
+) -> None:
+    for _ in range(REFUSALS_MAX // 3):
+        assert ground.standing() is Standing.READY
+        ground.health.budget.answered(HOST, 404)
+    assert ground.standing() is Standing.DEMOTED
+    for _ in range(REFUSALS_MAX - REFUSALS_MAX // 3):
+        ground.health.budget.answered(HOST, 404)
+    verdict = ground.health.judge(HOST, REPOSITORY, "blob", "object")
+    assert (verdict.standing, verdict.rest_seconds) == (Standing.OPEN, 2 * 86_400.0)
+    assert verdict.last is not None
+    assert verdict.last.outcome == "over-budget"
+    ground.clock.advance(UNAVAILABLE_SECONDS)
+    assert not ground.health.may_ask_anyway(HOST, REPOSITORY, "blob")
+    ground.health.reached(HOST)
+    assert [(s.host, s.state) for s in ground.health.states()] == [("https://mirror.test", "open")]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PullLimited("429", outcome="pull-limit", status=429),
+        OverBudget("not asked", outcome="over-budget"),
+    ],
+)
+def test_what_quota_and_budget_say_keeps_nobody_from_anything_else(ground: Ground, error: HostError) -> None:
+    ground.fail(error, kind="manifest", times=9)
+    assert ground.standing(kind="manifest") is ground.standing() is Standing.READY
 
 
 def test_the_speed_follows_what_is_measured(ground: Ground) -> None:
@@ -281,13 +317,6 @@ def test_a_limit_of_the_storage_is_not_the_hosts(ground: Ground) -> None:
     )
     assert ground.standing(repository="any/other") is Standing.OPEN
     assert ground.standing(kind="manifest") is Standing.READY
-
-
-def test_refusals_of_the_storage_are_none_of_the_hosts(ground: Ground) -> None:
-    for _ in range(REFUSALS_MAX):
-        ground.fail(refused_by_storage())
-    ground.clock.advance(REST_SECONDS_MAX)
-    assert ground.standing(repository="any/other") is Standing.READY
 
 
 def test_silence_puts_a_host_behind_in_every_repository_but_for_that_kind_alone(ground: Ground) -> None:

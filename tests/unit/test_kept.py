@@ -23,18 +23,18 @@ from sampan.errors import (
 from sampan.secret import Secret
 from sampan.testing import ManualClock
 from sampan.upstream.breaker import REST_SECONDS, REST_SECONDS_MAX
+from sampan.upstream.budget import WINDOW_SECONDS
 from sampan.upstream.health import (
     DENIED_SECONDS,
     EARNED_BYTES,
-    REFUSALS_MAX,
-    REFUSALS_SECONDS,
     STRIKE_SECONDS,
     Health,
     Standing,
 )
-from sampan.upstream.host import Host
+from sampan.upstream.host import REFUSALS_MAX, Host
 from sampan.upstream.kept import BYTES_MAX, NotKept, revive, written
-from sampan.upstream.kept.document import settings_of
+from sampan.upstream.kept.document import OPERATORS_MAX, settings_of
+from sampan.upstream.quota import Supply
 from sampan.upstream.tempo import FORGOTTEN_SECONDS, SAMPLES_MAX
 
 HOST = Host.from_url("https://mirror.test")
@@ -165,14 +165,36 @@ def test_earned_trust_and_speed_are_remembered(life: Life) -> None:
     assert not then.health.trusted_to_stream(OTHER)
 
 
-def test_the_error_budget_of_a_day_is_that_of_a_day(life: Life) -> None:
-    life.fail(BROKEN, times=REFUSALS_MAX - 1)
-    then = life.next(after=REST_SECONDS_MAX * 3)
-    assert then.standing() is Standing.READY
-    then.fail(BROKEN, kind="manifest")
-    assert then.standing() is Standing.DEMOTED
-    again = then.next(after=REFUSALS_SECONDS - REST_SECONDS_MAX * 3)
-    assert again.standing() is Standing.READY
+def test_a_budget_of_refusals_is_that_of_two_days_whoever_counted_them(life: Life) -> None:
+    for _ in range(REFUSALS_MAX):
+        life.health.budget.answered(HOST, 403)
+    then = life.next(after=86_400)
+    assert then.health.budget.rest_seconds(HOST) == pytest.approx(WINDOW_SECONDS - 86_400, abs=0.001)
+    assert then.health.budget.rest_seconds(OTHER) == 0, "each operator has its own"
+    assert then.next(after=86_400).health.budget.rest_seconds(HOST) == 0
+    assert life.next(hosts=(OTHER,)).health.budget.left() == [], "who is not configured is forgotten"
+
+
+def test_refusals_of_a_time_that_is_yet_to_come_count_as_of_now(life: Life) -> None:
+    for _ in range(REFUSALS_MAX):
+        life.health.budget.answered(HOST, 403)
+    then = life.next(after=-86_400 * 365)
+    assert then.health.budget.rest_seconds(HOST) == pytest.approx(WINDOW_SECONDS, abs=0.001)
+
+
+def test_pulls_that_are_left_are_remembered_until_their_window_ends(life: Life) -> None:
+    said = {"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "1;w=21600"}
+    life.health.quota.note(HOST, said.get, 200, head=True)
+    assert life.next(after=21_000).health.quota.supply(HOST) is Supply.LITTLE
+    assert life.next(after=21_601).health.quota.supply(HOST) is Supply.ENOUGH
+    assert life.next(after=-86_400).health.quota.window_seconds(HOST) <= 21_600
+
+
+def test_whose_pulls_they_are_is_not_written_down(life: Life) -> None:
+    mine = replace(HOST, username="me", password=Secret("hidden"))
+    said = {"ratelimit-limit": "200;w=21600", "ratelimit-remaining": "1;w=21600"}
+    life.health.quota.note(mine, said.get, 200, head=True)
+    assert b"pulls" not in life.written()
 
 
 def test_what_is_usual_of_a_host_is_remembered_for_a_day(life: Life) -> None:
@@ -301,7 +323,9 @@ def test_however_much_is_known_the_document_is_bounded_and_can_be_read(life: Lif
     hosts = []
     for number in range(300):
         host = Host.from_url(
-            f"https://{'a' * 60}.{number}.{'b' * 60}.{'c' * 60}.test", name=f"{number}-{'n' * 240}"
+            f"https://{'a' * 60}.{number}.{'b' * 60}.{'c' * 60}.test",
+            name=f"{number}-{'n' * 240}",
+            group=f"{'g' * 240}{number}",
         )
         hosts.append(host)
         for room in range(4):
@@ -312,15 +336,17 @@ def test_however_much_is_known_the_document_is_bounded_and_can_be_read(life: Lif
         behind = TimedOut("silence", outcome="first-byte-timeout", behind="s" * 240 + str(number))
         life.health.fail(host, "a/b", "blob", "x", behind, Attempt(host.name, SILENT.outcome, 10.0, 599))
         for _ in range(REFUSALS_MAX):
-            life.fail(DENIED, host=host)
+            life.health.budget.answered(host, 403)
         for step in ("GET blob", "GET manifest", "connect"):
             for _ in range(SAMPLES_MAX):
                 life.health.tempo.answered(host, step, 12345.678)
     data = life.written()
     assert BYTES_MAX / 4 < len(data) <= BYTES_MAX
     then = life.next(hosts=tuple(hosts))
-    assert then.standing(hosts[-1], repository="any/other") is Standing.OPEN, "the newest are kept"
-    assert then.standing(hosts[0], repository="any/other") is Standing.READY
+    machines = then.health.memory.machines
+    assert hosts[-1].url in machines, "the newest are kept"
+    assert hosts[0].url not in machines
+    assert len(then.health.budget.left()) == OPERATORS_MAX
 
 
 @pytest.mark.parametrize("name", ["a\nb", "a b", "ä", "x" * 256, "", "\ud800", 'a"b', "a\\b"])
@@ -367,7 +393,10 @@ def changed(change: Callable[[dict[str, Any]], object]) -> bytes:
         changed(lambda d: d["machines"][0].update(strikes="many")),
         changed(lambda d: d["machines"][0].update(url="https://a\x1b[31m")),
         changed(lambda d: d["machines"][0].update(url="x\n")),
-        changed(lambda d: d["machines"][0].update(refused_ago=[0] * 51)),
+        changed(lambda d: d.update(refusals=[{"operator": "a", "refused_ago": [0] * 10_001}])),
+        changed(lambda d: d.update(refusals=[{"operator": "a", "refused_ago": [-1]}])),
+        changed(lambda d: d.update(pulls=[{"machine": "a", "limit": 0, "left": 0, "ends_seconds": 1}])),
+        changed(lambda d: d.update(pulls=[{"machine": "a", "limit": 1, "left": 0, "ends_seconds": 1e12}])),
         changed(lambda d: d["machines"][0]["breaker"].update(rest_seconds=1e9)),
         changed(lambda d: d["machines"][0]["breaker"].update(failures=0)),
         changed(lambda d: d["rooms"][0].update(denied_seconds=1e9)),

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from sampan.errors import (
     Attempt,
     Denied,
     HostError,
+    PullLimited,
     RateLimited,
     ServerFault,
     TimedOut,
@@ -17,6 +22,7 @@ from sampan.oci import Digest
 from sampan.testing import ManualClock
 from sampan.upstream.health import UNAVAILABLE_SECONDS, Health
 from sampan.upstream.host import Host
+from sampan.upstream.quota import REST_SECONDS
 
 A = Host.from_url("https://a.test")
 B = Host.from_url("https://b.test")
@@ -114,3 +120,67 @@ def test_what_rests_is_told_by_the_name_of_the_host_that_was_to_be_asked() -> No
     failing(health, A, Unreachable("refused", outcome="refused"), times=3)
     (attempt,) = plan_route([same_machine], BLOB, health).resting
     assert (attempt.host, attempt.outcome) == ("a.test/prefix", "refused")
+
+
+def pulls(health: Health, host: Host, left: int) -> None:
+    headers = {"ratelimit-limit": "100;w=21600", "ratelimit-remaining": f"{left};w=21600"}
+    health.quota.note(host, headers.get, 200, head=True)
+
+
+def out_of_pulls(health: Health, host: Host) -> None:
+    health.quota.limited(host, PullLimited("429", outcome="pull-limit", status=429), head=False)
+
+
+@pytest.mark.row("H8")
+def test_hosts_with_few_pulls_go_behind_those_with_enough_but_before_those_that_failed() -> None:
+    health = Health(ManualClock())
+    pulls(health, A, 5)
+    health.fail(B, TAG.repository, "manifest", "3", BROKEN, Attempt("b.test", "server-error", 0.0))
+    assert plan_route([A, B, C], TAG, health).hosts == (C, A, B)
+    assert plan_route([A, B, C], replace(TAG, object=DIGEST), health).hosts == (C, A, B)
+
+
+@pytest.mark.row("H8")
+def test_a_host_without_pulls_is_asked_last_and_only_when_nobody_else_could_serve_it() -> None:
+    health = Health(ManualClock())
+    pulls(health, A, 0)
+    route = plan_route([A, B], TAG, health)
+    assert (route.hosts, route.last_resort) == ((B,), (A,))
+    alone = plan_route([A], TAG, health)
+    assert (alone.hosts, alone.last_resort) == ((A,), ())
+
+
+def test_what_is_free_is_asked_of_a_host_without_pulls_as_of_any_other() -> None:
+    health = Health(ManualClock())
+    out_of_pulls(health, A)
+    assert plan_route([A, B], replace(TAG, method="HEAD"), health).hosts == (A, B)
+    assert plan_route([A, B], BLOB, health).hosts == (A, B)
+
+
+@pytest.mark.parametrize("left", [0, 5])
+def test_whoever_has_an_answer_spares_the_last_pulls(left: int) -> None:
+    health = Health(ManualClock())
+    pulls(health, A, left)
+    route = plan_route([A], replace(TAG, spares=True), health)
+    assert (route.hosts, route.last_resort, route.denied) == ((), (), False)
+    assert [attempt.outcome for attempt in route.resting] == ["pull-limit"]
+    assert route.rest_seconds == 21_600
+
+
+def test_a_host_that_said_that_there_are_no_pulls_is_left_alone_until_its_rest_is_over() -> None:
+    health = Health(clock := ManualClock())
+    out_of_pulls(health, A)
+    route = plan_route([A], TAG, health)
+    assert (route.hosts, route.rest_seconds) == ((), REST_SECONDS)
+    assert not route.denied
+    clock.advance(REST_SECONDS)
+    assert plan_route([A, B], TAG, health).last_resort == (A,)
+    assert plan_route([A], TAG, health).hosts == (A,)
+
+
+def test_a_host_that_is_denied_is_not_asked_however_many_pulls_it_has() -> None:
+    health = Health(ManualClock())
+    denied = Denied("403", outcome="denied", status=403)
+    health.fail(A, TAG.repository, "manifest", "3", denied, Attempt("a.test", "denied", 0.0))
+    out_of_pulls(health, A)
+    assert plan_route([A], TAG, health).denied

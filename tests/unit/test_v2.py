@@ -236,6 +236,8 @@ async def test_a_missing_manifest_and_a_missing_blob_have_the_specs_codes() -> N
     [
         (["server-error", "refused"], 503, "UNAVAILABLE"),
         (["rate-limited", "server-error"], 429, "TOOMANYREQUESTS"),
+        (["pull-limit", "over-budget"], 429, "TOOMANYREQUESTS"),
+        (["over-budget"], 503, "UNAVAILABLE"),
         (["stalled", "first-byte-timeout"], 504, "UNAVAILABLE"),
     ],
 )

@@ -19,7 +19,9 @@ from sampan.oci import Digest, Index, Registries
 from sampan.oci.manifest import parse_manifest
 from sampan.pull.sinks.attached_list import entry_of, list_with
 from sampan.store.content import Store
+from sampan.upstream.budget import Left
 from sampan.upstream.health import Health, HostState
+from sampan.upstream.quota import Pulls
 
 
 class BundleMirror:
@@ -154,7 +156,21 @@ class BundleMirror:
 
 
 class _Nobody:
-    """The health of no hosts."""
+    """The health of no hosts, which have neither pulls nor refusals."""
+
+    @property
+    def quota(self) -> _Nobody:
+        return self
+
+    @property
+    def budget(self) -> _Nobody:
+        return self
+
+    def known(self) -> Sequence[Pulls]:
+        return ()
+
+    def left(self) -> Sequence[Left]:
+        return ()
 
     def states(self) -> Sequence[HostState]:
         return ()

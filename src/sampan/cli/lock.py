@@ -25,6 +25,7 @@ from sampan.lock.findings import Check, Finding, check, find
 from sampan.lock.survey import Survey
 from sampan.lock.verdict import Verdict
 from sampan.oci import Digest, Platform, Reference
+from sampan.upstream.health import Health
 
 Answer = TypeVar("Answer")
 
@@ -132,9 +133,10 @@ def verify(invocation: Invocation, file: str | None, as_json: bool) -> int:
 
 async def _surveyed(config: Config, ask: Callable[[Survey], Awaitable[Answer]]) -> Answer:
     clock = SystemClock()
-    client = build_client(config, clock)
+    health = Health(clock)
+    client = build_client(config, clock, health)
     try:
-        return await ask(Survey(config.hosts_for, client, clock))
+        return await ask(Survey(config.hosts_for, client, clock, health=health))
     finally:
         await client.close()
 

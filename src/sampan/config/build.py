@@ -106,7 +106,7 @@ def build(
         store=lasting.store,
         tag_store=lasting.tag_store,
         room=lasting.room,
-        client=build_client(config, lasting.clock, instance=lasting.instance, behind=behind),
+        client=build_client(config, lasting.clock, lasting.health, instance=lasting.instance, behind=behind),
         health=lasting.health,
         tag_policy=_tag_policy(config),
         observer=observer,
@@ -115,10 +115,15 @@ def build(
 
 
 def build_client(
-    config: Config, clock: Clock, *, instance: str | None = None, behind: Behind | None = None
+    config: Config,
+    clock: Clock,
+    health: Health | None = None,
+    *,
+    instance: str | None = None,
+    behind: Behind | None = None,
 ) -> RegistryClient:
-    """Who asks the hosts of ``config``, for a mirror or for whoever needs no store. ``behind`` keeps what
-    they say of their own sources.
+    """Who asks the hosts of ``config``, for a mirror or for whoever needs no store. ``health`` hears of pulls
+    and of refusals; ``behind`` keeps what hosts say of their own sources.
 
     Raises :class:`ConfigError` when a certificate or a proxy of a host cannot be used.
     """
@@ -128,6 +133,8 @@ def build_client(
         credentials=build_credentials(config, clock),
         clock=clock,
         behind=behind,
+        quota=None if health is None else health.quota,
+        budget=None if health is None else health.budget,
         **times,
     )
 

@@ -7,18 +7,20 @@ which order, is decided in :mod:`sampan.config.registries`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from sampan.config.allow_list import MARK, read_allow_list
 from sampan.config.problems import Problems
 from sampan.config.schema import MirrorTable
 from sampan.config.surroundings import Surroundings
 from sampan.errors import ConfigError
+from sampan.oci.pattern import Patterns
 from sampan.oci.reference import parse_repository
 from sampan.positions import KeyPath
 from sampan.secret import Secret
-from sampan.upstream.host import Host
+from sampan.upstream.host import REFUSALS_LIMIT, Host
 from sampan.upstream.proxies import Proxy
 from sampan.upstream.url import registrable_domain
 
@@ -57,8 +59,17 @@ def read_mirror(
     return None
 
 
+def has_any(host: Host, registry: str) -> bool:
+    """Whether there are images of ``registry`` that ``host`` may be asked for."""
+    return host.listed is None or bool(host.allow) or registry in host.listed
+
+
 def expand(host: Host, registry: str) -> Host:
-    """``host`` with ``registry`` in the place of ``{registry}``."""
+    """``host`` with ``registry`` in the place of ``{registry}``, and what is listed for it among what it may
+    be asked for; see :func:`has_any`."""
+    if host.listed is not None:
+        allow = Patterns((*host.allow, *host.listed.get(registry, ())))
+        host = replace(host, allow=allow, listed=None)
     if host.namespace == TEMPLATE:
         return replace(host, namespace=registry)
     if TEMPLATE not in host.prefix:
@@ -110,7 +121,8 @@ def _options(
             files[key] = None if text is None else str(around.readable(text))
     return files | {
         "capabilities": frozenset(table.capabilities),
-        "allow": tuple(table.allow or ()),
+        "allow": tuple(entry for entry in table.allow or () if not entry.startswith(MARK)),
+        "listed": _listed(table, path, around, problems),
         "repositories": table.repositories or {},
         "username": table.username,
         "password": _read_password(table, path, around, problems),
@@ -121,8 +133,23 @@ def _options(
         "verify": table.verify,
         "requests_per_minute": table.requests_per_minute,
         "max_connections": table.max_connections,
+        "max_refusals": table.max_refusals,
         "private": table.private,
     }
+
+
+def _listed(
+    table: MirrorTable, path: KeyPath, around: Surroundings, problems: Problems
+) -> Mapping[str, Patterns] | None:
+    """What the files among the entries of ``allow`` name, together; None: there is none."""
+    found: dict[str, Patterns] = {}
+    files = [(index, entry) for index, entry in enumerate(table.allow or ()) if entry.startswith(MARK)]
+    for index, entry in files:
+        with problems.at(*path, "allow", index):
+            file = around.path(entry.removeprefix(MARK))
+            for registry, patterns in (read_allow_list(file) if around.consulted else {}).items():
+                found[registry] = Patterns((*found.get(registry, ()), *patterns))
+    return found if files else None
 
 
 def _read_password(
@@ -202,4 +229,5 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "group": _check_group,
     "requests_per_minute": within(1, REQUESTS_PER_MINUTE_MAX),
     "max_connections": within(1, CONNECTIONS_MAX),
+    "max_refusals": within(1, REFUSALS_LIMIT),
 }

@@ -109,7 +109,7 @@ def _route(config: Config, name: str, first: Hop | None, *, strict: bool) -> Rou
 
 
 def _unusable(host: Host) -> str | None:
-    if host.allow:
+    if host.allow or host.listed is not None:
         return sentence("it may be asked for some repositories only (allow)")
     if host.repositories:
         return sentence("its repositories have other names (repositories)")

@@ -8,10 +8,11 @@ addresses. It reads no single mirror: that is :mod:`sampan.config.mirrors`.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from sampan.config.address import Address, is_loopback
-from sampan.config.mirrors import expand, read_mirror
+from sampan.config.mirrors import expand, has_any, read_mirror
 from sampan.config.problems import Problems
 from sampan.config.schema import RegistryTable
 from sampan.config.surroundings import Surroundings
@@ -55,7 +56,9 @@ def read_registry(
         if host is None:
             continue
         with problems.at(*path):
-            host = host if wildcard else expand(host, placed.registry)
+            if not wildcard:
+                _refuse_unlisted(host, placed.registry)
+                host = expand(host, placed.registry)
             _refuse_loop(host, listen)
             _refuse_twice(host, hosts)
             _refuse_unproven(host)
@@ -80,6 +83,23 @@ def origin_host(registry: str, url: str | None = None) -> Host:
     return Host.from_url(url or origin_url(registry), role="origin", group=registrable_domain(host.base.host))
 
 
+def spelled_out(registries: Mapping[str, RegistryConfig]) -> dict[str, RegistryConfig]:
+    """The same, as they are for whoever makes rules of them: what mirrors of ``*`` list by registry stands in
+    tables of those registries, and ``*`` has the mirrors that list nothing."""
+    found = dict(registries)
+    for wildcard in (table for table in registries.values() if table.wildcard):
+        listing = [host for host in wildcard.hosts if host.listed is not None]
+        for registry in sorted({name for host in listing for name in host.listed or ()} - set(registries)):
+            expanded = (expand(host, registry) for host in wildcard.hosts if has_any(host, registry))
+            hosts = tuple(host for host in expanded if ":" not in host.prefix)  # no name has a port there
+            if hosts:
+                found[registry] = RegistryConfig(registry, hosts, wildcard=False, origin=wildcard.origin)
+        if listing:
+            rest = tuple(host for host in wildcard.hosts if host.listed is None or host.allow)
+            found[wildcard.name] = replace(wildcard, hosts=tuple(replace(host, listed=None) for host in rest))
+    return found
+
+
 class Wildcard:
     """The hosts of registries without a table of their own, made when one is first asked for."""
 
@@ -98,7 +118,7 @@ class Wildcard:
         return hosts
 
     def _expand(self, registry: str) -> tuple[Host, ...]:
-        mirrors = tuple(expand(host, registry) for host in self._config.hosts)
+        mirrors = tuple(expand(host, registry) for host in self._config.hosts if has_any(host, registry))
         origin = () if self._config.origin == "never" else _public_origin(registry)
         return (*origin, *mirrors) if self._config.origin == "first" else (*mirrors, *origin)
 
@@ -121,6 +141,14 @@ def _check_somebody(table: RegistryTable, origin: str) -> None:
         raise ConfigError(
             "expected mirrors or an origin, got neither: nobody could be asked",
             hint='add mirrors, or write origin = "last"',
+        )
+
+
+def _refuse_unlisted(host: Host, registry: str) -> None:
+    if not has_any(host, registry) and host.listed:
+        raise ConfigError(
+            f"expected names of {registry} in the files of allow, got none: it could never be asked",
+            hint=f"they name {', '.join(sorted(host.listed)[:5])}",
         )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from sampan.config.mirrors import SAMPLE, TEMPLATE
 from sampan.config.problems import Problems
-from sampan.config.registries import RegistryConfig
+from sampan.config.registries import RegistryConfig, spelled_out
 from sampan.config.schema import RewriteTable
 from sampan.config.settings import Config, RewriteConfig
 from sampan.errors import ConfigError, InvalidReference, printable
@@ -41,7 +41,7 @@ def rewriter(config: Config | None = None) -> Rules:
     template = None if config.rewrite.to == MIRROR else _target(config.rewrite.to)
     targets = {
         name: _mirrors(registry) if template is None else (template,)
-        for name, registry in config.registry.items()
+        for name, registry in spelled_out(config.registry).items()
     }
     return Rules(targets, config.rewrite.exceptions)
 

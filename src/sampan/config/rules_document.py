@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
+from sampan.config.registries import spelled_out
 from sampan.config.settings import Config
 from sampan.upstream.host import CAPABILITIES, Host
 
@@ -18,7 +19,9 @@ def render_rules(config: Config) -> str:
     lines = ["[rewrite]", f"to = {_text(config.rewrite.to)}"]
     if config.rewrite.exceptions:
         lines.append(f"except = {_list(config.rewrite.exceptions)}")
-    for name, registry in config.registry.items():
+    for name, registry in spelled_out(config.registry).items():
+        if registry.wildcard and config.registry[name].hosts and not registry.hosts:
+            continue  # all that its mirrors have stands in tables of its own
         lines += ["", f"[registry.{_text(name)}]"]
         mirrors = [host for host in registry.hosts if host.role == "mirror"]
         if mirrors:

@@ -56,6 +56,7 @@ class MirrorTable(Table, frozen=True):
     verify: Literal["before", "stream"] | None = None
     requests_per_minute: int | None = None
     max_connections: int | None = None
+    max_refusals: int | None = None
     private: bool = False
 
 

@@ -20,7 +20,7 @@ from sampan.errors import ConfigError
 from sampan.upstream.host import Host
 
 # Of a mirror's keys, those that choose among hosts, or among what one of them is asked for.
-NOT_HERE = ("capabilities", "allow", "repositories", "group", "verify")
+NOT_HERE = ("capabilities", "allow", "repositories", "group", "verify", "max_refusals")
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,13 +31,18 @@ AnyManifest = Manifest | Index
 
 
 class Survey:
-    """Questions to hosts."""
+    """Questions to hosts. ``health``: the one that ``client`` tells of pulls and of refusals."""
 
     def __init__(
-        self, hosts_for: HostsFor, client: RegistryClient, clock: Clock, patience: Patience | None = None
+        self,
+        hosts_for: HostsFor,
+        client: RegistryClient,
+        clock: Clock,
+        patience: Patience | None = None,
+        health: Health | None = None,
     ) -> None:
         self._client = client
-        self._asking = Asking(hosts_for, Health(clock), clock, Silence(), patience or Patience())
+        self._asking = Asking(hosts_for, health or Health(clock), clock, Silence(), patience or Patience())
         self._room = asyncio.Semaphore(REFERENCES_MAX)
 
     def hosts(self, reference: Reference) -> Sequence[Host]:

@@ -56,20 +56,24 @@ class Manifests:
             self._note_sizes(registry, repository, manifest)
         return manifest
 
-    async def by_digest(self, registry: str, repository: str, digest: Digest) -> FoundManifest:
-        """Raises AllHostsFailed, NotFound or RegistryUnknown. What is stored asks nobody."""
+    async def by_digest(
+        self, registry: str, repository: str, digest: Digest, *, spares: bool = False
+    ) -> FoundManifest:
+        """Raises AllHostsFailed, NotFound or RegistryUnknown. What is stored asks nobody; ``spares``: nor is
+        a host asked that has few pulls left."""
         if (manifest := await self.stored(registry, repository, digest)) is not None:
             return FoundManifest(manifest, "store")
         return await self._fetches.run(
-            (registry, repository, digest), lambda: self._fetch(registry, repository, digest)
+            (registry, repository, digest, spares),
+            lambda: self._fetch(Question(registry, repository, "manifest", digest, spares=spares), digest),
         )
 
-    async def _fetch(self, registry: str, repository: str, digest: Digest) -> FoundManifest:
+    async def _fetch(self, question: Question, digest: Digest) -> FoundManifest:
         async def ask(host: Host, connected: Callable[[], None]) -> AnyManifest:
-            return await self._client.manifest(host, repository, digest, on_connected=connected)
+            return await self._client.manifest(host, question.repository, digest, on_connected=connected)
 
-        won = await self._asking.first(Question(registry, repository, "manifest", digest), ask)
-        await self.keep(registry, repository, won.answer)
+        won = await self._asking.first(question, ask)
+        await self.keep(question.registry, question.repository, won.answer)
         return FoundManifest(won.answer, won.host.name, won.attempts)
 
     async def keep(self, registry: str, repository: str, manifest: AnyManifest) -> None:

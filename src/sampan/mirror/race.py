@@ -9,7 +9,7 @@ every attempt, within the budget, in which waiting for our own limit on connecti
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -261,7 +261,9 @@ class Race(Generic[Answer]):
         self._noted(attempt)
         is_overdue = now >= self._hedging.overdue_at(one)
         if self._measure_late(one) or is_overdue:
-            self._health.beaten(one.host, self._question.kind, attempt, connected=one.connected)
+            self._health.beaten(
+                one.host, self._question.kind, attempt, connected=one.connected_at is not None
+            )
         else:
             self._excuse(one)
 
@@ -277,10 +279,19 @@ class Race(Generic[Answer]):
             str(self._question),
             attempts,
             retry_after_seconds=min(waits) if waits else None,
-            hint="see what each host answered; name another mirror in sampan.toml"
-            if attempts
-            else "name a mirror in sampan.toml that may be asked for it",
+            hint=_hint(attempts),
         )
+
+
+def _hint(attempts: Collection[Attempt]) -> str:
+    if not attempts:
+        return "name a mirror in sampan.toml that may be asked for it"
+    outcomes = {attempt.outcome for attempt in attempts}
+    if "pull-limit" in outcomes:
+        return "log in at the host whose pulls are used up, or name another mirror in sampan.toml"
+    if "over-budget" in outcomes:
+        return "name another mirror in sampan.toml, or what the one that refuses gives (allow)"
+    return "see what each host answered; name another mirror in sampan.toml"
 
 
 async def _ended(tasks: list[asyncio.Task[Answer]]) -> asyncio.CancelledError | None:

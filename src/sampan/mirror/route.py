@@ -11,20 +11,23 @@ from dataclasses import dataclass, replace
 
 from sampan.errors import Attempt
 from sampan.oci import Digest
-from sampan.upstream.health import Health, Standing
+from sampan.upstream.health import Health, Standing, Verdict
 from sampan.upstream.host import Host
+from sampan.upstream.quota import Quota, Supply
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """What is asked of the hosts. ``kind``: ``manifest``, ``blob``, ``tags`` or ``referrers``. ``method``: by
-    HEAD it is what the content would be, without its bytes."""
+    HEAD it is what the content would be, without its bytes, and no pull. ``spares``: there is an answer
+    already, and a host with few pulls left is not asked for a newer one."""
 
     registry: str
     repository: str
     kind: str
     object: str | Digest
     method: str = "GET"
+    spares: bool = False
 
     @property
     def step(self) -> str:
@@ -37,6 +40,11 @@ class Question:
         """Content by digest can be checked and needs ``pull``; what a tag means, which there are, and
         what refers to an image cannot: ``resolve``."""
         return "pull" if isinstance(self.object, Digest) and self.kind in ("manifest", "blob") else "resolve"
+
+    @property
+    def is_pull(self) -> bool:
+        """Whether hosts that count pulls count this."""
+        return self.kind == "manifest" and self.method == "GET"
 
     def __str__(self) -> str:
         name = f"{self.registry}/{self.repository}"
@@ -78,30 +86,60 @@ def eligible(hosts: Iterable[Host], question: Question) -> list[Host]:
 
 
 def plan_route(hosts: Iterable[Host], question: Question, health: Health) -> Route:
-    """Order by health; ties keep the configured order. When nobody is well, or those cannot serve it,
-    the ones whose last failure is a few seconds old are tried again rather than nobody."""
-    ranked: list[tuple[Standing, int, Host]] = []
+    """Order by health, then by the pulls that are left; ties keep the configured order. A host with few is
+    still better than one that failed a moment ago: what is left is there to be used. When nobody is well, or
+    those cannot serve it, the ones whose last failure is a few seconds old are tried again rather than
+    nobody, and at last those whose pulls are used up."""
+    ranked: list[tuple[Standing, Supply, int, Host]] = []
     resting: list[Attempt] = []
     again: list[Host] = []
+    spent: list[Host] = []
     rests: dict[str, float] = {}
     for position, host in enumerate(eligible(hosts, question)):
         verdict = health.judge(host, question.repository, question.kind, str(question.object))
-        if verdict.standing < Standing.OPEN:
-            ranked.append((verdict.standing, position, host))
-            continue
-        if verdict.standing is Standing.OPEN:
-            rests[host.name] = verdict.rest_seconds
+        pulls = _pulls(host, question, health.quota)
+        if verdict.standing is not Standing.DENIED and not (pulls.are_kept or pulls.supply is Supply.NONE):
+            if verdict.standing is not Standing.OPEN:
+                ranked.append((verdict.standing, pulls.supply, position, host))
+                continue
             if health.may_ask_anyway(host, question.repository, question.kind, str(question.object)):
                 again.append(host)
+        elif verdict.standing < Standing.OPEN:
+            verdict = Verdict(Standing.OPEN, pulls.rest_seconds, health.quota.attempt(host))
+            if not pulls.are_kept:
+                spent.append(host)
+        if verdict.standing is Standing.OPEN:
+            rests[host.name] = verdict.rest_seconds
         if verdict.last is not None:
             # It may have been another host on the same machine that failed.
             resting.append(replace(verdict.last, host=host.name))
-    ranked.sort(key=lambda row: row[:2])
-    well = tuple(host for _, _, host in ranked)
+    ranked.sort(key=lambda row: row[:3])
+    well = tuple(host for *_, host in ranked)
     return Route(
-        hosts=well or tuple(again),
+        hosts=well or (*again, *spent),
         resting=tuple(resting),
         undecided=frozenset(rests),
         rest_seconds=min(rests.values(), default=None),
-        last_resort=tuple(again) if well else (),
+        last_resort=(*again, *spent) if well else (),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Pulls:
+    """What the count of pulls at a host says of a question. ``are_kept``: it is not asked, not even when
+    nobody else is left; ``rest_seconds``: until that may be otherwise."""
+
+    supply: Supply
+    are_kept: bool = False
+    rest_seconds: float = 0.0
+
+
+def _pulls(host: Host, question: Question, quota: Quota) -> _Pulls:
+    rest_seconds = (
+        quota.rest_seconds(host, head=question.method == "HEAD") if question.kind == "manifest" else 0.0
+    )
+    if rest_seconds > 0:
+        return _Pulls(Supply.NONE, are_kept=True, rest_seconds=rest_seconds)
+    supply = quota.supply(host) if question.is_pull else Supply.ENOUGH
+    kept = question.spares and supply is not Supply.ENOUGH
+    return _Pulls(supply, kept, quota.window_seconds(host) if supply is not Supply.ENOUGH else 0.0)

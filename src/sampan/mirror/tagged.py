@@ -19,6 +19,7 @@ from sampan.mirror.asking import Asking
 from sampan.mirror.ballot import Ballot, Voice
 from sampan.mirror.looking import Looking
 from sampan.mirror.manifests import AnyManifest, Manifests
+from sampan.mirror.race import Won
 from sampan.mirror.route import Question, eligible
 from sampan.mirror.single import SingleFlight
 from sampan.oci import Descriptor, Digest
@@ -58,6 +59,7 @@ class Tagged:
     attempts: tuple[Attempt, ...] = ()
 
 
+DescriptorAsk = Callable[[Host, Callable[[], None]], Coroutine[Any, Any, Descriptor | None]]
 ManifestAsk = Callable[[Host, Callable[[], None]], Coroutine[Any, Any, AnyManifest]]
 
 
@@ -161,10 +163,12 @@ class Tags:
 
     async def _ask(self, name: Name, known: tuple[TagRecord, AnyManifest] | None) -> Tagged:
         registry, repository, tag = name
-        question = Question(registry, repository, "manifest", tag)
+        # What is stored may be served a while longer: pulls that are running out are for what is not.
+        spares = known is not None and self._may_be_stale(known[0])
+        question = Question(registry, repository, "manifest", tag, spares=spares)
         try:
             if self._policy.agree > 1:
-                return await self._agreed(name, question)
+                return await self._agreed(name, question, known)
             if known is not None and (confirmed := await self._confirmed(name, question, known)) is not None:
                 return confirmed
             won = await self._asking.first(question, self._getter(repository, tag))
@@ -176,13 +180,11 @@ class Tags:
     async def _confirmed(
         self, name: Name, question: Question, known: tuple[TagRecord, AnyManifest]
     ) -> Tagged | None:
-        """Ask by HEAD, which is free where a GET counts; None: the manifest must be fetched."""
+        """Ask by HEAD, which is free where a GET counts; None: the manifest must be fetched. Only when the
+        tag has moved a GET follows, by digest, if there are pulls for it."""
         registry, repository, tag = name
 
-        async def ask(host: Host, connected: Callable[[], None]) -> Descriptor | None:
-            return await self._client.head_manifest(host, repository, tag, on_connected=connected)
-
-        won = await self._asking.first(replace(question, method="HEAD"), ask)
+        won = await self._asking.first(replace(question, method="HEAD"), self._header(repository, tag))
         said = won.answer
         if said is None:
             return None
@@ -190,7 +192,9 @@ class Tags:
             await self._touch(name, won.host.name)
             return Tagged(known[1], won.host.name, False, 0.0, won.attempts)
         try:
-            manifest = await self._manifests.by_digest(registry, repository, said.digest)
+            manifest = await self._manifests.by_digest(
+                registry, repository, said.digest, spares=question.spares
+            )
         except AllHostsFailed:
             return None  # nothing verifies what HEAD says: the bytes will tell what the tag means
         return await self._learned(name, manifest.manifest, won.host.name, won.attempts)
@@ -202,6 +206,12 @@ class Tags:
             await asyncio.to_thread(self._store.touch, *name, host=host, now=now)
         except StoreError as error:
             log.warning("%s/%s:%s: that it was confirmed is not remembered: %s", *name, error.message)
+
+    def _header(self, repository: str, tag: str) -> DescriptorAsk:
+        async def ask(host: Host, connected: Callable[[], None]) -> Descriptor | None:
+            return await self._client.head_manifest(host, repository, tag, on_connected=connected)
+
+        return ask
 
     def _getter(self, repository: str, tag: str) -> ManifestAsk:
         async def ask(host: Host, connected: Callable[[], None]) -> AnyManifest:
@@ -242,22 +252,30 @@ class Tags:
 
     # -- agreement ---------------------------------------------------------------------------------
 
-    async def _agreed(self, name: Name, question: Question) -> Tagged:
+    async def _agreed(
+        self, name: Name, question: Question, known: tuple[TagRecord, AnyManifest] | None
+    ) -> Tagged:
         """Ask every operator group; the digest that ``agree`` of them give is the tag's meaning."""
         groups: dict[str, list[Host]] = {}
         for host in eligible(self._asking.hosts(question.registry), question):
             groups.setdefault(host.operator, []).append(host)
         ballot = Ballot(self._policy.agree)
-        await self._poll(ballot, question, groups.values())
+        await self._poll(ballot, question, groups.values(), known)
         winner = ballot.winner()
         if winner is None:
             raise ballot.failure(str(question))
         return await self._learned(name, winner.manifest, winner.host, tuple(ballot.attempts))
 
-    async def _poll(self, ballot: Ballot, question: Question, groups: Iterable[Sequence[Host]]) -> None:
+    async def _poll(
+        self,
+        ballot: Ballot,
+        question: Question,
+        groups: Iterable[Sequence[Host]],
+        known: tuple[TagRecord, AnyManifest] | None,
+    ) -> None:
         """Until all spoke or nobody can change it. Once there is agreement, whoever is silent for
         longer than a dead host's connection takes has no voice."""
-        waiting = {asyncio.create_task(self._ask_group(ballot, question, hosts)) for hosts in groups}
+        waiting = {asyncio.create_task(self._ask_group(ballot, question, hosts, known)) for hosts in groups}
         try:
             while waiting and not ballot.is_decided(len(waiting)):
                 seconds = self._asking.patience.stale_seconds if ballot.winner() is not None else None
@@ -274,11 +292,29 @@ class Tags:
             if waiting:
                 await asyncio.wait(waiting)
 
-    async def _ask_group(self, ballot: Ballot, question: Question, hosts: Sequence[Host]) -> None:
-        getter = self._getter(question.repository, str(question.object))
+    async def _ask_group(
+        self,
+        ballot: Ballot,
+        question: Question,
+        hosts: Sequence[Host],
+        known: tuple[TagRecord, AnyManifest] | None,
+    ) -> None:
         try:
-            won = await self._asking.first(question, getter, hosts=hosts)
+            won = await self._said(question, hosts, known)
         except AllHostsFailed as error:
             ballot.abstain(error)
         else:
             ballot.count(Voice(won.answer, won.host.name), won.attempts)
+
+    async def _said(
+        self, question: Question, hosts: Sequence[Host], known: tuple[TagRecord, AnyManifest] | None
+    ) -> Won[AnyManifest]:
+        """What one group says. A HEAD is enough where it says what is known already."""
+        repository, tag = question.repository, str(question.object)
+        if known is not None:
+            head = await self._asking.first(
+                replace(question, method="HEAD"), self._header(repository, tag), hosts=hosts
+            )
+            if head.answer is not None and head.answer.digest == known[0].descriptor.digest:
+                return Won(known[1], head.host, head.asked_at, head.attempts)
+        return await self._asking.first(question, self._getter(repository, tag), hosts=hosts)

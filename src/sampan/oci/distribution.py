@@ -39,6 +39,7 @@ DOCKER_API_VERSION = "Docker-Distribution-Api-Version"
 OCI_NAMESPACE = "OCI-Namespace"
 OCI_SUBJECT = "OCI-Subject"  # the registry has noted what a manifest refers to
 OCI_FILTERS_APPLIED = "OCI-Filters-Applied"
+RATE_LIMIT, RATE_REMAINING = "ratelimit-limit", "ratelimit-remaining"  # as Docker Hub counts pulls
 MIRROR_SOURCE = "X-Sampan-Source"  # where a mirror of ours had it from: its store, or a host
 
 # A registry, a repository and a sha512 digest at their longest, every character percent-encoded.

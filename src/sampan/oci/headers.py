@@ -19,17 +19,27 @@ LINK_CHARACTERS_MAX = 8192
 ACCEPT_CHARACTERS_MAX = 8192
 RETRY_AFTER_SECONDS_MAX = 3600.0  # nobody is believed to be away for longer than an hour
 PAGE_SIZE_MAX = 10_000  # tags in one answer, whatever a client asks for
+WINDOW_SECONDS_MAX = 31 * 86_400  # of a rate limit: nobody counts requests by more than the month
 
 _RANGE = re.compile(r"bytes=[ \t]*([0-9]*)-([0-9]*)", re.ASCII | re.IGNORECASE)
 _CONTENT_RANGE = re.compile(
     r"bytes[ \t]+([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)", re.ASCII | re.IGNORECASE
 )
 _SECONDS = re.compile(r"[0-9]{1,64}(?:\.[0-9]{1,64})?")
+_ALLOWANCE = re.compile(r"([0-9]{1,9})(?:[ \t]*;[ \t]*w=([0-9]{1,9}))?", re.ASCII)
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"  # a token in RFC 9110
 _PARAMETER = rf"""[ \t]*+;[ \t]*+({_WORD})(?:[ \t]*+=[ \t]*+(?:"([^"]*+)"|([^\s",;]*+)))?+"""
 _PARAMETERS = re.compile(_PARAMETER)
 _LINK = re.compile(rf"""<([\x21\x23-\x3b\x3d\x3f-\x7e]{{1,2048}}+)>((?:{_PARAMETER})*+)""")
 _ZERO_WEIGHT = re.compile(r";[ \t]*q[ \t]*=[ \t]*0(?:\.0{0,3})?[ \t]*(?:;|$)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """A count of requests, and the seconds in which they are counted; None: it does not say."""
+
+    count: int
+    window_seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +111,20 @@ def parse_retry_after(header: str | None, now: float) -> float | None:
         return min(float(text), RETRY_AFTER_SECONDS_MAX)
     seconds = _seconds_of_date(text)
     return None if seconds is None else min(max(seconds - now, 0.0), RETRY_AFTER_SECONDS_MAX)
+
+
+def parse_allowance(header: str | None) -> Allowance | None:
+    """A ``ratelimit-limit`` or ``ratelimit-remaining`` as Docker Hub sends it, ``100;w=21600``; None for
+    nonsense: more than one count, a window of no time or of more than ``WINDOW_SECONDS_MAX``."""
+    if header is None or len(header) > RANGE_CHARACTERS_MAX:
+        return None
+    match = _ALLOWANCE.fullmatch(header.strip(" \t"))
+    if match is None:
+        return None
+    window_seconds = int(match[2]) if match[2] else None
+    if window_seconds is not None and not 0 < window_seconds <= WINDOW_SECONDS_MAX:
+        return None
+    return Allowance(int(match[1]), window_seconds)
 
 
 def parse_link_next(header: str | None) -> str | None:

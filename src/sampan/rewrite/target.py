@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from sampan.errors import InvalidReference
-from sampan.oci.pattern import matches
+from sampan.oci.pattern import Patterns
 from sampan.oci.reference import Reference
 
 REGISTRY = "{registry}"  # in a target: the registry of the reference that is redirected
@@ -33,6 +33,7 @@ class Target:
     resolves: bool = True
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "allow", Patterns.of(self.allow))
         object.__setattr__(self, "repositories", MappingProxyType(dict(self.repositories)))
 
     def place(self, reference: Reference) -> Reference | None:
@@ -42,7 +43,7 @@ class Target:
         """
         if reference.digest is None and not self.resolves:
             return None
-        if self.allow and not any(matches(pattern, reference.repository) for pattern in self.allow):
+        if self.allow and not Patterns.of(self.allow).match(reference.repository):
             return None
         name = reference.repository
         renamed = self.repositories.get(name) if self.repositories else name

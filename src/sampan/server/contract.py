@@ -81,11 +81,48 @@ class HostStatus(Protocol):
     def strikes(self) -> int: ...
 
 
+class PullsLeft(Protocol):
+    """``left`` of the ``limit`` pulls that ``machine``, a URL, gives."""
+
+    @property
+    def machine(self) -> str: ...
+
+    @property
+    def limit(self) -> int: ...
+
+    @property
+    def left(self) -> int: ...
+
+
+class Quota(Protocol):
+    def known(self) -> Sequence[PullsLeft]: ...
+
+
+class RefusalsLeft(Protocol):
+    """How many ``refusals`` more until the hosts of ``operator`` are not asked."""
+
+    @property
+    def operator(self) -> str: ...
+
+    @property
+    def refusals(self) -> int: ...
+
+
+class Budget(Protocol):
+    def left(self) -> Sequence[RefusalsLeft]: ...
+
+
 class Health(Protocol):
     def states(self) -> Sequence[HostStatus]: ...
 
     def usual_seconds(self) -> Iterable[tuple[str, str, float]]:
         """(host, step, seconds): how long a host usually takes for each step of a question."""
+
+    @property
+    def quota(self) -> Quota: ...
+
+    @property
+    def budget(self) -> Budget: ...
 
 
 class Store(Protocol):

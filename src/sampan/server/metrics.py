@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
@@ -18,7 +17,8 @@ from prometheus_client.core import GaugeMetricFamily
 
 from sampan.clock import Clock
 from sampan.errors import Attempt, StoreError
-from sampan.server.contract import HostStatus, MirrorApi
+from sampan.server.contract import MirrorApi
+from sampan.server.host_gauges import host_gauges
 from sampan.server.tally import Tally
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 HOSTS_MAX = 200  # labels; more than any configuration names, less than a wildcard can bring
 STORE_USAGE_SECONDS = 15.0  # how long the store's size is believed: to count it may mean to walk it
 DELAY_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
-STATES = ("ready", "demoted", "open")
 OTHER = "other"
 _CREATED = re.compile(rb"(?m)^(?:# (?:HELP|TYPE) )?sampan_\w+_created[ {].*\n")  # when each began: noise
 
@@ -191,28 +190,4 @@ class _MirrorState:
         yield GaugeMetricFamily("sampan_store_bytes", "Size of the store.", value=self.store_bytes)
         in_flight = 0 if self.mirror is None else self.mirror.downloads_in_flight
         yield GaugeMetricFamily("sampan_downloads_in_flight", "Downloads under way.", value=in_flight)
-        yield from _host_gauges([] if self.mirror is None else self.mirror.health.states()[:HOSTS_MAX])
-        usual = () if self.mirror is None else self.mirror.health.usual_seconds()
-        yield _usual_gauge(islice(usual, HOSTS_MAX))
-
-
-def _usual_gauge(usual: Iterable[tuple[str, str, float]]) -> Metric:
-    gauge = GaugeMetricFamily(
-        "sampan_host_usual_seconds", "What a host usually takes for a step.", labels=("host", "step")
-    )
-    for host, step, seconds in usual:
-        gauge.add_metric((host, step), seconds)
-    return gauge
-
-
-def _host_gauges(states: Iterable[HostStatus]) -> Iterator[Metric]:
-    state = GaugeMetricFamily(
-        "sampan_host_state", "1 for the state that a host is in.", labels=("host", "kind", "state")
-    )
-    strikes = GaugeMetricFamily("sampan_host_strikes", "Wrong content from a host.", labels=("host", "kind"))
-    for host in states:
-        for name in STATES:
-            state.add_metric((host.host, host.kind, name), float(host.state == name))
-        strikes.add_metric((host.host, host.kind), host.strikes)
-    yield state
-    yield strikes
+        yield from host_gauges(None if self.mirror is None else self.mirror.health, HOSTS_MAX)

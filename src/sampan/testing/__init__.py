@@ -9,6 +9,7 @@ from sampan.testing import faults
 from sampan.testing.body import Body
 from sampan.testing.cdn import FakeCdn
 from sampan.testing.clock import ManualClock
+from sampan.testing.counting import Bans, PullCount
 from sampan.testing.dead_ends import BlackHole, ClosedPort, HelloReset, Silence
 from sampan.testing.fault import Fault
 from sampan.testing.images import (
@@ -35,6 +36,7 @@ from sampan.testing.wire import Delivery, Ending, Reply, Request
 
 __all__ = [
     "FAULT_TABLE",
+    "Bans",
     "BasicAuth",
     "BlackHole",
     "Body",
@@ -51,6 +53,7 @@ __all__ = [
     "Layer",
     "ManualClock",
     "Match",
+    "PullCount",
     "Reply",
     "Request",
     "ServerThread",

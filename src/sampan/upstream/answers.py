@@ -5,14 +5,15 @@ to the digest that the host itself declared; and a host is called a liar (WrongC
 bytes that could have been a manifest, not for a portal's web page.
 
 Which status means what: 401 and 403, and 402 and 451, are denials; 404 and 410 say that it is not
-there; 429 is a rate limit; 5xx, 408 and 425 are the host's own trouble, likely to pass. All other
-4xx, and a 2xx or 3xx that was not asked for, come from something that does not understand the
+there; 429 is a rate limit, of two kinds; 5xx, 408 and 425 are the host's own trouble, likely to pass.
+All other 4xx, and a 2xx or 3xx that was not asked for, come from something that does not understand the
 registry's protocol: to call them denials would turn a broken mirror into "not found".
 """
 
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from typing import TYPE_CHECKING
 
@@ -23,27 +24,50 @@ from sampan.errors import (
     InvalidManifest,
     Missing,
     NotARegistry,
+    PullLimited,
     RateLimited,
     ServerFault,
     WrongContent,
     printable,
 )
 from sampan.oci.digest import Digest
-from sampan.oci.manifest import MANIFEST_BYTES_MAX, Index, Manifest, parse_manifest
+from sampan.oci.distribution import DOCKER_CONTENT_DIGEST
+from sampan.oci.headers import parse_content_range
+from sampan.oci.manifest import (
+    MANIFEST_BYTES_MAX,
+    MANIFEST_TYPES,
+    Descriptor,
+    Index,
+    Manifest,
+    parse_manifest,
+)
 from sampan.upstream.auth import said_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sampan.oci.headers import Allowance
+    from sampan.upstream.response import Response
+
 DENIED_STATUSES = frozenset({401, 402, 403, 451})
 MISSING_STATUSES = frozenset({404, 410})
 PASSING_STATUSES = frozenset({408, 425})
 ATTEMPTS_SHOWN_MAX = 10  # of a mirror's, in one line
+_PULLS = re.compile(r"pull rate limit|increase-rate-limit", re.IGNORECASE)
 _WBITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
 
-def error_of(status: int, body: bytes, *, who: str, retry_after_seconds: float | None = None) -> HostError:
-    """The error that ``status`` is, said by ``who``, with the words of ``body``."""
+def error_of(
+    status: int,
+    body: bytes,
+    *,
+    who: str,
+    retry_after_seconds: float | None = None,
+    counted: bool = False,
+    pulls_left: Allowance | None = None,
+) -> HostError:
+    """The error that ``status`` is, said by ``who``, with the words of ``body``. ``counted``: it was asked
+    for a manifest; ``pulls_left``: how many it says are left."""
     said = _behind_in(body) or said_in(body)
     message = f"{who}: {status}{': ' + said if said else ''}"
     if status in DENIED_STATUSES:
@@ -51,6 +75,15 @@ def error_of(status: int, body: bytes, *, who: str, retry_after_seconds: float |
     if status in MISSING_STATUSES:
         return Missing(message, outcome="missing", status=status)
     if status == 429:
+        none_left = pulls_left is not None and pulls_left.count == 0
+        if counted and (none_left or _is_about_pulls(body)):
+            return PullLimited(
+                message,
+                outcome="pull-limit",
+                status=status,
+                retry_after_seconds=retry_after_seconds,
+                hint=f"log in at {who}, or name another mirror",
+            )
         return RateLimited(
             message, outcome="rate-limited", status=status, retry_after_seconds=retry_after_seconds
         )
@@ -59,6 +92,18 @@ def error_of(status: int, body: bytes, *, who: str, retry_after_seconds: float |
             message, outcome="server-error", status=status, retry_after_seconds=retry_after_seconds
         )
     return NotARegistry(message, outcome="protocol", status=status)
+
+
+def _is_about_pulls(body: bytes) -> bool:
+    """Whether a 429 tells of the count of pulls, which lasts for hours and concerns manifests alone. All
+    registries say TOOMANYREQUESTS for all of their limits, so the words decide; the limit against abuse,
+    which lasts for seconds and concerns everything, has no JSON at Docker Hub."""
+    try:
+        errors = json.loads(body)["errors"]
+        texts = [f"{error['message']} {error.get('detail')}" for error in errors[:ATTEMPTS_SHOWN_MAX]]
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        return False
+    return any(_PULLS.search(text) is not None for text in texts)
 
 
 def _behind_in(body: bytes) -> str:
@@ -91,6 +136,24 @@ def declared_digest(header: str | None) -> Digest | None:
         return Digest.parse(header.strip()) if header else None
     except InvalidDigest:
         return None
+
+
+def described(response: Response) -> Descriptor | None:
+    """What the headers say of a manifest; None when they do not say all of it."""
+    digest = declared_digest(response.header(DOCKER_CONTENT_DIGEST))
+    media_type = media_type_of(response.header("Content-Type"))
+    size = response.content_length
+    if digest is None or not size or size > MANIFEST_BYTES_MAX or media_type not in MANIFEST_TYPES:
+        return None
+    return Descriptor(media_type, digest, size)
+
+
+def whole_size(response: Response) -> int | None:
+    """How large the whole is that an answer gives, or gives a part of; None when it does not say."""
+    if response.status == 200:
+        return response.content_length
+    given = parse_content_range(response.header("Content-Range"))
+    return given[2] if given else None
 
 
 def manifest_of(

@@ -13,20 +13,35 @@ import asyncio
 import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
-from sampan.errors import HostError, Missing, NotARegistry, TimedOut, WrongContent
+from sampan.errors import HostError, Missing, NotARegistry, PullLimited, TimedOut, WrongContent
 from sampan.oci.digest import Digest
-from sampan.oci.distribution import DOCKER_CONTENT_DIGEST, OCI_NAMESPACE, blob_path, manifest_path
-from sampan.oci.headers import parse_content_range, parse_retry_after
-from sampan.oci.manifest import ACCEPT, MANIFEST_BYTES_MAX, MANIFEST_TYPES, Descriptor, Index, Manifest
+from sampan.oci.distribution import (
+    DOCKER_CONTENT_DIGEST,
+    OCI_NAMESPACE,
+    RATE_REMAINING,
+    blob_path,
+    manifest_path,
+)
+from sampan.oci.headers import parse_allowance, parse_retry_after
+from sampan.oci.manifest import ACCEPT, MANIFEST_BYTES_MAX, Descriptor, Index, Manifest
 from sampan.upstream import lists
-from sampan.upstream.answers import declared_digest, error_of, is_page, manifest_of, media_type_of
+from sampan.upstream.answers import (
+    declared_digest,
+    described,
+    error_of,
+    is_page,
+    manifest_of,
+    whole_size,
+)
 from sampan.upstream.behind import Behind
+from sampan.upstream.budget import Budget
 from sampan.upstream.call import FIRST_BYTE_SECONDS, READ_SECONDS, Call
 from sampan.upstream.limits import Limits
 from sampan.upstream.login import Login
+from sampan.upstream.quota import Quota
 from sampan.upstream.stream import BlobStream, open_stream
 
 if TYPE_CHECKING:
@@ -61,7 +76,8 @@ class Ping:
 
 class RegistryClient:
     """Asks hosts. Raises the kinds of :class:`~sampan.errors.HostError`; lives on one event loop.
-    ``behind`` keeps what hosts say of their own sources.
+    ``behind`` keeps what hosts say of their own sources, ``quota`` what they say of our pulls, and
+    ``budget`` how often they refused us.
     """
 
     def __init__(
@@ -75,8 +91,12 @@ class RegistryClient:
         read_seconds: float = READ_SECONDS,
         small_seconds: float = SMALL_SECONDS,
         behind: Behind | None = None,
+        quota: Quota | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self.behind = behind or Behind()
+        self._quota = quota or Quota(clock)
+        self._budget = budget or Budget(clock)
         self._transport = transport
         self._login = Login(transport, credentials, clock)
         self._limits = Limits(clock)
@@ -100,7 +120,7 @@ class RegistryClient:
         call = Call("GET", {}, first_byte_seconds=self._first_byte_seconds, read_seconds=self._read_seconds)
         async with self._limits.turn(host):
             self._limits.count(host)
-            async with await self._transport.request(host, host.base.at(path), call) as response:
+            async with await self._sent(host, path, call) as response:
                 await self._expect(response, host, 200, 401)
                 if response.status == 200 and is_page(response.header("Content-Type")):
                     raise NotARegistry(
@@ -130,9 +150,10 @@ class RegistryClient:
         """
         name = _name_at(host, repository)
         path = manifest_path(name, object)
+        self._quota.begin(host)
         wanted = object if isinstance(object, Digest) else None
         async with self._small(host, name, "GET", path, {"Accept": ACCEPT}, on_connected) as response:
-            await self._expect(response, host, 200)
+            await self._expect(response, host, 200, pulls="GET")
             manifest = manifest_of(
                 await response.read(MANIFEST_BYTES_MAX + 1),
                 who=response.served_by,
@@ -167,8 +188,8 @@ class RegistryClient:
                 return None
             if response.status == 404 and not self._answers_head.get(host.name):
                 return None
-            await self._expect(response, host, 200)
-            found = _described(response)
+            await self._expect(response, host, 200, pulls="HEAD")
+            found = described(response)
             if found is not None:
                 self.behind.note(host, found.digest, response)
         self._note_head(host, useful=found is not None or self._answers_head.get(host.name, False))
@@ -229,7 +250,7 @@ class RegistryClient:
                     return response.content_length
         async with self._small(host, name, "GET", path, {"Range": "bytes=0-0"}, None) as response:
             await self._expect(response, host, 200, 206)
-            size = _whole_size(response)
+            size = whole_size(response)
             if size is None or is_page(response.header("Content-Type")):
                 raise NotARegistry(f"{response.served_by}: a blob without a size", outcome="protocol")
             return size
@@ -308,12 +329,16 @@ class RegistryClient:
                 read_seconds=self._read_seconds,
                 connected=on_connected,
             )
-            return await self._transport.request(host, host.base.at(_asked_of(host, path)), call)
+            return await self._sent(host, _asked_of(host, path), call)
 
         async with self._limits.turn(host):
             if limit is not None:
                 limit.reschedule(asyncio.get_running_loop().time() + self._small_seconds)
-            response = await self._login.send(host, name, send)
+            try:
+                response = await self._login.send(host, name, send)
+            except HostError as error:
+                self._budget.answered(host, error.status or 0)  # it was whoever gives the tokens
+                raise
             try:
                 yield response
             except HostError as error:
@@ -322,8 +347,21 @@ class RegistryClient:
             finally:
                 response.close()
 
-    async def _expect(self, response: Response, host: Host, *statuses: int) -> None:
-        """Raises what ``response`` is when its status is none of ``statuses``."""
+    async def _sent(self, host: Host, path: str, call: Call) -> Response:
+        """The answer to one request, within what ``host`` may refuse. Raises OverBudget."""
+        with self._budget.asking(host):
+            response = await self._transport.request(host, host.base.at(path), call)
+            self._budget.answered(host, response.status, response.behind)
+            return response
+
+    async def _expect(
+        self, response: Response, host: Host, *statuses: int, pulls: Literal["GET", "HEAD"] | None = None
+    ) -> None:
+        """Raises what ``response`` is when its status is none of ``statuses``. ``pulls``: how a manifest
+        was asked for, of which hosts count the one and not the other."""
+        is_own = pulls is not None and response.behind is None
+        if is_own:
+            self._quota.note(host, response.header, response.status, head=pulls == "HEAD")
         if response.status in statuses:
             return
         try:
@@ -332,7 +370,13 @@ class RegistryClient:
             body = b""  # the status says enough
         who = f"{host.name} by way of {response.behind}" if response.behind else host.name
         wait = parse_retry_after(response.header("Retry-After"), self._clock.time())
-        raise error_of(response.status, body, who=who, retry_after_seconds=wait)
+        left = parse_allowance(response.header(RATE_REMAINING)) if is_own else None
+        error = error_of(
+            response.status, body, who=who, retry_after_seconds=wait, counted=is_own, pulls_left=left
+        )
+        if isinstance(error, PullLimited):
+            error.retry_after_seconds = self._quota.limited(host, error, head=pulls == "HEAD")
+        raise error
 
 
 def _name_at(host: Host, repository: str) -> str:
@@ -360,20 +404,3 @@ def _check_namespace(response: Response, host: Host) -> None:
             f"{host.name}: does not say that it answers for {host.namespace}: no mirror that knows ns",
             outcome="protocol",
         )
-
-
-def _described(response: Response) -> Descriptor | None:
-    """What the headers say of a manifest; None when they do not say all of it."""
-    digest = declared_digest(response.header(DOCKER_CONTENT_DIGEST))
-    media_type = media_type_of(response.header("Content-Type"))
-    size = response.content_length
-    if digest is None or not size or size > MANIFEST_BYTES_MAX or media_type not in MANIFEST_TYPES:
-        return None
-    return Descriptor(media_type, digest, size)
-
-
-def _whole_size(response: Response) -> int | None:
-    if response.status == 200:
-        return response.content_length
-    given = parse_content_range(response.header("Content-Range"))
-    return given[2] if given else None

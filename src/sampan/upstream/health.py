@@ -11,19 +11,33 @@ Memory is kept at the levels at which hosts fail:
 - the *room* (host, repository, manifest or blob): 403 on blobs says nothing of manifests;
 - the *object*: a 404 is about one digest or tag, and so is a refusal of the storage.
 
+Two more have modules of their own: pulls that are counted (``quota``), by login, and refusals that could
+mean a ban (``budget``), by operator.
+
 Rooms and objects belong to the host as it is configured: a corrected login begins anew.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from sampan.clock import Clock
-from sampan.errors import Attempt, Denied, HostError, Missing, RateLimited, TimedOut, Unreachable
+from sampan.errors import (
+    Attempt,
+    Denied,
+    HostError,
+    Missing,
+    OverBudget,
+    PullLimited,
+    RateLimited,
+    TimedOut,
+    Unreachable,
+)
 from sampan.upstream.breaker import BREAKER_FAILURES, Breaker, Standing
+from sampan.upstream.budget import Budget
 from sampan.upstream.host import Host
+from sampan.upstream.quota import Quota
 from sampan.upstream.recent import Recent
 from sampan.upstream.tempo import Tempo
 
@@ -33,12 +47,11 @@ UNAVAILABLE_SECONDS = 3.0  # nothing else can serve: even an open breaker is tri
 DENIED_SECONDS = 3600.0  # an allow-list changes slowly, and each refusal counts towards a ban
 LOGIN_SECONDS = 300.0  # Docker Hub's outages look like failed logins: shorter
 MISSING_SECONDS = 60.0
+MISSING_SECONDS_MAX = 3600.0  # doubled up to here where refusals are counted
 RATE_LIMIT_SECONDS_MIN, RATE_LIMIT_SECONDS_MAX = 1.0, 3600.0
 STRIKE_SECONDS = 600.0
 EARNED_BLOBS = 3
 EARNED_BYTES = 16 * 1024 * 1024
-REFUSALS_MAX = 50  # by a public host within a day; one well-known mirror bans whoever collects 100 in two
-REFUSALS_SECONDS = 86_400.0
 SPEED_WEIGHT = 0.3  # of the newest sample in the moving average
 
 
@@ -72,22 +85,12 @@ class Machine:
     verified_blobs: int = 0
     verified_bytes: int = 0
     bytes_per_second: float | None = None
-    refusals: deque[float] | None = None  # most machines refuse nothing, and need no room for it
-
-    def refuse(self, now: float) -> None:
-        self.refusals = self.refusals or deque(maxlen=REFUSALS_MAX)
-        self.refusals.append(now)
-
-    def is_overdrawn(self, now: float) -> bool:
-        """Whether it has refused so often that more requests could mean a ban."""
-        if self.refusals is None or len(self.refusals) < REFUSALS_MAX:
-            return False
-        return now - self.refusals[0] < REFUSALS_SECONDS
 
 
 Branch = tuple[str, str]  # the URL of a machine or the netloc of a storage; kind
 Room = tuple[Host, str, str]  # host, repository, kind
 Thing = tuple[Host, str, str, str]  # host, repository, kind, digest or tag
+Denial = tuple[float, float, Attempt]  # until when; for how many seconds in all
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,23 +101,30 @@ class Memory:
     branches: Recent[Branch, Breaker]
     storages: Recent[Branch, str]
     rooms: Recent[Room, Breaker]
-    denied: Recent[Room | Thing, tuple[float, Attempt]]
+    denied: Recent[Room | Thing, Denial]
 
 
 class Health:
-    """Everything remembered of all hosts; ``tempo``: how long they take; ``changes``: how often something was
-    added. Not thread-safe: it lives on the event loop."""
+    """Everything remembered of all hosts; ``tempo``: how long they take; ``quota``: their pulls; ``budget``:
+    what they refused. Not thread-safe: it lives on the event loop."""
 
     def __init__(self, clock: Clock) -> None:
         self.tempo = Tempo(clock)
-        self.changes = 0
+        self.quota = Quota(clock)
+        self.budget = Budget(clock)
+        self._changes = 0
         self._clock = clock
         self._machines: Recent[str, Machine] = Recent()
         self._branches: Recent[Branch, Breaker] = Recent()
         self._storages: Recent[Branch, str] = Recent()  # the one behind a machine that failed last
         self._rooms: Recent[Room, Breaker] = Recent()
         self._things: Recent[Thing, Breaker] = Recent()
-        self._denied: Recent[Room | Thing, tuple[float, Attempt]] = Recent()
+        self._denied: Recent[Room | Thing, Denial] = Recent()
+
+    @property
+    def changes(self) -> int:
+        """How often something was added."""
+        return self._changes + self.quota.changes + self.budget.changes
 
     @property
     def memory(self) -> Memory:
@@ -130,14 +140,16 @@ class Health:
         for key in keys:
             denied = self._denied.get(key)
             if denied is not None and now < denied[0]:
-                return Verdict(Standing.DENIED, denied[0] - now, denied[1])
+                return Verdict(Standing.DENIED, denied[0] - now, denied[2])
+        if rest_seconds := self.budget.rest_seconds(host):
+            return Verdict(Standing.OPEN, rest_seconds, self.budget.attempt(host))
         machine = self._known(host)
         worst = max(
             self._breakers(host, repository, kind, object_name),
             key=lambda b: (b.standing(now), b.rest_until),
         )
         standing = worst.standing(now)
-        if machine.is_overdrawn(now):
+        if self.budget.is_low(host):
             standing = max(standing, Standing.DEMOTED)
         if now < machine.struck_until:
             standing = max(standing, Standing.STRUCK)
@@ -147,7 +159,7 @@ class Health:
         """Nothing better is left: whether an ``OPEN`` host may be asked, its last failure being a
         few seconds old. Never before a time that the host named itself."""
         now = self._clock.monotonic()
-        return not any(
+        return self.budget.rest_seconds(host) == 0 and not any(
             b.standing(now) is Standing.OPEN and (b.firm or now - b.failed_at < UNAVAILABLE_SECONDS)
             for b in self._breakers(host, repository, kind, object_name)
         )
@@ -177,8 +189,11 @@ class Health:
             of_kind = host.name, kind
             worst[of_kind] = max(worst.get(of_kind, Standing.READY), breaker.standing(now))
         rooms = [HostState(n, k, s.name.lower(), 0) for (n, k), s in worst.items()]
+        spent = self.budget.spent()
         machines = [
-            HostState(url, "host", m.breaker.standing(now).name.lower(), m.strikes)
+            HostState(
+                url, "host", "open" if url in spent else m.breaker.standing(now).name.lower(), m.strikes
+            )
             for url, m in self._machines.items()
         ]
         return machines + rooms
@@ -230,21 +245,30 @@ class Health:
     ) -> None:
         """``error`` came back; what it says decides what is remembered, and how long."""
         now = self._clock.monotonic()
+        if isinstance(error, PullLimited | OverBudget):
+            self.excuse(host, repository, kind)  # ``quota`` and ``budget`` know
+            return
         if error.behind is not None:
             self._storages.remember((host.url, kind), error.behind)
-        elif error.status is not None and error.status >= 400 and not host.private:
-            self._machine(host).refuse(now)
         if isinstance(error, Missing):
-            until = now + MISSING_SECONDS
-            self._denied.remember((host, repository, kind, object_name), (until, attempt))
+            self.excuse(host, repository, kind)  # it answered: nobody has to wait for a probe's end
+            self._miss(host, (host, repository, kind, object_name), attempt)
         elif isinstance(error, Denied) and error.behind is None:
             seconds = LOGIN_SECONDS if error.status == 401 or error.outcome == "login" else DENIED_SECONDS
-            self._denied.remember((host, repository, kind), (now + seconds, attempt))
-            self.changes += 1
+            self._denied.remember((host, repository, kind), (now + seconds, seconds, attempt))
+            self._changes += 1
         else:
             self._broke(host, (host, repository, kind, object_name), error, attempt)
         if error.strike:
             self.strike(host)
+
+    def _miss(self, host: Host, thing: Thing, attempt: Attempt) -> None:
+        """What is still not there is asked for half as often each time, where that counts against us."""
+        now, last = self._clock.monotonic(), self._denied.get(thing)
+        seconds = MISSING_SECONDS
+        if last is not None and host.refusals_max is not None:
+            seconds = min(last[1] * 2, MISSING_SECONDS_MAX)
+        self._denied.remember(thing, (now + seconds, seconds, attempt))
 
     def _broke(self, host: Host, thing: Thing, error: HostError, attempt: Attempt) -> None:
         now = self._clock.monotonic()
@@ -290,11 +314,11 @@ class Health:
 
     def _machine(self, host: Host) -> Machine:
         """To note something of it, as nearly all that happens does."""
-        self.changes += 1
+        self._changes += 1
         return self._machines.of(host.url, Machine)
 
     def _branch(self, machine: str, kind: str) -> Breaker:
-        self.changes += 1
+        self._changes += 1
         return self._branches.of((machine, kind), Breaker)
 
     def _branches_of(self, host: Host, kind: str) -> list[Breaker]:

@@ -24,7 +24,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from sampan.errors import ConfigError
-from sampan.oci.pattern import matches
+from sampan.oci.pattern import Patterns
 from sampan.secret import Secret
 from sampan.upstream.addresses import is_metadata, is_private, may_dial
 from sampan.upstream.url import Url, parse_url, registrable_domain
@@ -45,6 +45,8 @@ _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 _HEADERS_REFUSED = frozenset(
     {"accept-encoding", "connection", "content-length", "cookie", "host", "range", "transfer-encoding"}
 )
+REFUSALS_MAX = 90  # in two days: DaoCloud, the strictest that says so, bans whoever collects more than 100
+REFUSALS_LIMIT = 10_000  # of any setting: the time of each is kept
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -60,7 +62,8 @@ class Host:
     ``name`` is unique among the hosts of a registry; ``url`` is ``scheme://host[:port]``; ``prefix``
     is put before every repository. ``allow`` and ``repositories`` bound what the host is asked for.
     ``private``: its addresses, redirects and realms may be private ones. Paths are of readable files.
-    ``namespace``: it serves many registries, and is asked for this one (the ``ns`` query).
+    ``namespace``: it serves many registries, and is asked for this one (the ``ns`` query). ``listed``: what
+    it may be asked for besides ``allow``, by registry, until it is known for which one it stands.
     """
 
     name: str
@@ -82,8 +85,10 @@ class Host:
     verify: Verify | None = None
     requests_per_minute: int | None = None
     max_connections: int | None = None
+    max_refusals: int | None = None
     private: bool = False
     namespace: str | None = None
+    listed: Mapping[str, Patterns] | None = field(default=None, hash=False, repr=False)
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Host:  # noqa: ANN401 - the fields' own types, checked below
@@ -106,6 +111,7 @@ class Host:
         _check_allow(self)
         _check_headers(self)
         _check_secrets(self, base)
+        object.__setattr__(self, "allow", Patterns.of(self.allow))
         object.__setattr__(self, "repositories", MappingProxyType(dict(self.repositories)))
         object.__setattr__(self, "headers", MappingProxyType(dict(self.headers)))
         object.__setattr__(self, "private", self.private or _implies_private(base))
@@ -120,9 +126,16 @@ class Host:
         """Who runs it, for ``tags.agree``: ``group``, else the registered part of its name."""
         return self.group or registrable_domain(self.base.host)
 
+    @property
+    def refusals_max(self) -> int | None:
+        """How often its operator may refuse us within two days before it is asked no more; None: it does
+        not matter. Public mirrors ban; registries themselves, one's own hosts and mirrors of ours do not."""
+        bans = self.role == "mirror" and not self.private and self.namespace is None
+        return self.max_refusals or (REFUSALS_MAX if bans else None)
+
     def repository_for(self, repository: str) -> str | None:
         """What the host calls the canonical ``repository``; None when it is never asked for it."""
-        if self.allow and not any(matches(glob, repository) for glob in self.allow):
+        if self.allow and not Patterns.of(self.allow).match(repository):
             return None
         name = self.repositories.get(repository) if self.repositories else repository
         if name is None:
@@ -170,6 +183,10 @@ def _check_limits(host: Host) -> None:
         _refuse(f"{host.name}: requests_per_minute must be at least 1", "leave it out for no limit")
     if host.max_connections is not None and host.max_connections < 1:
         _refuse(f"{host.name}: max_connections must be at least 1", "leave it out for the default")
+    if host.max_refusals is not None and not 1 <= host.max_refusals <= REFUSALS_LIMIT:
+        _refuse(
+            f"{host.name}: max_refusals must be from 1 to {REFUSALS_LIMIT}", "leave it out for the default"
+        )
     if host.verify not in (None, "before", "stream"):
         _refuse(f"{host.name}: verify must be before or stream", "leave it out: a host earns stream")
     if host.role not in ("mirror", "origin"):
@@ -177,7 +194,7 @@ def _check_limits(host: Host) -> None:
 
 
 def _check_allow(host: Host) -> None:
-    for glob in host.allow:
+    for glob in () if isinstance(host.allow, Patterns) else host.allow:
         if not _GLOB.fullmatch(glob) or glob.count("*") > 8:
             _refuse(f"{host.name}: not a repository pattern: {glob!r}", 'write "library/*" or "mycorp/**"')
     for name in (*host.repositories, *host.repositories.values()):

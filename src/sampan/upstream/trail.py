@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sampan.errors import HostError, NotARegistry, RateLimited
+from sampan.oci.distribution import RATE_LIMIT, RATE_REMAINING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 CIRCLE = 3  # redirects in a row: whoever leads further leads in circles
-NOTED_HEADERS = ("Date", "Age", "ratelimit-limit", "ratelimit-remaining")
+NOTED_HEADERS = ("Date", "Age", RATE_LIMIT, RATE_REMAINING)
 
 
 @dataclass(slots=True)

@@ -41,7 +41,8 @@ _MESSAGE_FIELD = re.compile(r'\bmsg="')
 
 _OUTCOMES = (
     "dns|refused|unroutable|reset|connect-timeout|tls|proxy|blocked-address|first-byte-timeout|stalled|slow"
-    "|truncated|denied|login|missing|rate-limited|server-error|not-a-registry|protocol|redirect|wrong-content"
+    "|truncated|denied|login|missing|rate-limited|pull-limit|over-budget|server-error|not-a-registry|protocol"
+    "|redirect|wrong-content"
 )
 _ATTEMPT = re.compile(
     rf"^\s{{0,8}}(?P<host>[^\s\"]{{1,260}}): (?P<outcome>{_OUTCOMES})(?: \((?P<status>\d{{3}})\))?"

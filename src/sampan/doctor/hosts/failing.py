@@ -37,6 +37,8 @@ _ANSWER = {
     "slow": "HOST_TOO_SLOW",
     "login": "HOST_LOGIN_REFUSED",
     "rate-limited": "HOST_RATE_LIMITED",
+    "pull-limit": "HOST_RATE_LIMITED",
+    "over-budget": "HOST_RATE_LIMITED",
     "server-error": "HOST_FAILS",
     "not-a-registry": "HOST_NOT_A_REGISTRY",
     "protocol": "HOST_NOT_A_REGISTRY",

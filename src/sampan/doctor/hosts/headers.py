@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from email.utils import parsedate_to_datetime
 
 from sampan.doctor.contract import RateLimit
+from sampan.oci.distribution import RATE_LIMIT, RATE_REMAINING
+from sampan.oci.headers import parse_allowance
 from sampan.upstream.trail import Hop
 
-_COUNT = re.compile(r"\s*([0-9]{1,9})\s*(?:;\s*w=([0-9]{1,9}))?\s*")
 _AGE = re.compile(r"[0-9]{1,9}")
 
 
@@ -20,12 +21,11 @@ def rate_limit_in(hops: Iterable[Hop]) -> RateLimit | None:
 
 
 def _rate_limit(hop: Hop) -> RateLimit | None:
-    limit = _COUNT.fullmatch(hop.headers.get("ratelimit-limit", ""))
-    left = _COUNT.fullmatch(hop.headers.get("ratelimit-remaining", ""))
+    limit = parse_allowance(hop.headers.get(RATE_LIMIT))
+    left = parse_allowance(hop.headers.get(RATE_REMAINING))
     if limit is None or left is None:
         return None
-    window = limit[2] or left[2]
-    return RateLimit(int(limit[1]), int(left[1]), int(window) if window else None)
+    return RateLimit(limit.count, left.count, limit.window_seconds or left.window_seconds)
 
 
 def date_in(hop: Hop) -> float | None:

@@ -13,8 +13,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from sampan.upstream.health import DENIED_SECONDS, RATE_LIMIT_SECONDS_MAX, REFUSALS_MAX
-from sampan.upstream.host import Host
+from sampan.upstream.health import DENIED_SECONDS, RATE_LIMIT_SECONDS_MAX
+from sampan.upstream.host import REFUSALS_LIMIT, Host
 from sampan.upstream.tempo import SAMPLES_MAX
 
 VERSION: Literal[1] = 1
@@ -23,6 +23,9 @@ BYTES_MAX = 2 * 1024 * 1024
 MACHINES_MAX = BRANCHES_MAX = 200
 ROOMS_MAX = 500
 SERIES_MAX = 400
+OPERATORS_MAX = 200
+REFUSALS_MAX = 20_000  # of all operators together: 200 of the usual 90, or two of the most that can be set
+WINDOW_SECONDS_MAX = 7 * 86_400.0
 SETTINGS_CHARACTERS = 16
 WRITTEN_MAX = 253_402_300_799.0  # the last second of the year 9999: what can be shown
 # Fields of a host that hold a secret, or may, or say who one is.
@@ -73,7 +76,6 @@ class KeptMachine(Record, frozen=True):
     verified_blobs: Count = 0
     verified_bytes: Count = 0
     bytes_per_second: Annotated[float, msgspec.Meta(ge=0, le=2.0**53)] | None = None
-    refused_ago: Annotated[list[Seconds], msgspec.Meta(max_length=REFUSALS_MAX)] = []
 
 
 class KeptBranch(Record, frozen=True):
@@ -104,6 +106,22 @@ class KeptRoom(Record, frozen=True):
     denied_seconds: Annotated[float, msgspec.Meta(ge=0, le=DENIED_SECONDS)] = 0.0
 
 
+class KeptRefusals(Record, frozen=True):
+    """When an operator refused us."""
+
+    operator: Text
+    refused_ago: Annotated[list[Seconds], msgspec.Meta(max_length=REFUSALS_LIMIT)]
+
+
+class KeptPulls(Record, frozen=True):
+    """What is left of the pulls of this address; those of a login are known again with the next answer."""
+
+    machine: Text
+    limit: Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+    left: Count
+    ends_seconds: Annotated[float, msgspec.Meta(ge=0, le=WINDOW_SECONDS_MAX)]
+
+
 class KeptSeries(Record, frozen=True):
     """How long the last answers took."""
 
@@ -122,6 +140,8 @@ class Document(Record, frozen=True):
     branches: Annotated[list[KeptBranch], msgspec.Meta(max_length=BRANCHES_MAX)] = []
     storages: Annotated[list[KeptStorage], msgspec.Meta(max_length=BRANCHES_MAX)] = []
     rooms: Annotated[list[KeptRoom], msgspec.Meta(max_length=ROOMS_MAX)] = []
+    refusals: Annotated[list[KeptRefusals], msgspec.Meta(max_length=OPERATORS_MAX)] = []
+    pulls: Annotated[list[KeptPulls], msgspec.Meta(max_length=MACHINES_MAX)] = []
     tempo: Annotated[list[KeptSeries], msgspec.Meta(max_length=SERIES_MAX)] = []
 
 

@@ -10,9 +10,8 @@ import msgspec
 from sampan.clock import Clock
 from sampan.errors import Attempt, printable
 from sampan.upstream.breaker import REST_SECONDS_MAX, Breaker
+from sampan.upstream.budget import Refusals
 from sampan.upstream.health import (
-    REFUSALS_MAX,
-    REFUSALS_SECONDS,
     STRIKE_SECONDS,
     Health,
     Machine,
@@ -30,6 +29,7 @@ from sampan.upstream.kept.document import (
     NotKept,
     settings_of,
 )
+from sampan.upstream.quota import Pulls
 from sampan.upstream.tempo import SAMPLES_MAX, Usual
 
 
@@ -57,6 +57,24 @@ def revive(health: Health, clock: Clock, data: bytes, hosts: Collection[Host]) -
     for room in document.rooms:
         if (host := named.get((room.host, room.settings))) is not None:
             read.room(memory, (host, room.repository, room.kind), room)
+    operators = {host.operator for host in hosts}
+    stamp = document.written  # of the wall clock; one of a time that is yet to come is now's, and no later
+    health.budget.recall(
+        Refusals(each.operator, tuple(min(stamp, clock.time()) - ago for ago in each.refused_ago))
+        for each in document.refusals
+        if each.operator in operators
+    )
+    health.quota.recall(
+        Pulls(
+            each.machine,
+            None,
+            each.limit,
+            min(each.left, each.limit),
+            min(stamp, clock.time()) + each.ends_seconds,
+        )
+        for each in document.pulls
+        if each.machine in urls
+    )
     for series in document.tempo:
         if series.url in urls:
             health.tempo.series.remember((series.url, series.step), read.usual(series))
@@ -71,7 +89,6 @@ class _Reading:
         self._passed = passed
 
     def machine(self, kept: KeptMachine) -> Machine:
-        refusals = [at for ago in kept.refused_ago if self._now - (at := self._at(ago)) < REFUSALS_SECONDS]
         return Machine(
             breaker=self.breaker(kept.breaker) or Breaker(),
             strikes=kept.strikes,
@@ -79,14 +96,13 @@ class _Reading:
             verified_blobs=kept.verified_blobs,
             verified_bytes=kept.verified_bytes,
             bytes_per_second=kept.bytes_per_second,
-            refusals=deque(refusals, maxlen=REFUSALS_MAX) if refusals else None,
         )
 
     def room(self, memory: Memory, key: Room, kept: KeptRoom) -> None:
         if (breaker := self.breaker(kept.breaker)) is not None:
             memory.rooms.remember(key, breaker)
         if (denied := _attempt_of(kept.denied)) is not None and kept.denied_seconds > self._passed:
-            memory.denied.remember(key, (self._until(kept.denied_seconds), denied))
+            memory.denied.remember(key, (self._until(kept.denied_seconds), kept.denied_seconds, denied))
 
     def usual(self, kept: KeptSeries) -> Usual:
         return Usual(deque(kept.seconds, maxlen=SAMPLES_MAX), self._at(kept.heard_ago))

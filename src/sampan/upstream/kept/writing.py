@@ -10,11 +10,13 @@ import msgspec
 from sampan.clock import Clock
 from sampan.errors import Attempt
 from sampan.upstream.breaker import Breaker
-from sampan.upstream.health import Branch, Health, Machine, Memory, Room
-from sampan.upstream.host import Host
+from sampan.upstream.health import Branch, Denial, Health, Machine, Memory, Room
+from sampan.upstream.host import REFUSALS_LIMIT, Host
 from sampan.upstream.kept.document import (
     BRANCHES_MAX,
     MACHINES_MAX,
+    OPERATORS_MAX,
+    REFUSALS_MAX,
     ROOMS_MAX,
     SERIES_MAX,
     VERSION,
@@ -24,6 +26,8 @@ from sampan.upstream.kept.document import (
     KeptBranch,
     KeptBreaker,
     KeptMachine,
+    KeptPulls,
+    KeptRefusals,
     KeptRoom,
     KeptSeries,
     KeptStorage,
@@ -51,9 +55,39 @@ def written(health: Health, clock: Clock) -> bytes:
         branches=branches,
         storages=_newest(storages, BRANCHES_MAX, write.storage),
         rooms=_newest(rooms, ROOMS_MAX, write.room),
+        refusals=_refusals(health, clock.time()),
+        pulls=_pulls(health, clock.time()),
         tempo=_newest(health.tempo.series, SERIES_MAX, write.series),
     )
     return msgspec.json.encode(document)
+
+
+def _refusals(health: Health, time: float) -> list[KeptRefusals]:
+    """Those who have refused the most first: they are nearest to a ban."""
+    records: list[KeptRefusals] = []
+    left = REFUSALS_MAX
+    for each in sorted(health.budget.remembered(), key=lambda refusals: -len(refusals.at)):
+        ago = [_ago(time, at) for at in each.at[-REFUSALS_LIMIT:]]
+        record = KeptRefusals(operator=each.operator, refused_ago=ago)
+        if len(records) < OPERATORS_MAX and len(ago) <= left and _is_readable(record):
+            records.append(record)
+            left -= len(ago)
+    return records
+
+
+def _pulls(health: Health, time: float) -> list[KeptPulls]:
+    records = [
+        KeptPulls(
+            machine=each.machine, limit=each.limit, left=each.left, ends_seconds=_ago(each.ends_at, time)
+        )
+        for each in health.quota.known()
+        if each.username is None
+    ]
+    return [record for record in records if _is_readable(record)][-MACHINES_MAX:]
+
+
+def _ago(now: float, at: float) -> float:
+    return round(max(now - at, 0.0), 3)
 
 
 def _rooms(memory: Memory) -> Iterator[Room]:
@@ -101,7 +135,6 @@ class _Writing:
             verified_blobs=known.verified_blobs,
             verified_bytes=known.verified_bytes,
             bytes_per_second=known.bytes_per_second,
-            refused_ago=[self._ago(at) for at in known.refusals or ()],
         )
         return None if record == KeptMachine(url=url) else record
 
@@ -112,10 +145,10 @@ class _Writing:
     def storage(self, branch: Branch, storage: str) -> KeptStorage:
         return KeptStorage(url=branch[0], kind=branch[1], storage=storage)
 
-    def room(self, room: Room, known: tuple[Breaker | None, tuple[float, Attempt] | None]) -> KeptRoom | None:
+    def room(self, room: Room, known: tuple[Breaker | None, Denial | None]) -> KeptRoom | None:
         host, repository, kind = room
         breaker = None if known[0] is None else self._breaker(known[0])
-        until, denied = known[1] or (0.0, None)
+        until, _, denied = known[1] or (0.0, 0.0, None)
         if denied is not None and (until <= self._now or denied.status == 401 or denied.outcome == "login"):
             denied = None
         if host not in self._settings:
@@ -154,7 +187,7 @@ class _Writing:
         return round(max(until - self._now, 0.0), 3)
 
     def _ago(self, at: float) -> float:
-        return round(max(self._now - at, 0.0), 3)
+        return _ago(self._now, at)
 
 
 def _attempt(known: Attempt | None) -> KeptAttempt | None:

@@ -1,0 +1,165 @@
+"""How often an operator may refuse us, and that it never gets as far as a ban."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import pytest
+
+from sampan.errors import OverBudget
+from sampan.testing import ManualClock
+from sampan.upstream.budget import DAY_SECONDS, SOFT_SHARE, WINDOW_SECONDS, Budget, Left, Refusals
+from sampan.upstream.host import REFUSALS_LIMIT, REFUSALS_MAX, Host
+
+MIRROR = Host.from_url("https://docker.m.daocloud.io")
+SISTER = Host.from_url("https://m.daocloud.io/ghcr.io")
+OTHER = Host.from_url("https://mirror.test")
+BANNED_AFTER = 100  # in two days
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def budget(clock: ManualClock) -> Budget:
+    return Budget(clock)
+
+
+def refuse(budget: Budget, times: int, *, host: Host = MIRROR, status: int = 404) -> None:
+    for _ in range(times):
+        with budget.asking(host):
+            budget.answered(host, status)
+
+
+def test_the_default_stays_below_what_the_strictest_mirror_bans_for() -> None:
+    assert MIRROR.refusals_max == REFUSALS_MAX < BANNED_AFTER
+
+
+def test_all_that_an_operator_runs_shares_one_budget_and_no_other(budget: Budget) -> None:
+    refuse(budget, REFUSALS_MAX // 2)
+    refuse(budget, REFUSALS_MAX // 2, host=SISTER)
+    assert budget.rest_seconds(MIRROR) == budget.rest_seconds(SISTER) == WINDOW_SECONDS
+    assert budget.rest_seconds(OTHER) == 0
+    assert budget.spent() == {"https://docker.m.daocloud.io", "https://m.daocloud.io"}
+
+
+def test_a_third_of_it_within_a_day_is_low_and_a_day_later_no_more(
+    budget: Budget, clock: ManualClock
+) -> None:
+    refuse(budget, REFUSALS_MAX // SOFT_SHARE - 1)
+    assert not budget.is_low(MIRROR)
+    refuse(budget, 1)
+    assert budget.is_low(MIRROR)
+    clock.advance(DAY_SECONDS)
+    assert not budget.is_low(MIRROR)
+
+
+def test_one_refusal_too_many_is_not_asked_for_until_the_oldest_is_two_days_old(
+    budget: Budget, clock: ManualClock
+) -> None:
+    refuse(budget, 1)
+    clock.advance(3600)
+    refuse(budget, REFUSALS_MAX - 1)
+    with pytest.raises(OverBudget) as caught, budget.asking(MIRROR):
+        pass
+    assert caught.value.retry_after_seconds == WINDOW_SECONDS - 3600
+    assert "daocloud.io has refused 90 requests in two days" in caught.value.message
+    clock.advance(WINDOW_SECONDS - 3600)
+    refuse(budget, 1)
+    with pytest.raises(OverBudget), budget.asking(MIRROR):
+        pass
+
+
+@pytest.mark.parametrize("status", [402, 403, 404, 429, 451, 500, 502, 503, 504])
+def test_each_refusal_counts(budget: Budget, status: int) -> None:
+    refuse(budget, 1, status=status)
+    assert budget.left() == [Left("daocloud.io", REFUSALS_MAX - 1)]
+
+
+@pytest.mark.parametrize("status", [200, 206, 304, 307, 401])
+def test_an_answer_and_the_question_for_a_login_do_not(budget: Budget, status: int) -> None:
+    refuse(budget, 1, status=status)
+    assert budget.left() == []
+
+
+@pytest.mark.parametrize(
+    ("behind", "left"),
+    [
+        ("blobs.m.daocloud.io", REFUSALS_MAX - 1),
+        ("blobs.daocloud.io:8443", REFUSALS_MAX - 1),
+        ("image-mirror.oss-cn-shanghai.aliyuncs.com", None),
+        ("[2001:db8::1]:443", None),
+    ],
+)
+def test_what_a_storage_refuses_counts_where_it_is_the_operators_own(
+    budget: Budget, behind: str, left: int | None
+) -> None:
+    budget.answered(MIRROR, 403, behind)
+    assert budget.left() == ([] if left is None else [Left("daocloud.io", left)])
+
+
+def test_what_is_in_flight_counts_until_it_is_known_how_it_ended(budget: Budget) -> None:
+    refuse(budget, REFUSALS_MAX - 3)
+    with ExitStack() as flights:
+        for _ in range(3):
+            flights.enter_context(budget.asking(MIRROR))
+        with pytest.raises(OverBudget) as caught, budget.asking(MIRROR):
+            pass
+        assert caught.value.retry_after_seconds == 1.0
+    refuse(budget, 1, status=200)
+    refuse(budget, 3)
+    assert budget.left() == [Left("daocloud.io", 0)]
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        Host.from_url("https://registry-1.docker.io", role="origin"),
+        Host.from_url("http://192.168.1.5:5000"),
+        Host.from_url("https://harbor.example", private=True),
+        Host.from_url("https://sampan.example", namespace="docker.io"),
+    ],
+    ids=["origin", "private address", "private", "mirror of ours"],
+)
+def test_whoever_does_not_ban_may_refuse_as_often_as_it_likes(budget: Budget, host: Host) -> None:
+    refuse(budget, 5 * REFUSALS_MAX, host=host)
+    assert not budget.is_low(host)
+    assert budget.rest_seconds(host) == 0
+    assert budget.left() == []
+    assert budget.remembered() == []
+
+
+def test_a_mirror_may_have_a_budget_of_its_own(budget: Budget) -> None:
+    strict = Host.from_url("http://192.168.1.5:5000", max_refusals=2)
+    refuse(budget, 2, host=strict)
+    assert budget.is_low(strict)
+    assert budget.rest_seconds(strict) == WINDOW_SECONDS
+
+
+def test_it_outlives_a_restart_whatever_the_monotonic_clock_of_the_next_process_is(
+    budget: Budget, clock: ManualClock
+) -> None:
+    refuse(budget, REFUSALS_MAX)
+    written = budget.remembered()
+    later = ManualClock(5.0)
+    later.wall_offset_seconds = clock.time() + 3600 - 5.0
+    again = Budget(later)
+    again.recall(written)
+    assert again.rest_seconds(MIRROR) == pytest.approx(WINDOW_SECONDS - 3600)
+    (refusals,) = again.remembered()
+    assert refusals.operator == "daocloud.io"
+    assert refusals.at == pytest.approx(written[0].at)
+
+
+def test_what_was_written_down_by_a_wrong_clock_happened_now(budget: Budget, clock: ManualClock) -> None:
+    budget.recall([Refusals("daocloud.io", (clock.time() + 10**9,) * REFUSALS_MAX)])
+    assert budget.rest_seconds(MIRROR) == WINDOW_SECONDS
+
+
+def test_no_setting_keeps_more_refusals_than_there_is_room_for(budget: Budget) -> None:
+    generous = Host.from_url("https://mirror.test", max_refusals=REFUSALS_LIMIT)
+    for _ in range(REFUSALS_LIMIT):
+        budget.answered(generous, 404)
+    assert budget.rest_seconds(generous) == WINDOW_SECONDS
