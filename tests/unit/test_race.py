@@ -40,7 +40,7 @@ BROKEN = ServerFault("502", outcome="server-error", status=502)
 DENIED = Denied("403", outcome="denied", status=403)
 MISSING = Missing("404", outcome="missing", status=404)
 REFUSED = Unreachable("refused", outcome="refused")
-CUT = Interrupted("cut", outcome="reset")
+CUT: HostError = Interrupted("cut", outcome="reset")
 
 
 @dataclass
