@@ -239,6 +239,7 @@ async def test_a_missing_manifest_and_a_missing_blob_have_the_specs_codes() -> N
         (["pull-limit", "over-budget"], 429, "TOOMANYREQUESTS"),
         (["over-budget"], 503, "UNAVAILABLE"),
         (["stalled", "first-byte-timeout"], 504, "UNAVAILABLE"),
+        (["stalled", "beaten"], 504, "UNAVAILABLE"),
     ],
 )
 async def test_the_status_says_truthfully_why_nobody_could_serve_it(

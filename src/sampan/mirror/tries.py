@@ -57,7 +57,10 @@ class Tries:
         self.attempts.append(self._source.failed(host, error, seconds=seconds, count_bytes=count_bytes))
 
     def left(self, host: Host, seconds: float) -> None:
-        """Others gave sooner what was asked of it: no failure, but to be told, and remembered a while."""
+        """Others gave sooner what was asked of it: no failure, but to be told, and remembered for a
+        while; once."""
+        if host in self._left:
+            return
         self._left.add(host)
         self.attempts.append(self._source.left(host, seconds=seconds))
 
