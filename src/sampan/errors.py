@@ -286,6 +286,11 @@ class HostError(SampanError):
         not: it said where the content is."""
         return self.denial and (self.behind is None or isinstance(self, Missing))
 
+    @property
+    def is_dear(self) -> bool:
+        """Whether it cost a time-out: one is enough. A refusal costs nothing and may be a restart."""
+        return isinstance(self, TimedOut) or self.outcome in ("connect-timeout", "unroutable")
+
 
 class Unreachable(HostError):
     """outcome: dns, refused, unroutable, reset, connect-timeout, tls, proxy, blocked-address."""

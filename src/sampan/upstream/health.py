@@ -23,7 +23,7 @@ from enum import IntEnum
 from typing import Generic, TypeVar
 
 from sampan.clock import Clock
-from sampan.errors import Attempt, Denied, HostError, Missing, RateLimited, TimedOut, Unreachable
+from sampan.errors import Attempt, Denied, HostError, Missing, RateLimited, Unreachable
 from sampan.upstream.host import Host
 
 REST_SECONDS = 10.0  # after the first failure; doubled with each further one
@@ -319,9 +319,7 @@ class Health:
         kind = thing[2]
         # Where the machine failed to serve, or the storage that it led to: that one's manifests are well.
         place = self._machine(host).breaker if error.behind is None else self._branch(error.behind, kind)
-        # A time-out is dear: one is enough. A refusal costs nothing and may be a restart.
-        dear = isinstance(error, TimedOut) or error.outcome in {"connect-timeout", "unroutable"}
-        open_at = 1 if dear else BREAKER_FAILURES
+        open_at = 1 if error.is_dear else BREAKER_FAILURES
         if isinstance(error, RateLimited):
             asked = error.retry_after_seconds
             rest = None if asked is None else min(max(asked, RATE_LIMIT_SECONDS_MIN), RATE_LIMIT_SECONDS_MAX)
