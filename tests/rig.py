@@ -114,9 +114,11 @@ async def mirror_of(
     max_size_bytes: int | None = None,
     store_clock: Clock | None = None,
     watcher: Watcher | None = None,
+    transport: Transport | None = None,
 ) -> AsyncIterator[Rig]:
     """A mirror of docker.io (or of the registries of a mapping) with its store in ``path``; ``store_clock``:
-    the store's own, which is the machine's otherwise, for files have the machine's stamps."""
+    the store's own, which is the machine's otherwise, for files have the machine's stamps. ``transport``: one
+    with other names, proxies or patience, which is closed with the mirror."""
     if isinstance(hosts, Mapping):
         table = dict(hosts)
     else:
@@ -132,7 +134,7 @@ async def mirror_of(
         tag_store=tag_store,
         room=room,
         client=RegistryClient(
-            Transport(),
+            transport or Transport(),
             credentials=CredentialFiles((), environment={}, clock=time),
             clock=time,
             read_seconds=read_seconds,

@@ -60,6 +60,7 @@ from typing import ClassVar
 
 _USERINFO = re.compile(r"(?<=//)[^/@\s]*@")
 _QUERY = re.compile(r"\?[^\s\"']*")
+_SILENCE = frozenset({"first-byte-timeout", "stalled", "slow", "beaten"})
 # Letters of all kinds, quotation marks, dashes and arrows; nothing that ends a line or turns its direction.
 _UNPRINTABLE = re.compile(
     r"[^\x20-\x7e\u00a1-\u1fff\u2010-\u2027\u2030-\u205e\u2190-\u21ff\u2e80-\ud7ff\uf900-\ufaff\uff01-\uffef]"
@@ -367,7 +368,7 @@ class AllHostsFailed(SampanError):
         outcomes = {a.outcome for a in self.attempts}
         if "rate-limited" in outcomes:
             return 429
-        if self.http_status == 503 and outcomes and outcomes <= {"first-byte-timeout", "stalled", "slow"}:
+        if self.http_status == 503 and outcomes and outcomes <= _SILENCE:
             return 504
         return self.http_status
 

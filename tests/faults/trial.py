@@ -134,6 +134,10 @@ class Trial:
             if sample.name == name and labels.items() <= sample.labels.items()
         )
 
+    async def pass_seconds(self, seconds: float) -> None:
+        """Time goes by, as long as it takes for a host's rest to be over, say."""
+        await asyncio.sleep(seconds)
+
     def written(self) -> str:
         """The log so far, pulls that are not over included."""
         self.server.front.log.flush()

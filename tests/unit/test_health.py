@@ -301,10 +301,16 @@ def test_silence_puts_a_host_behind_in_every_repository_but_for_that_kind_alone(
 
 def test_many_requests_that_are_beaten_at_one_time_count_as_one(ground: Ground) -> None:
     for _ in range(8):
-        ground.health.beaten(HOST, "blob", Attempt(HOST.name, "beaten", 5.0))
+        ground.health.beaten(HOST, "blob", Attempt(HOST.name, "beaten", 5.0), connected=True)
     assert ground.standing() is Standing.DEMOTED
     ground.clock.advance(REST_SECONDS)
     assert ground.standing() is Standing.READY
+
+
+def test_who_is_beaten_before_it_is_connected_goes_behind_for_whatever_it_is_asked(ground: Ground) -> None:
+    ground.health.beaten(HOST, "manifest", Attempt(HOST.name, "beaten", 1.0), connected=False)
+    assert ground.standing(kind="manifest") is Standing.DEMOTED
+    assert ground.standing(kind="blob") is Standing.DEMOTED
 
 
 def test_no_other_failure_shortens_the_time_that_a_host_named(ground: Ground) -> None:

@@ -104,6 +104,7 @@ async def test_a_host_that_does_not_connect_is_overtaken_and_loses_its_place() -
     won = await scene.run()
     assert won.host == B
     assert [(a.host, a.outcome) for a in scene.noted] == [("a.test", "beaten")]
+    assert won.attempts == tuple(scene.noted)
     assert (await scene.run()).host == B
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from sampan.clock import Clock
@@ -66,7 +66,7 @@ class _Try(Generic[Answer]):
 
 @dataclass(frozen=True, slots=True)
 class Won(Generic[Answer]):
-    """The answer, who gave it, and every attempt that came before it."""
+    """The answer, who gave it, and every attempt that came before it or was beaten by it."""
 
     answer: Answer
     host: Host
@@ -119,7 +119,7 @@ class Race(Generic[Answer]):
             await self._let_go(winner, expired=self._left_seconds(budget) <= 0)
         if winner is None:
             raise self._failure(route)
-        return winner
+        return replace(winner, attempts=tuple(self._attempts))  # with those who were beaten by it
 
     def _left_seconds(self, budget: Budget) -> float:
         return budget.left_seconds(turn_only=bool(self._running) and all(one.waits for one in self._running))
@@ -242,8 +242,9 @@ class Race(Generic[Answer]):
 
     def _beaten(self, one: _Try[Answer]) -> None:
         attempt = Attempt(one.host.name, "beaten", self._clock.monotonic() - one.asked_at)
+        self._attempts.append(attempt)
         self._noted(attempt)
-        self._health.beaten(one.host, self._question.kind, attempt)
+        self._health.beaten(one.host, self._question.kind, attempt, connected=one.connected)
 
     def _failure(self, route: Route) -> AllHostsFailed:
         asked = {attempt.host for attempt in self._attempts}

@@ -22,16 +22,16 @@ SILENCE_BACKLOG = 128
 
 
 class _DeadEnd(ABC):
-    """A port that stays ours from ``__aenter__`` to ``__aexit__``."""
+    """A port that stays ours from ``__aenter__`` to ``__aexit__``; ``port`` 0: any free one."""
 
-    def __init__(self, *, host: str = "127.0.0.1") -> None:
+    def __init__(self, *, host: str = "127.0.0.1", port: int = 0) -> None:
         self.host = host
-        self.port = 0
+        self.port = port
 
     @property
     def netloc(self) -> str:
         """``host:port``."""
-        return f"{self.host}:{self.port}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def url(self) -> str:
@@ -39,11 +39,14 @@ class _DeadEnd(ABC):
         return f"http://{self.netloc}"
 
     async def __aenter__(self) -> Self:
-        self._socket = socket.socket()
-        self._socket.bind((self.host, 0))
+        self._socket = self._made()
+        self._socket.bind((self.host, self.port))
         self.port = self._socket.getsockname()[1]
         await self._open()
         return self
+
+    def _made(self) -> socket.socket:
+        return socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
 
     @abstractmethod
     async def _open(self) -> None: ...
@@ -71,14 +74,14 @@ class Silence(_DeadEnd):
 class BlackHole(_DeadEnd):
     """Connections are never made, nor refused: the queue is full, so the kernel drops every SYN."""
 
-    def __init__(self, *, host: str = "127.0.0.1") -> None:
-        super().__init__(host=host)
+    def __init__(self, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        super().__init__(host=host, port=port)
         self._queued: list[socket.socket] = []
 
     async def _open(self) -> None:
         self._socket.listen(0)
         for _ in range(QUEUED_MAX):
-            connection = socket.socket()
+            connection = self._made()
             connection.setblocking(False)
             self._queued.append(connection)
             try:

@@ -335,9 +335,11 @@ class Health:
             if error.outcome == "first-byte-timeout":
                 self._branch(error.behind or host.url, kind).fail_once(now, attempt)
 
-    def beaten(self, host: Host, kind: str, attempt: Attempt) -> None:
-        """A host asked later delivered first: not a failure, but this one goes behind for a while."""
-        self._branch(host.url, kind).fail_once(self._clock.monotonic(), attempt)
+    def beaten(self, host: Host, kind: str, attempt: Attempt, *, connected: bool) -> None:
+        """A host asked later delivered first: not a failure, but this one goes behind for a while; for
+        whatever it could be asked, if it was not even ``connected``."""
+        place = self._branch(host.url, kind) if connected else self._machine(host).breaker
+        place.fail_once(self._clock.monotonic(), attempt)
 
     def strike(self, host: Host) -> None:
         """``host`` gave bytes that do not hash to their digest."""
