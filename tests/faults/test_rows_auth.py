@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from faults.trial import names, trial
+from faults.trial import trial
 from sampan.secret import Secret
 from sampan.testing import (
     BasicAuth,
@@ -110,7 +110,9 @@ async def test_a2_either_name_of_the_token_does(tmp_path: Path, case: Case[Apply
             assert (len(realm.requests), good.requests) == (1, [])
 
 
-@pytest.mark.parametrize("case", realm_cases("A2", "no token", "empty token", "page", "error document"), ids=str)
+@pytest.mark.parametrize(
+    "case", realm_cases("A2", "no token", "empty token", "page", "error document"), ids=str
+)
 async def test_a2_an_answer_without_a_token_leads_to_the_next_host(
     tmp_path: Path, case: Case[ApplyTokens]
 ) -> None:
@@ -241,4 +243,91 @@ async def test_a7_a_realm_that_is_blocked_leads_to_the_next_host_and_is_named(tm
             await endured.assert_endured(
                 bad, reasons=["connect-timeout"], requests_max=OBJECTS, seconds_max=3.1, holds=[IMAGE]
             )
-            assert f"token service: {hole.netloc}" in endured.written()
+            assert f"its tokens come from {hole.netloc}, which is silent" in endured.written()
+
+
+@pytest.mark.parametrize(
+    "realm", ["http://169.254.169.254/token", "file:///etc/passwd", "http://a:b@127.0.0.1/"]
+)
+async def test_a7_a_realm_where_nobody_may_go_is_not_dialled(tmp_path: Path, realm: str) -> None:
+    async with registry("bad") as bad, registry("good") as good:
+        bad.script(faults.unauthorized(f'Bearer realm="{realm}"'))
+        async with trial(tmp_path, [bad, good]) as endured:
+            await endured.pull(IMAGE)
+            reason = "blocked-address" if "169.254" in realm else "protocol"
+            await endured.assert_endured(
+                bad, reasons=[reason], requests_max=OBJECTS, seconds_max=0.1, holds=[IMAGE]
+            )
+
+
+# -- A8, A9, A10: whose login, and what for ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["basic", "token"])
+async def test_a8_a_wrong_password_is_tried_once_and_told_once(tmp_path: Path, kind: str) -> None:
+    async with TokenServer(users=USERS, anonymous=False) as realm, registry("good") as good:
+        guard = realm if kind == "token" else BasicAuth(USERS)
+        async with registry("bad", guard) as bad:
+            host = Host.from_url(bad.url, username=USER, password=Secret(WRONG))
+            async with trial(tmp_path, [host, Host.from_url(good.url)]) as endured:
+                for one in (IMAGE, *OTHERS[:2]):
+                    await endured.pull(one)
+                    await endured.assert_endured(
+                        bad, reasons=["login"], requests_max=2, seconds_max=0.1, holds=[one]
+                    )
+                assert _tried(bad, realm) == 1
+                assert endured.written().count("was refused") == 1
+                endured.later(REFUSED_SECONDS)
+                await endured.pull(OTHERS[3])
+                assert _tried(bad, realm) == 2
+                assert WRONG not in endured.written()
+
+
+def _tried(bad: FakeRegistry, realm: TokenServer) -> int:
+    """How often the password was sent: each time may be the one that locks the account."""
+    return sum("authorization" in request.headers for request in (*bad.requests, *realm.requests))
+
+
+async def test_a9_what_a_client_logs_in_with_goes_nowhere(tmp_path: Path) -> None:
+    async with TokenServer() as realm, registry("bad", realm) as bad, registry("good") as good:
+        bad.script(faults.status(503), on=Match(kind="blob"))
+        async with trial(tmp_path, [bad, good]) as endured:
+            for path in (f"manifests/{IMAGE.tag}", *(f"blobs/{blob.digest}" for blob in IMAGE.blobs)):
+                for header in ("Authorization", "Proxy_Authorization", "Cookie"):
+                    answer = await endured.ask(
+                        f"/v2/{REPOSITORY}/{path}", **{header: "Basic Z2hvc3Q6c2VjcmV0"}
+                    )
+                    assert answer.status == 200
+            await endured.assert_endured(
+                bad, reasons=["server-error"], requests_max=1 + OBJECTS, seconds_max=0.1, holds=[IMAGE]
+            )
+            assert "Z2hvc3Q6c2VjcmV0" not in endured.written()
+        for request in (*bad.requests, *realm.requests, *good.requests):
+            assert not any("Z2hvc3Q6c2VjcmV0" in value for value in request.headers.values())
+            assert not {"cookie", "proxy-authorization"} & request.headers.keys()
+
+
+MINE = image("mycorp/app", "1", seed=7)
+GUESSED = "repository:library/mycorp/app:pull"  # as mirrors do that know Docker Hub alone
+
+
+@pytest.mark.parametrize("realm_says", ["401", "a token for what was named"])
+async def test_a10_a_scope_that_is_not_what_was_asked_for_leads_to_the_next_host(
+    tmp_path: Path, realm_says: str
+) -> None:
+    async with TokenServer() as realm, registry("bad", realm) as bad, registry("good") as good:
+        bad.add(MINE), good.add(MINE)
+        challenge = f'Bearer realm="{realm.realm}",service="fake",scope="{GUESSED}"'
+        bad.script(faults.header("WWW-Authenticate", challenge), on=Match(kind="challenge"))
+        if realm_says == "401":
+            realm.script(faults.status(401))
+        async with trial(tmp_path, [bad, good]) as endured:
+            await endured.pull(MINE)
+            await endured.assert_endured(
+                bad, reasons=["denied"], requests_max=3 * OBJECTS, seconds_max=0.1, holds=[MINE]
+            )
+            assert len(realm.requests) <= 2 * OBJECTS
+            asked = len(bad.requests)
+            endured.later(200.0)  # a denial is remembered for longer
+            await endured.pull(MINE)
+            assert len(bad.requests) == asked

@@ -194,6 +194,7 @@ class Login:
     def _is_silent(self, realm: str, host: Host, error: HostError) -> None:
         if len(self._silent) >= REALMS_MAX:
             self._silent.clear()
+        _log.warning("%s: its tokens come from %s, which is silent: %s", host.name, realm, error.message)
         until = self._clock.monotonic() + REALM_REST_SECONDS
         self._silent[realm] = _SilentRealm(until, host.name, error)
 
