@@ -44,6 +44,7 @@
     ├── RateLimited                429
     ├── ServerFault                5xx
     ├── NotARegistry               an answer that no registry gives: HTML, a portal, malformed HTTP
+    ├── OtherSize                  a blob of another size than its manifest says: one of the two is wrong
     └── WrongContent               bytes that do not hash to the digest asked for: a strike
 
 Each class says how it appears on the wire (``oci_code``, ``http_status``) and in the shell
@@ -333,6 +334,10 @@ class ServerFault(HostError):
 
 class NotARegistry(HostError):
     """outcome: not-a-registry, protocol, redirect."""
+
+
+class OtherSize(HostError):
+    """outcome: other-size."""
 
 
 class WrongContent(HostError):

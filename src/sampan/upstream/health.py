@@ -23,12 +23,13 @@ from enum import IntEnum
 from typing import Generic, TypeVar
 
 from sampan.clock import Clock
-from sampan.errors import Attempt, Denied, HostError, Missing, RateLimited, Unreachable
+from sampan.errors import Attempt, Denied, HostError, Missing, OtherSize, RateLimited, Unreachable
 from sampan.upstream.host import Host
 
 REST_SECONDS = 10.0  # after the first failure; doubled with each further one
 REST_SECONDS_MAX = 600.0
 BREAKER_FAILURES = 3  # cheap failures in a row before a host is not asked at all
+NEVER = 1_000_000  # a manifest that lies about sizes must not take honest hosts away from others' images
 PROBE_SECONDS = 5.0  # while one request tries a rested host, the others leave it alone
 UNAVAILABLE_SECONDS = 3.0  # nothing else can serve: even an open breaker is tried again after this
 DENIED_SECONDS = 3600.0  # an allow-list changes slowly, and each refusal counts towards a ban
@@ -319,7 +320,7 @@ class Health:
         kind = thing[2]
         # Where the machine failed to serve, or the storage that it led to: that one's manifests are well.
         place = self._machine(host).breaker if error.behind is None else self._branch(error.behind, kind)
-        open_at = 1 if error.is_dear else BREAKER_FAILURES
+        open_at = 1 if error.is_dear else NEVER if isinstance(error, OtherSize) else BREAKER_FAILURES
         if isinstance(error, RateLimited):
             asked = error.retry_after_seconds
             rest = None if asked is None else min(max(asked, RATE_LIMIT_SECONDS_MIN), RATE_LIMIT_SECONDS_MAX)
