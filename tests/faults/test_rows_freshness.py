@@ -14,6 +14,7 @@ from faults.trial import HUB, Trial, names, trial
 from sampan.errors import PlatformMissing
 from sampan.mirror.tagged import TagPolicy
 from sampan.oci import Digest, Platform, Reference, parse_manifest
+from sampan.pull.events import Event
 from sampan.pull.service import Report, pull
 from sampan.pull.sinks.layout import LayoutSink
 from sampan.testing import FakeRegistry, Image, Match, artifact, faults, image, index, random_layer
@@ -173,12 +174,13 @@ async def test_c9_a_pull_of_our_own_resolves_its_tag_once(tmp_path: Path) -> Non
 
 async def pulled(endured: Trial, path: Path, architecture: str = "amd64") -> Report:
     """By the pull client, into a layout, as ``sampan pull`` does."""
+    told: list[Event] = []
     (report,) = await pull(
         endured.rig.mirror,
         [Reference.parse("alpine:3")],
         sink=LayoutSink(path / "layout"),
         platforms=[Platform("linux", architecture)],
-        listener=[].append,
+        listener=told.append,
     )
     return report
 

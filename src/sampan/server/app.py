@@ -73,6 +73,7 @@ class Listener(Generic[ExchangeT]):
         self._tls = tls
         self._answering = front
         self.stalls = StallWatch(clock, limit_seconds=settings.stall_seconds)
+        self.connections_max = settings.connections_max
         self._web: web.Server | None = None
         self._listener: asyncio.Server | None = None
         self._ticking: asyncio.TimerHandle | None = None
@@ -148,7 +149,7 @@ class Listener(Generic[ExchangeT]):
 
     def _connect(self, server: web.Server) -> asyncio.Protocol:
         self._answering.connections = len(server.connections)
-        if self._answering.connections >= self._settings.connections_max:
+        if self._answering.connections >= self.connections_max:
             self._answering.connection_refused()
             return _Busy()
         return _Connection(
