@@ -19,7 +19,7 @@ from sampan.store.content import BeingWritten, Buffer
 from sampan.store.disk import DiskStore
 from sampan.store.ingest import FileIngest
 from sampan.testing import FakeRegistry, Match, image, random_layer
-from standstill import StandstillLoop
+from standstill import StandstillLoop, quiet
 
 pytestmark = pytest.mark.standstill
 
@@ -88,8 +88,8 @@ async def test_d1_a_disk_that_is_full_in_mid_blob(tmp_path: Path) -> None:
 async def test_d1_old_images_make_room_before_anything_passes_through(tmp_path: Path) -> None:
     with mounted(tmp_path / "disk", "size=7m") as disk:
         async with registry() as host, trial(disk, [host]) as endured:
-            for _ in range(2):
-                await endured.pull(SMALL)
+            await endured.pull(SMALL)
+            await quiet()
             (disk / "filler").write_bytes(bytes(900_000))
             await endured.pull(LARGE)
             await endured.assert_endured(
@@ -107,6 +107,7 @@ async def test_d2_a_disk_that_does_not_confirm_what_was_written(tmp_path: Path) 
     with mortal_disk(tmp_path / "disk") as disk:
         async with registry() as host, trial(disk.path, [host]) as endured:
             await endured.pull(SMALL)
+            await quiet()  # until all of it is on disk
             disk.no_more_writes()
             for _ in range(2):
                 await endured.pull(OTHER)
@@ -144,6 +145,7 @@ async def test_d3_a_disk_that_becomes_read_only(tmp_path: Path) -> None:
     with mounted(tmp_path / "disk", "size=8m") as disk:
         async with registry() as host, trial(disk, [host]) as endured:
             await endured.pull(SMALL)
+            await quiet()
             remount(disk, "ro")
             try:
                 for one in (SMALL, OTHER):
