@@ -6,7 +6,7 @@ import asyncio
 import re
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -103,7 +103,7 @@ async def test_d1_old_images_make_room_before_anything_passes_through(tmp_path: 
 
 
 async def test_d2_a_disk_that_does_not_confirm_what_was_written(tmp_path: Path) -> None:
-    """The kernel's own EIO, at the fsync: nothing becomes visible, and nothing is tried on that file again."""
+    """The kernel's own EIO, at the fsync: nothing becomes visible, and that file is not tried again."""
     with mortal_disk(tmp_path / "disk") as disk:
         async with registry() as host, trial(disk.path, [host]) as endured:
             await endured.pull(SMALL)
@@ -168,7 +168,7 @@ async def test_d3_a_store_that_is_read_only_at_the_start_is_told(tmp_path: Path)
     assert "choose another [store] path, or remount it" in str(told.value.hint)
 
 
-async def test_d3_a_store_of_another_user_is_told_at_the_start() -> None:
+def test_d3_a_store_of_another_user_is_told_at_the_start() -> None:
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:  # where everybody may look
         path = Path(name)
         path.chmod(0o755)
@@ -208,7 +208,7 @@ STALL_SECONDS = 20.0  # longer than a host may be silent
 class _StallingIngest(FileIngest):
     gate = threading.Event()
 
-    def place(self, start: int, data: Buffer) -> None:
+    def place(self, start: int, data: Buffer | Iterable[Buffer]) -> None:
         self.gate.wait()
         super().place(start, data)
 
