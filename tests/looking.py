@@ -67,6 +67,7 @@ async def looking(
         credentials=CredentialFiles((), environment={}, clock=clock),
         clock=clock,
         first_byte_seconds=short_seconds,
+        blob_first_byte_seconds=short_seconds,
         read_seconds=short_seconds,
         small_seconds=1.0,
     )

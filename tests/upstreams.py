@@ -37,6 +37,7 @@ async def client_for(
         credentials=credentials or CredentialFiles((), environment={}, clock=clock),
         clock=clock,
         first_byte_seconds=short_seconds,
+        blob_first_byte_seconds=short_seconds,
         read_seconds=short_seconds,
         small_seconds=small_seconds,
     )

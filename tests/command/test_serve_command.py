@@ -24,6 +24,7 @@ def test_a_signal_ends_it_in_order(tmp_path: Path, number: signal.Signals) -> No
     assert (tmp_path / "store/oci-layout").exists()
 
 
+@pytest.mark.row("F1", "F4")
 def test_a_bad_configuration_at_sighup_is_told_and_the_old_one_kept(tmp_path: Path) -> None:
     write(tmp_path, f'[registry."one.example"]\n{CLOSED}')
     with serve(tmp_path) as served:

@@ -212,6 +212,7 @@ CASES = [(code, make) for code, makes in WORLDS.items() for make in makes]
 
 
 @pytest.mark.parametrize(("code", "make"), CASES, ids=[f"{code}-{n}" for n, (code, _) in enumerate(CASES)])
+@pytest.mark.row("N3", "N4", "N21", "K2")
 async def test_each_failure_has_its_name_and_alone(
     tmp_path: Path, code: str, make: Callable[[], Any]
 ) -> None:

@@ -216,6 +216,7 @@ async def test_what_one_host_fails_to_give_comes_from_the_others(
         assert g.attempts("wrong-content") == set()
 
 
+@pytest.mark.row("N11")
 async def test_a_host_that_stalls_is_not_waited_for(tmp_path: Path) -> None:
     async with ground(tmp_path, FAST, FAST, FAST, size=SIZE) as g:
         g.lines[1].does(faults.stalls(300_000))
@@ -252,6 +253,7 @@ async def test_a_lead_that_dies_at_once_is_replaced_while_others_work(tmp_path: 
         assert g.seconds < 0.7 * 24 * MIB / FAST
 
 
+@pytest.mark.row("N20")
 async def test_a_host_that_slows_down_midway_holds_nothing_up(tmp_path: Path) -> None:
     async def seconds(path: Path, *, slowed: bool) -> float:
         async with ground(path, FAST, FAST, FAST, size=24 * MIB) as g:
@@ -324,6 +326,7 @@ async def test_a_host_that_stalls_at_the_very_end_is_taken_over_by_one_that_had_
         assert g.seconds - before < 5
 
 
+@pytest.mark.row("N22")
 async def test_all_hosts_die_midway_and_come_back_and_nothing_is_fetched_twice(tmp_path: Path) -> None:
     async with ground(tmp_path, FAST, FAST, FAST, size=24 * MIB) as g:
         await g.rig.mirror.manifest(HUB, ALPINE, "3")

@@ -142,6 +142,7 @@ async def test_a_stamp_from_the_future_is_old(tmp_path: Path, good: FakeRegistry
 
 
 @pytest.mark.parametrize(("step_seconds", "asked"), [(-59.0, 1), (-61.0, 2)])
+@pytest.mark.row("K1")
 async def test_a_clock_that_is_set_right_by_a_little_makes_no_tag_old(
     tmp_path: Path, good: FakeRegistry, step_seconds: float, asked: int
 ) -> None:
@@ -154,6 +155,7 @@ async def test_a_clock_that_is_set_right_by_a_little_makes_no_tag_old(
     assert (answer.age_seconds, good.count(kind="manifest")) == (0.0, asked)
 
 
+@pytest.mark.row("K1")
 async def test_the_age_of_a_stale_tag_from_the_future_is_finite(tmp_path: Path, good: FakeRegistry) -> None:
     good.add(image(ALPINE, "3"))
     clock = ManualClock()
@@ -165,6 +167,7 @@ async def test_the_age_of_a_stale_tag_from_the_future_is_finite(tmp_path: Path, 
     assert (answer.stale, answer.age_seconds) == (True, 2**31)
 
 
+@pytest.mark.row("N17")
 async def test_a_tag_survives_a_restart_with_no_host_at_all(tmp_path: Path, good: FakeRegistry) -> None:
     alpine = good.add(image(ALPINE, "3"))
     async with mirror_of(tmp_path, [good]) as rig:

@@ -79,6 +79,7 @@ async def test_a_crawl_is_left_for_a_host_that_promises_more(
         assert rig.watcher.received_bytes[good.netloc] > LARGE / 2
 
 
+@pytest.mark.row("N12")
 async def test_a_lone_crawling_host_is_kept(tmp_path: Path, bad: FakeRegistry) -> None:
     alpine = bad.add(image(ALPINE, "3", layers=[random_layer(1, 400_000)]))
     gate, clock = asyncio.Event(), ManualClock()

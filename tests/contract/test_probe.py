@@ -220,6 +220,7 @@ async def test_nobody_asks_nameservers_of_a_name_of_this_machine() -> None:
         assert (way(report)["connect"], server.asked) == ("refused", [])
 
 
+@pytest.mark.row("N4")
 async def test_a_poisoned_answer_shows_beside_the_others_and_the_certificate() -> None:
     authority, other = trustme.CA(), trustme.CA()
     async with (
@@ -544,6 +545,7 @@ async def test_through_a_proxy_the_proxy_looks_names_up() -> None:
     assert way(report) == WAY
 
 
+@pytest.mark.row("N19")
 async def test_a_proxy_that_is_down_is_the_proxys_fault() -> None:
     async with ClosedPort() as closed:
         settings = ProxySettings(http=Proxy.parse(closed.url))

@@ -205,7 +205,8 @@ async def test_the_login_of_docker_is_used(tmp_path: Path, origin: FakeRegistry)
 def test_a_registry_to_push_to_is_dialled_securely_unless_it_is_here_or_said_otherwise(
     registry: str, url: str
 ) -> None:
-    text = '[registry."docker.io"]\nmirrors = [{ url = "http://plain.example:5000/hub", allow = ["a/*"] }]\n'
+    keys = 'url = "http://plain.example:5000/hub", allow = ["a/*"], private = true'
+    text = f'[registry."docker.io"]\nmirrors = [{{ {keys} }}]\n'
     host = destination_host(Config.parse(text, environ={}), registry)
     assert (host.url, host.prefix, host.private) == (url, "", True)
     assert host.repository_for("b/c") == "b/c"

@@ -222,6 +222,7 @@ async def test_a_whole_url_as_the_request_target_is_understood() -> None:
         assert (await ask(server, f"http://elsewhere.example{LAYER_PATH}")).body == LAYER
 
 
+@pytest.mark.row("P7")
 async def test_the_mirror_is_replaced_while_the_old_one_ends_its_requests() -> None:
     go_on = asyncio.Event()
 

@@ -325,6 +325,7 @@ async def test_an_unknown_ca_is_told_with_the_names_of_the_certificate(authority
     assert "evil.example, *.evil.example" in error.message
 
 
+@pytest.mark.row("N4")
 async def test_a_certificate_for_somebody_else_is_told_with_its_names(
     tmp_path: Path, authority: trustme.CA
 ) -> None:
@@ -395,6 +396,7 @@ async def test_https_is_never_left_for_http(tmp_path: Path, authority: trustme.C
 
 @pytest.mark.parametrize("key", ["ca", "client_cert"])
 @pytest.mark.parametrize("content", [None, b"", b"not PEM at all"])
+@pytest.mark.row("N7")
 def test_a_file_that_cannot_be_used_is_a_configuration_error_at_start(
     tmp_path: Path, key: str, content: bytes | None
 ) -> None:
@@ -462,6 +464,7 @@ async def test_tls_goes_through_a_tunnel_of_the_proxy(tmp_path: Path, authority:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.row("N19")
 async def test_a_proxy_that_wants_another_password_is_a_proxy_fault_and_not_gone_around(scheme: str) -> None:
     async with FakeProxy(users={"user": "pass"}) as proxy, FakeRegistry(strict=True) as registry:
         host = Host.from_url(f"{scheme}://{registry.netloc}", proxy=f"http://user:hunter2@{proxy.netloc}")
@@ -480,6 +483,7 @@ async def test_a_proxy_that_is_down_is_a_proxy_fault(proxy_scheme: str) -> None:
 
 
 @pytest.mark.parametrize("proxy_scheme", ["http", "socks5"])
+@pytest.mark.row("N19")
 async def test_a_proxy_that_says_nothing_is_given_up(proxy_scheme: str) -> None:
     async with Silence() as end:
         host = Host.from_url("https://registry.example", proxy=f"{proxy_scheme}://{end.netloc}")

@@ -102,6 +102,7 @@ async def test_a_token_that_expires_in_between_is_renewed_once() -> None:
         assert len(realm.requests) == 2
 
 
+@pytest.mark.row("K3")
 async def test_a_token_is_believed_for_as_long_as_it_says_by_our_own_clock() -> None:
     clock = ManualClock()
     async with TokenServer() as realm, FakeRegistry(auth=realm) as registry:

@@ -239,6 +239,7 @@ async def test_hundreds_of_half_open_connections_do_not_keep_others_waiting() ->
         assert (await ask(server, LAYER_PATH)).body == LAYER
 
 
+@pytest.mark.row("P8")
 async def test_connections_beyond_the_limit_are_told_to_come_back() -> None:
     request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
     async with (

@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TESTS = Path(__file__).resolve().parents[1]
 
 
+@pytest.mark.row("N18")
 def test_the_mirror_starts_without_a_network_and_says_at_once_what_it_could_not_reach() -> None:
     script = 'ip link set lo up && exec "$0" "$@"'
     done = subprocess.run(

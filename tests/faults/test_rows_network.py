@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import trustme
 
-from faults.trial import Trial, trial
+from faults.trial import Trial, tls_of, trial
 from looking import AskedNames
 from sampan.testing import (
     BlackHole,
@@ -52,6 +50,13 @@ async def good_one() -> AsyncIterator[FakeRegistry]:
 
 
 @asynccontextmanager
+async def beside_a_good_one(url: str, path: Path) -> AsyncIterator[Trial]:
+    """A mirror that asks ``url`` first."""
+    async with good_one() as good, trial(path, [Host.from_url(url), Host.from_url(good.url)]) as endured:
+        yield endured
+
+
+@asynccontextmanager
 async def named(answers: Answers) -> AsyncIterator[tuple[FakeNameserver, Transport]]:
     """A nameserver that says ``answers`` of NAME, and a transport that asks it alone."""
     async with FakeNameserver({NAME: answers}) as nameserver:
@@ -63,11 +68,10 @@ async def named(answers: Answers) -> AsyncIterator[tuple[FakeNameserver, Transpo
 
 
 async def test_n1_connection_refused(tmp_path: Path) -> None:
-    async with ClosedPort() as gone, good_one() as good:
-        async with trial(tmp_path, [Host.from_url(gone.url), Host.from_url(good.url)]) as endured:
-            await endured.pull(MANY)
-            await endured.assert_endured(gone.netloc, reasons=["refused"], seconds_max=0.1, holds=[MANY])
-            assert await endured.metric("sampan_attempts_total", host=gone.netloc) == 1
+    async with ClosedPort() as gone, beside_a_good_one(gone.url, tmp_path) as endured:
+        await endured.pull(MANY)
+        await endured.assert_endured(gone.netloc, reasons=["refused"], seconds_max=0.1, holds=[MANY])
+        assert await endured.metric("sampan_attempts_total", host=gone.netloc) == 1
 
 
 async def test_n1_once_it_listens_again_it_is_asked_again(tmp_path: Path) -> None:
@@ -89,14 +93,13 @@ async def test_n1_once_it_listens_again_it_is_asked_again(tmp_path: Path) -> Non
 
 
 async def test_n2_every_syn_is_dropped(tmp_path: Path) -> None:
-    async with BlackHole() as hole, good_one() as good:
-        async with trial(tmp_path, [Host.from_url(hole.url), Host.from_url(good.url)]) as endured:
-            await endured.pull(MANY)
-            await endured.assert_endured(
-                hole.netloc, reasons=["beaten"], seconds_max=ONCE_CONNECTING, holds=[MANY]
-            )
-            await endured.pull(NEXT)
-            await endured.assert_endured(hole.netloc, reasons=[], seconds_max=0.05, holds=[NEXT])
+    async with BlackHole() as hole, beside_a_good_one(hole.url, tmp_path) as endured:
+        await endured.pull(MANY)
+        await endured.assert_endured(
+            hole.netloc, reasons=["beaten"], seconds_max=ONCE_CONNECTING, holds=[MANY]
+        )
+        await endured.pull(NEXT)
+        await endured.assert_endured(hole.netloc, reasons=[], seconds_max=0.05, holds=[NEXT])
 
 
 async def test_n2_alone_it_costs_two_times_for_connecting_and_is_named(tmp_path: Path) -> None:
@@ -151,22 +154,12 @@ async def test_n3_a_name_that_comes_back_is_asked_within_half_a_minute(tmp_path:
 
 
 async def test_n3_alone_it_is_named(tmp_path: Path) -> None:
-    async with named(SILENCE) as (_, transport):
-        async with trial(tmp_path, [Host.from_url(f"http://{NAME}")], transport=transport) as endured:
-            await assert_refused(endured, NAME, "dns", seconds_max=6.1)
+    host = Host.from_url(f"http://{NAME}")
+    async with named(SILENCE) as (_, own), trial(tmp_path, [host], transport=own) as endured:
+        await assert_refused(endured, NAME, "dns", seconds_max=6.1)
 
 
 # -- N4: a poisoned answer ----------------------------------------------------------------------------
-
-
-def tls_of(*names: str, authority: trustme.CA | None = None, days: int = 30) -> ssl.SSLContext:
-    """A server's, with a certificate for ``names`` that ends in ``days``."""
-    now = datetime.now(UTC)
-    begin, end = now + timedelta(days=days - 90), now + timedelta(days=days)
-    leaf = (authority or trustme.CA()).issue_cert(*names, not_before=begin, not_after=end)
-    made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    leaf.configure_cert(made)
-    return made
 
 
 async def test_n4_the_name_leads_to_somebody_else(tmp_path: Path) -> None:
@@ -183,9 +176,11 @@ async def test_n4_the_name_leads_to_somebody_else(tmp_path: Path) -> None:
             await endured.assert_endured(host.name, reasons=["tls"], seconds_max=0.1, holds=[ALPINE])
         assert forger.requests == []  # neither unverified nor in the clear
         assert forger.connections == 1
-        async with named([forger.host]) as (_, transport):
-            async with trial(tmp_path / "alone", [host], transport=transport) as endured:
-                message = await assert_refused(endured, host.name, "tls", seconds_max=0.1)
+        async with (
+            named([forger.host]) as (_, own),
+            trial(tmp_path / "alone", [host], transport=own) as alone,
+        ):
+            message = await assert_refused(alone, host.name, "tls", seconds_max=0.1)
         assert "it is for portal.example" in message
 
 

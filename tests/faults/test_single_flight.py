@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 from pathlib import Path
 
+import pytest
+
 from faults.client import download, sip
 from interop.serving import Serving, serving
 from sampan.testing import FakeRegistry, Image, ServerThread, image, random_layer_file
@@ -36,6 +38,7 @@ async def pull_by_many(mirror: Serving, alpine: Image) -> None:
         await slow
 
 
+@pytest.mark.row("P1", "P2", "P4")
 def test_a_hundred_clients_of_an_absent_blob_cost_one_download_and_little_memory(tmp_path: Path) -> None:
     host = FakeRegistry("host")
     alpine = host.add(big_image(tmp_path))

@@ -7,6 +7,8 @@ import contextlib
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 
+import pytest
+
 from faults.client import download
 from interop.serving import Mirror, Serving, serving
 from rig import assert_store_is_sound
@@ -44,6 +46,7 @@ def sent_by(host: FakeRegistry) -> int:
     return sum(request.bytes_sent for request in host.requests if request.kind == "blob")
 
 
+@pytest.mark.row("P5")
 def test_what_both_lack_is_fetched_once(tmp_path: Path) -> None:
     with two_mirrors(tmp_path) as (host, alpine, one, other):
 
@@ -58,6 +61,7 @@ def test_what_both_lack_is_fetched_once(tmp_path: Path) -> None:
     assert assert_store_is_sound(tmp_path / "store") == 2
 
 
+@pytest.mark.row("P5")
 def test_when_the_one_that_fetches_is_killed_the_other_goes_on_from_its_last_byte(tmp_path: Path) -> None:
     with two_mirrors(tmp_path) as (host, alpine, one, other):
 

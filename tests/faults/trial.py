@@ -10,11 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import trustme
 from prometheus_client.parser import text_string_to_metric_families
 
 from rig import HUB, Rig, Watcher, assert_store_is_sound, mirror_of
@@ -207,9 +210,19 @@ async def trial(
         logger.handlers, logger.level = before, level
 
 
+def tls_of(*names: str, authority: trustme.CA | None = None, days: int = 30) -> ssl.SSLContext:
+    """A server's, with a certificate for ``names`` that ends in ``days``."""
+    now = datetime.now(UTC)
+    begin, end = now + timedelta(days=days - 90), now + timedelta(days=days)
+    leaf = (authority or trustme.CA()).issue_cert(*names, not_before=begin, not_after=end)
+    made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    leaf.configure_cert(made)
+    return made
+
+
 def names(hosts: Iterable[FakeRegistry]) -> list[str]:
     """As they stand in logs and metrics."""
     return [host.url.partition("://")[2] for host in hosts]
 
 
-__all__ = ["HUB", "Trial", "names", "trial"]
+__all__ = ["HUB", "Trial", "names", "tls_of", "trial"]

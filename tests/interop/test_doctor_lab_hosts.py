@@ -249,6 +249,7 @@ def a_mirror_and_the_origin_is_blocked(world: World) -> None:
 
 
 @pytest.mark.parametrize("case", worlds_of(__name__), ids=said)
+@pytest.mark.row("N3", "N4", "N21")
 def test_the_right_cause_is_named_first(case: Broken, network: Network, way_out: Sentinel) -> None:
     with world(network) as made:
         case.build(made)

@@ -194,6 +194,7 @@ def a_machine_without_a_runtime(world: World) -> None:
 
 
 @pytest.mark.parametrize("case", worlds_of(__name__), ids=said)
+@pytest.mark.row("K2")
 def test_the_right_cause_is_named_first(case: Broken, network: Network, way_out: Sentinel) -> None:
     with world(network) as made:
         case.build(made)

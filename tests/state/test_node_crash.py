@@ -213,6 +213,7 @@ End = Callable[[Bench], None]
 
 @pytest.mark.parametrize("end", [Bench.apply, Bench.revert], ids=["apply", "revert"])
 @pytest.mark.parametrize("killed", ["apply", "revert"])
+@pytest.mark.row("F6")
 def test_whatever_was_killed_anywhere_an_apply_or_a_revert_comes_to_its_end(
     bench: Bench, killed: str, end: End
 ) -> None:
@@ -235,6 +236,7 @@ def test_whatever_was_killed_anywhere_an_apply_or_a_revert_comes_to_its_end(
     assert deaths > 20
 
 
+@pytest.mark.row("F6")
 def test_what_ends_it_may_be_killed_as_well(bench: Bench) -> None:
     """Killed in the middle of an apply, then at every step of the revert of that, then reverted."""
     before, after = trees(bench)

@@ -34,6 +34,7 @@ def tags(store: DiskStore) -> Iterator[TagStore]:
 
 
 @pytest.mark.slow
+@pytest.mark.row("P6")
 def test_threads_at_once_see_only_right_bytes(store: DiskStore, tags: TagStore) -> None:
     def bring(seed: int) -> None:
         chance = random.Random(seed)
@@ -69,6 +70,7 @@ def test_threads_at_once_see_only_right_bytes(store: DiskStore, tags: TagStore) 
 
 
 @pytest.mark.slow
+@pytest.mark.row("P6")
 def test_an_image_that_is_held_survives_evictions_to_nothing(store: DiskStore, tags: TagStore) -> None:
     def hold(layers: tuple[bytes, ...]) -> None:
         for _ in range(ROUNDS):

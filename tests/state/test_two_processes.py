@@ -90,6 +90,7 @@ async def pair(path: Path, patience: Patience | None = None) -> AsyncIterator[Pa
             yield Pair(one, other, host, tap, Digest.parse(layer.layers[0].digest), layer.layers[0].read())
 
 
+@pytest.mark.row("P5")
 async def test_what_one_brings_the_other_waits_for_and_serves(tmp_path: Path) -> None:
     async with pair(tmp_path) as p:
         first, second = await p.begun(p.one), asyncio.create_task(p.other.read(p.layer))
@@ -118,6 +119,7 @@ async def test_a_pull_beside_a_mirror_says_who_brings_and_counts_nothing_as_fetc
         assert p.ranges == [""]
 
 
+@pytest.mark.row("P5")
 async def test_when_one_leaves_the_other_goes_on_from_its_last_byte(tmp_path: Path) -> None:
     async with pair(tmp_path) as p:
         first, second = await p.begun(p.one), asyncio.create_task(p.other.read(p.layer))

@@ -58,6 +58,7 @@ def test_a_store_that_cannot_be_opened_is_told_with_where_it_is_set(tmp_path: Pa
     assert "store.path or --store" in (caught.value.hint or "")
 
 
+@pytest.mark.row("N7", "F3")
 def test_a_certificate_that_is_none_shows_before_the_first_request(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("not a certificate")
     mirror = '{ url = "https://m.example", ca = "ca.pem" }'

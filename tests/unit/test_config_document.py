@@ -18,6 +18,7 @@ def refused(text: str, **environ: str) -> ConfigError:
     return caught.value
 
 
+@pytest.mark.row("F1")
 def test_an_unknown_key_is_told_with_its_line_and_the_nearest_known_one() -> None:
     error = refused('# a comment\n[server]\nlistn = "127.0.0.1:1"\n')
     assert error.message == "sampan.toml:3: server.listn: expected a key of [server], got an unknown one"
@@ -61,6 +62,7 @@ def test_a_key_like_no_other_is_answered_with_the_known_ones() -> None:
         ),
     ],
 )
+@pytest.mark.row("F1")
 def test_a_wrong_type_is_told_with_its_line_and_what_was_expected(text: str, message: str) -> None:
     assert refused(text).message == f"sampan.toml:{message}"
 
@@ -121,6 +123,7 @@ def test_there_is_a_limit_to_how_much_of_one_kind_there_may_be(text: str, messag
         ('[registry."a.b"]\nmirrors = [{ url = "x", url = "y" }]\n', "sampan.toml:2:"),
     ],
 )
+@pytest.mark.row("F1")
 def test_a_duplicate_is_told_with_its_line(text: str, place: str) -> None:
     error = refused(text)
     assert error.message.startswith(place)
@@ -138,6 +141,7 @@ def test_a_duplicate_is_told_with_its_line(text: str, place: str) -> None:
         ("\0", "sampan.toml:1:1: "),
     ],
 )
+@pytest.mark.row("F1")
 def test_a_syntax_error_is_told_with_line_and_column(text: str, place: str) -> None:
     assert refused(text).message.startswith(place)
 

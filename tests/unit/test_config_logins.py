@@ -62,7 +62,8 @@ def test_a_host_that_comes_twice_is_refused() -> None:
 
 
 def test_a_password_goes_over_https_or_to_a_private_host() -> None:
-    table = '[registry."docker.io"]\nmirrors = ["http://a.example"]\n'
+    entry = '{ url = "http://a.example", capabilities = ["pull"] }'
+    table = f'[registry."docker.io"]\nmirrors = [{entry}]\n'
     assert "expected https where a password or a header is sent" in refused("a.example=me:x", table)
     private = '[registry."docker.io"]\nmirrors = [{ url = "http://a.example", private = true }]\n'
     assert Config.parse(private, environ={LOGINS: "a.example=me:x"}).logins

@@ -113,6 +113,7 @@ def test_a_named_host_is_public_unless_told() -> None:
         ("https://2130706433", "odd spelling"),
     ],
 )  # fmt: skip
+@pytest.mark.row("F3")
 def test_a_wrong_url_is_refused_with_a_hint(url: str, message: str) -> None:
     error = refused(f'"{url}"')
     assert error.message.startswith('sampan.toml:2: registry."docker.io".mirrors[0]: ')
@@ -153,6 +154,7 @@ def test_the_registry_in_a_path_is_put_in() -> None:
         ('client_key = "/dev/null"', "", "client_key without client_cert"),
     ],
 )  # fmt: skip
+@pytest.mark.row("F3")
 def test_a_wrong_value_is_refused_at_its_key(keys: str, place: str, message: str) -> None:
     error = refused(f'{{ url = "https://m.example", {keys} }}')
     assert error.message.startswith(f'sampan.toml:2: registry."docker.io".mirrors[0]{place}: ')

@@ -73,6 +73,7 @@ def test_what_is_no_registry_is_refused(key: str) -> None:
     assert refused(f'[registry."{key}"]\n').message.startswith(f'sampan.toml:1: registry."{key}": ')
 
 
+@pytest.mark.row("F3")
 def test_nobody_to_ask_is_refused_unless_it_is_said_in_so_many_words() -> None:
     assert names(hub('origin = "never"')) == []
     assert names(hub('mirrors = []\norigin = "never"')) == []
@@ -88,6 +89,7 @@ def test_nobody_to_ask_is_refused_unless_it_is_said_in_so_many_words() -> None:
         ("https://a.example/docker.io", "https://a.example/{registry}"),
     ],
 )
+@pytest.mark.row("F2")
 def test_a_mirror_given_twice_is_refused_at_the_second(first: str, second: str) -> None:
     error = refused(hub(f'mirrors = ["{first}",\n"{second}"]'))
     assert error.message.startswith('sampan.toml:3: registry."docker.io".mirrors[1]: expected each host once')
@@ -121,6 +123,7 @@ def test_a_mirror_that_is_the_origin_is_refused_unless_the_origin_is_not_asked_b
         ("mirror.lan:5050", "http://mirror.lan:5050"),
     ],
 )
+@pytest.mark.row("F2")
 def test_a_mirror_that_is_this_very_server_is_refused(listen: str, mirror: str) -> None:
     error = refused(
         f'server = {{ listen = "{listen}", anonymous = true }}\n' + hub(f'mirrors = ["{mirror}"]')
@@ -130,10 +133,24 @@ def test_a_mirror_that_is_this_very_server_is_refused(listen: str, mirror: str) 
 
 
 @pytest.mark.parametrize(
-    "mirror", ["http://127.0.0.1:5051", "http://127.0.0.2:5050", "http://other.lan:5050"]
+    "mirror", ["http://127.0.0.1:5051", "http://127.0.0.2:5050", "https://other.lan:5050"]
 )
 def test_a_neighbour_is_not_taken_for_this_server(mirror: str) -> None:
     assert names(hub(f'mirrors = ["{mirror}"]\norigin = "never"')) is not None
+
+
+@pytest.mark.row("F3")
+def test_who_may_say_what_a_tag_means_is_asked_over_https_or_stands_in_ones_own_network() -> None:
+    error = refused(hub('mirrors = ["http://mirror.example"]'))
+    assert error.message.startswith(
+        'sampan.toml:2: registry."docker.io".mirrors[0]: expected https of a host'
+    )
+    assert "private = true" in (error.hint or "")
+    assert "expected https of a host" in refused(hub('origin_url = "http://origin.example"')).message
+    for keys in ("private = true", 'capabilities = ["pull"]'):
+        assert "mirror.example" in (
+            names(hub(f'mirrors = [{{ url = "http://mirror.example", {keys} }}]')) or []
+        )
 
 
 def test_an_origin_that_is_this_very_server_is_refused() -> None:

@@ -98,6 +98,7 @@ def test_a_mirror_that_is_never_asked_and_one_with_a_wrong_path_are_told_on_thei
 
 
 @pytest.mark.parametrize("version", [V16, V17, V21])
+@pytest.mark.row("F5")
 def test_mirrors_beside_config_path_mean_no_cri_and_it_is_said_so(tmp_path: Path, version: Version) -> None:
     text = f'{MIRRORS}[plugins."{OLD}".registry]\n  config_path = "/etc/containerd/certs.d"\n'
     found = status(tmp_path, {CONFIG: text}, version)
@@ -136,6 +137,7 @@ def test_what_sends_2_1_back_to_pulling_by_itself_is_named(tmp_path: Path, line:
     assert status(tmp_path, {CONFIG: text}, V20).mode == "pulls by itself"
 
 
+@pytest.mark.row("F5")
 def test_the_same_settings_in_a_file_of_format_2_count_as_well(tmp_path: Path) -> None:
     text = f'version = 2\n[plugins."{OLD}".containerd]\ndiscard_unpacked_layers = true\n'
     assert status(tmp_path, {CONFIG: text}, V21).mode == "pulls by itself, for discard_unpacked_layers"

@@ -71,6 +71,7 @@ async def test_a_host_with_a_wrong_clock_says_nothing_of_ours(
     assert await about(tmp_path, dated(*ahead)) == []
 
 
+@pytest.mark.row("K2")
 async def test_certificates_that_are_all_of_a_later_time_mean_a_slow_clock(tmp_path: Path) -> None:
     (finding,) = await about(tmp_path, shown((10 * DAY, 100 * DAY)))
     assert finding.code == "CLOCK_OFF"

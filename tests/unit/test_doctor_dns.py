@@ -26,6 +26,7 @@ async def about(root: Path, *answers: Answer, host: Host = HUB, good: bool = Fal
     return [each for each in await found(check_dns, seen) if isinstance(each, Finding)]
 
 
+@pytest.mark.row("N3")
 async def test_nameservers_that_all_keep_silent_are_dead(tmp_path: Path) -> None:
     said = [Answer(SYSTEM, problem="no answer"), Answer(FIRST, problem="no answer")]
     (finding,) = await about(tmp_path, *said, Answer(SECOND, problem="refused: nothing listens there"))
@@ -46,6 +47,7 @@ async def test_a_name_that_does_not_exist_is_an_answer(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "address", ["31.13.94.37", "108.160.169.181", "2a03:2880:f10e::1", "0.0.0.0", "127.0.0.1"]
 )
+@pytest.mark.row("N4")
 async def test_an_address_where_no_registry_is_was_forged(tmp_path: Path, address: str) -> None:
     (finding,) = await about(tmp_path, Answer(SYSTEM, (address,)))
     assert (finding.code, finding.level, finding.subject) == ("DNS_FORGED", "error", HUB.name)

@@ -6,6 +6,8 @@ import ast
 from itertools import permutations
 from pathlib import Path
 
+import pytest
+
 import sampan
 from sampan.doctor.contract import Finding
 from sampan.doctor.hosts.kinds import KINDS
@@ -133,6 +135,7 @@ def test_mirrors_that_may_not_resolve_are_no_matter_until_the_origin_fails() -> 
     assert first(strict, origin, finding("CHAIN_FAILS", about=(ORIGIN,))) == "NO_RESOLVER"
 
 
+@pytest.mark.row("K2")
 def test_a_wrong_clock_is_behind_the_certificates_that_it_makes_invalid() -> None:
     expired = [finding("HOST_CERTIFICATE_EARLY", subject=name) for name in (MIRROR, ORIGIN)]
     fails = finding("CHAIN_FAILS", about=(MIRROR, ORIGIN))

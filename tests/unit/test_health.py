@@ -83,6 +83,7 @@ def test_one_cheap_failure_puts_a_host_behind_the_others(ground: Ground) -> None
     assert ground.standing() is Standing.DEMOTED
 
 
+@pytest.mark.row("N1")
 def test_three_cheap_failures_in_a_row_open_the_breaker(ground: Ground) -> None:
     ground.fail(BROKEN, times=BREAKER_FAILURES)
     assert ground.standing() is Standing.OPEN
@@ -117,6 +118,7 @@ def test_the_rest_doubles_with_each_failure_up_to_ten_minutes(ground: Ground) ->
         assert ground.standing() is Standing.READY
 
 
+@pytest.mark.row("N1", "N22")
 def test_after_the_rest_one_probe_goes_and_the_others_keep_away(ground: Ground) -> None:
     ground.fail(BROKEN, times=3)
     ground.clock.advance(REST_SECONDS_MAX)

@@ -222,6 +222,7 @@ def test_an_interrupt_puts_everything_back_and_stays_an_interrupt(root: Path, ma
     assert listing(root, times=True) == before
 
 
+@pytest.mark.row("F5")
 def test_a_file_that_was_edited_since_is_not_reverted_unless_forced_and_is_kept(
     root: Path, machine: Recorder
 ) -> None:

@@ -49,6 +49,7 @@ def test_status_names_the_file_what_is_in_force_and_what_is_dead(root: Path, cap
     assert found["files"] == [{"path": "/etc/docker/daemon.json", "read": True, "written_by": None}]
 
 
+@pytest.mark.row("F5")
 def test_plan_shows_a_diff_and_changes_nothing(root: Path, capsys: Captured) -> None:
     before = listing(root, times=True)
     assert run(root, "plan") == 0

@@ -38,6 +38,7 @@ def expected(case: Case, root: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("path", ALL, ids=name)
+@pytest.mark.row("F5")
 def test_a_tree_is_changed_once_and_reverted_byte_for_byte(path: Path, root: Path) -> None:
     case = Case.read(path)
     case.lay(root)

@@ -90,6 +90,7 @@ def test_a_broken_proxy_variable_is_named() -> None:
         ("10.0.0.0/99,bogus/8", "https://10.2.3.4", False),
     ],
 )
+@pytest.mark.row("N19")
 def test_no_proxy_names_who_is_dialled_directly(no_proxy: str, url: str, direct: bool) -> None:
     settings = ProxySettings.from_environment({"HTTPS_PROXY": PROXY, "NO_PROXY": no_proxy})
     assert (settings.proxy_for(parse_url(url)) is None) is direct

@@ -13,6 +13,7 @@ from sampan.errors import (
     Attempt,
     Denied,
     HostError,
+    Interrupted,
     Missing,
     NotFound,
     RateLimited,
@@ -20,7 +21,7 @@ from sampan.errors import (
     Unreachable,
 )
 from sampan.mirror.patience import Patience
-from sampan.mirror.race import Race, Won
+from sampan.mirror.race import CUT_TRIES_MAX, Race, Won
 from sampan.mirror.route import Question, plan_route
 from sampan.testing import ManualClock
 from sampan.upstream.health import BREAKER_FAILURES, UNAVAILABLE_SECONDS, Health
@@ -39,6 +40,7 @@ BROKEN = ServerFault("502", outcome="server-error", status=502)
 DENIED = Denied("403", outcome="denied", status=403)
 MISSING = Missing("404", outcome="missing", status=404)
 REFUSED = Unreachable("refused", outcome="refused")
+CUT: HostError = Interrupted("cut", outcome="reset")
 
 
 @dataclass
@@ -156,6 +158,14 @@ async def test_a_lone_host_is_tried_once_more() -> None:
     scene = Scene({A: [BROKEN, "yes"]})
     assert (await scene.run()).answer == "yes"
     assert scene.asked == ["a.test", "a.test"]
+
+
+async def test_a_lone_host_whose_connections_are_cut_is_tried_some_times_more() -> None:
+    scene = Scene({A: [CUT] * (CUT_TRIES_MAX - 1) + ["yes"]})
+    assert (await scene.run()).host == A
+    with pytest.raises(AllHostsFailed) as caught:
+        await Scene({A: [CUT] * CUT_TRIES_MAX}).run()
+    assert len(caught.value.attempts) == CUT_TRIES_MAX
 
 
 async def test_a_lone_host_that_denies_is_not_tried_again() -> None:

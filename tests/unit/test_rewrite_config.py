@@ -71,7 +71,7 @@ def test_a_mirror_becomes_the_name_under_which_it_is_read_again() -> None:
         [registry."docker.io"]
         mirrors = [
           { url = "https://a.lan/hub/", allow = ["library/*"], capabilities = ["pull"] },
-          { url = "http://b:80", repositories = { "a" = "b/a" } },
+          { url = "http://b:80", repositories = { "a" = "b/a" }, private = true },
           "http://[fd00::1]",
         ]
         origin_url = "https://origin.lan"

@@ -230,6 +230,7 @@ def test_a_pinned_layer_stays_alone(store: DiskStore, tags: TagStore, clock: Man
     assert has(store, layer("a")) == [True]
 
 
+@pytest.mark.row("P6")
 def test_an_image_being_served_stays_whole(store: DiskStore, tags: TagStore, clock: ManualClock) -> None:
     manifest = put_tagged(store, tags, clock, "1", layer("a"), layer("b"))
     with store.hold(Digest.of(layer("b"))):
@@ -322,6 +323,7 @@ def test_partials_are_dropped_after_a_week(store: DiskStore, tags: TagStore, clo
     assert not path.exists()
 
 
+@pytest.mark.row("K1")
 def test_a_partial_from_the_future_is_dropped(store: DiskStore, tags: TagStore, clock: ManualClock) -> None:
     path = partial(store, b"partial")
     os.utime(path, (clock.time() + 365 * DAY,) * 2)

@@ -84,6 +84,7 @@ def test_what_another_process_begins_to_serve_survives_a_sweep_that_has_chosen(p
     assert pair.has(LAYER) == [True]
 
 
+@pytest.mark.row("P6")
 def test_what_another_process_wants_in_the_very_moment_of_its_removal_comes_back(pair: Pair) -> None:
     """Between the look at its stamp and its move."""
     pair.put(LAYER)
@@ -114,6 +115,7 @@ def test_what_another_process_pins_survives_a_sweep_that_has_begun(pair: Pair) -
     assert pair.has(child.raw, LAYER, b"{}", top.raw) == [True, True, True, False]
 
 
+@pytest.mark.row("P6")
 def test_a_blob_that_is_open_elsewhere_is_read_to_its_end_though_it_goes(pair: Pair) -> None:
     pair.put(LAYER)
     blob = pair.there.open(Digest.of(LAYER))

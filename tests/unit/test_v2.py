@@ -237,6 +237,7 @@ async def test_a_missing_manifest_and_a_missing_blob_have_the_specs_codes() -> N
         (["server-error", "refused"], 503, "UNAVAILABLE"),
         (["rate-limited", "server-error"], 429, "TOOMANYREQUESTS"),
         (["stalled", "first-byte-timeout"], 504, "UNAVAILABLE"),
+        (["stalled", "beaten"], 504, "UNAVAILABLE"),
     ],
 )
 async def test_the_status_says_truthfully_why_nobody_could_serve_it(

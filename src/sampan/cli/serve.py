@@ -27,6 +27,7 @@ from sampan.clock import Clock, SystemClock
 from sampan.config import Config
 from sampan.config.build import Lasting, build
 from sampan.config.environment import MIRRORS
+from sampan.config.settling import settled
 from sampan.mirror.service import Mirror
 from sampan.oci import Registries
 from sampan.server.app import Server
@@ -149,7 +150,10 @@ class _Running:
         return BundleMirror(self.stock, behind=mirror, registries=config.registries)
 
     async def reload(self) -> tuple[Mirror | BundleMirror, ServerSettings]:
-        """A mirror of the configuration as it is now. Raises :class:`ConfigError` when it is bad."""
+        """A mirror of the configuration as it is now, once nobody writes it. Raises :class:`ConfigError`
+        when it is bad."""
+        if self.config.path is not None:
+            await settled(self.config.path)
         config = await asyncio.to_thread(self.asked.load)
         for key, old, new in (
             ("server.listen", self.config.server.listen, config.server.listen),

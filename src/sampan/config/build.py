@@ -38,7 +38,12 @@ _STORE_HINT = "store.path or --store must name a directory that this user may wr
 # A mirror asks its own hosts while we wait: it gives up on them after 40 s, and may verify a layer for 200 s
 # before the first byte leaves. To be less patient would be to leave it just before it answers.
 MIRROR_PATIENCE = Patience(budget_seconds=60.0, stale_seconds=45.0)
-MIRROR_TIMES = {"first_byte_seconds": 45.0, "read_seconds": 260.0, "small_seconds": 60.0}
+MIRROR_TIMES = {
+    "first_byte_seconds": 45.0,
+    "blob_first_byte_seconds": 45.0,
+    "read_seconds": 260.0,
+    "small_seconds": 60.0,
+}
 TAGS_DIRECTORY = "tags"  # beside the blobs: who carries the directory elsewhere carries both
 
 

@@ -49,6 +49,7 @@ def build_probe(
         credentials=build_credentials(config, clock),
         clock=clock,
         first_byte_seconds=FIRST_BYTE_SECONDS,
+        blob_first_byte_seconds=FIRST_BYTE_SECONDS,
         read_seconds=READ_SECONDS,
         small_seconds=SMALL_SECONDS,
     )

@@ -58,6 +58,7 @@ def read_registry(
             host = host if wildcard else expand(host, placed.registry)
             _refuse_loop(host, listen)
             _refuse_twice(host, hosts)
+            _refuse_unproven(host)
             hosts.append(host)
     if wildcard and table.origin_url:
         problems.add(
@@ -67,6 +68,7 @@ def read_registry(
         with problems.at(*placed.path, *(("origin_url",) if table.origin_url else ())):
             host = origin_host(placed.registry, table.origin_url)
             _refuse_loop(host, listen)
+            _refuse_unproven(host)
             _refuse_twice(host, hosts, 'write origin = "never": the mirrors name the origin already')
             hosts.insert(0 if origin == "first" else len(hosts), host)
     return RegistryConfig(placed.registry, tuple(hosts), wildcard, origin)
@@ -125,6 +127,16 @@ def _check_somebody(table: RegistryTable, origin: str) -> None:
 def _refuse_twice(host: Host, others: list[Host], hint: str | None = None) -> None:
     if any(other.name == host.name for other in others):
         raise ConfigError(f"expected each host once, got {host.name} twice", hint=hint)
+
+
+def _refuse_unproven(host: Host) -> None:
+    """What a tag means cannot be checked, so that whoever stands on the way could say it."""
+    if host.base.scheme == "http" and not host.private and "resolve" in host.capabilities:
+        raise ConfigError(
+            "expected https of a host that may say what a tag means, got http",
+            hint="as a mirror with private = true it may stand in your own network; "
+            'with capabilities = ["pull"] it gives content alone, which is checked',
+        )
 
 
 def _refuse_loop(host: Host, listen: Address | None) -> None:

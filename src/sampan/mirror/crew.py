@@ -66,6 +66,7 @@ class Crew:
         self._lead = Worker(clock)
         self._wings: dict[asyncio.Task[None], Worker] = {}
         self._dropped: set[Host] = set()  # too slow, or of no use for pieces
+        self._began_at = clock.monotonic()
 
     @property
     def hosts(self) -> tuple[Host, ...]:
@@ -87,6 +88,8 @@ class Crew:
                 self._dismiss()
                 if look_seconds is not None and not lead.done():
                     self._look()
+            if self._board.is_whole:
+                self._blame_the_left()
         finally:
             await _end([lead, *self._wings])
         if not self._board.is_whole:
@@ -267,7 +270,24 @@ class Crew:
         if worker.host is None or mine is None or mine * DROPPED_BELOW >= max(rates):
             return False
         self._dropped.add(worker.host)
+        self._is_left(worker, worker.host)
         return True
+
+    def _blame_the_left(self) -> None:
+        """All is there, and others gave the end of what was asked of a host that stalled or crawled."""
+        seconds = self._clock.monotonic() - self._began_at
+        for worker in self._workers():
+            claim = self._claim_of(worker)
+            is_late = worker.gives_per_second * DROPPED_BELOW * seconds < self._intake.received_bytes
+            if worker.host is not None and claim is not None and claim.position < claim.reach and is_late:
+                self._is_left(worker, worker.host)
+
+    def _is_left(self, worker: Worker, host: Host) -> None:
+        claim = self._claim_of(worker)
+        self._tries.left(host, 0.0 if claim is None else self._clock.monotonic() - claim.began_at)
+
+    def _claim_of(self, worker: Worker) -> Claim | None:
+        return next((claim for claim in self._board.claims if claim.rate is worker.rate), None)
 
     async def _idle(self, worker: Worker) -> None:
         """There is nothing to do for it now."""

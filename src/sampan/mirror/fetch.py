@@ -14,7 +14,7 @@ from sampan.clock import Clock
 from sampan.errors import Attempt, HostError
 from sampan.mirror.pace import HOPED_BYTES_PER_SECOND
 from sampan.mirror.patience import Patience
-from sampan.mirror.race import Noted, Race, Won
+from sampan.mirror.race import CUT_TRIES_MAX, Noted, Race, Won
 from sampan.mirror.route import Question, eligible, plan_route
 from sampan.oci import Digest
 from sampan.upstream.client import BlobStream, RegistryClient
@@ -97,6 +97,7 @@ class BlobSource:
             noted=self._noted,
             drop=OpenStream.close,
             patience=self.patience,
+            cut_tries_max=CUT_TRIES_MAX if only is None else 1,
         )
         return await race.run(route)
 
@@ -134,9 +135,17 @@ class BlobSource:
         self._noted(attempt)
         return attempt
 
-    def delivered(self, host: Host, *, seconds: float, count_bytes: int) -> Attempt:
-        """``host`` gave these bytes of a blob that proved right."""
-        self._health.succeed(host, self.question.repository, self.question.kind)
+    def left(self, host: Host, *, seconds: float) -> Attempt:
+        """``host`` is so slow that others gave what it was asked for."""
+        attempt = Attempt(host.name, "slow", seconds, detail="others gave the rest of it sooner")
+        self._health.beaten(host, self.question.kind, attempt, connected=True)
+        self._noted(attempt)
+        return attempt
+
+    def delivered(self, host: Host, *, seconds: float, count_bytes: int, is_well: bool = True) -> Attempt:
+        """``host`` gave these bytes of a blob that proved right; ``is_well``: as soon as it should."""
+        if is_well:
+            self._health.succeed(host, self.question.repository, self.question.kind)
         self._health.verified(host, count_bytes, seconds)
         attempt = Attempt(host.name, "ok", seconds, 200, count_bytes)
         self._noted(attempt)

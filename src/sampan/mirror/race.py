@@ -30,6 +30,7 @@ from sampan.upstream.health import Health
 from sampan.upstream.host import Host
 from sampan.upstream.limits import WAITING
 
+CUT_TRIES_MAX = 5  # a line that flaps, every other connection of which fails, is got through so
 RETRIED = (Unreachable, Interrupted, ServerFault, TimedOut)  # what a lone host is asked again after
 
 Answer = TypeVar("Answer")
@@ -75,7 +76,8 @@ class Won(Generic[Answer]):
 
 
 class Race(Generic[Answer]):
-    """``ask(host, connected)`` asks one host; ``drop`` closes an answer that came too late."""
+    """``ask(host, connected)`` asks one host; ``drop`` closes an answer that came too late;
+    ``cut_tries_max``: how often a lone host is asked whose connections end before it has answered."""
 
     def __init__(
         self,
@@ -87,8 +89,10 @@ class Race(Generic[Answer]):
         noted: Noted,
         drop: Drop[Answer] | None = None,
         patience: Patience,
+        cut_tries_max: int = CUT_TRIES_MAX,
     ) -> None:
         self._patience = patience
+        self._cut_tries_max = cut_tries_max
         self._question = question
         self._ask = ask
         self._health = health
@@ -169,11 +173,15 @@ class Race(Generic[Answer]):
 
     def _further(self, route: Route) -> list[Host]:
         """Whom to ask when all have failed: those that rest; else a lone host once more, for there is
-        nobody else to ask."""
-        if len(self._attempts) != len(route.hosts):
-            return []  # they were asked already
-        lone = len(route.hosts) == 1 and isinstance(self._errors[-1], RETRIED)
-        return list(route.last_resort or (route.hosts if lone else ()))
+        nobody else to ask, and some times more where it was only cut: by a line that flaps, say."""
+        is_first_time = len(self._attempts) == len(route.hosts)
+        if is_first_time and route.last_resort:
+            return list(route.last_resort)
+        if len(route.hosts) != 1 or route.last_resort:
+            return []
+        was_cut = isinstance(self._errors[-1], Interrupted) and len(self._attempts) < self._cut_tries_max
+        is_tried = is_first_time and isinstance(self._errors[-1], RETRIED)
+        return list(route.hosts) if was_cut or is_tried else []
 
     def _settle(self, one: _Try[Answer]) -> Won[Answer] | None:
         try:

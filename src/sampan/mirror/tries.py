@@ -25,6 +25,7 @@ class Tries:
         self._source = source
         self._failures: dict[Host, int] = {}
         self._liars: set[Host] = set()
+        self._left: set[Host] = set()
         self._seconds: dict[Host, float] = {}
 
     @property
@@ -55,6 +56,14 @@ class Tries:
         self.blame(host)
         self.attempts.append(self._source.failed(host, error, seconds=seconds, count_bytes=count_bytes))
 
+    def left(self, host: Host, seconds: float) -> None:
+        """Others gave sooner what was asked of it: no failure, but to be told, and remembered for a
+        while; once."""
+        if host in self._left:
+            return
+        self._left.add(host)
+        self.attempts.append(self._source.left(host, seconds=seconds))
+
     def blame(self, host: Host) -> None:
         """One more failure, of which there is nothing to tell."""
         self._failures[host] = self._failures.get(host, 0) + 1
@@ -79,4 +88,7 @@ class Tries:
         last that it gave was right."""
         for host in (host for host in ledger.givers if host is not None and host not in self._liars):
             count, seconds = ledger.of(host).total, self._seconds.get(host, 0.0)
-            self.attempts.append(self._source.delivered(host, seconds=seconds, count_bytes=count))
+            is_well = host not in self._left
+            self.attempts.append(
+                self._source.delivered(host, seconds=seconds, count_bytes=count, is_well=is_well)
+            )

@@ -43,6 +43,10 @@ __all__ = ["BlobStream", "Ping", "RegistryClient"]
 BASE_PATH = "/v2/"
 ERROR_BYTES_MAX = 64 * 1024  # of an error's body; what is shown of it is far less
 HOSTS_REMEMBERED_MAX = 10_000  # strangers may choose the hosts
+# Mirrors that limit their rate sleep before the first byte of a blob, a second for each MiB at one of them.
+# Others are asked beside such a host; where nobody else has it, it is waited for as long as a question may
+# take (mirror/patience.py).
+BLOB_FIRST_BYTE_SECONDS = 35.0
 SMALL_SECONDS = 15.0  # a manifest, a list or a size, with login, redirects and all
 _HAS_NAMESPACE = re.compile(r"[?&]ns=")
 
@@ -67,6 +71,7 @@ class RegistryClient:
         credentials: Credentials,
         clock: Clock,
         first_byte_seconds: float = FIRST_BYTE_SECONDS,
+        blob_first_byte_seconds: float = BLOB_FIRST_BYTE_SECONDS,
         read_seconds: float = READ_SECONDS,
         small_seconds: float = SMALL_SECONDS,
         behind: Behind | None = None,
@@ -77,6 +82,7 @@ class RegistryClient:
         self._limits = Limits(clock)
         self._clock = clock
         self._first_byte_seconds = first_byte_seconds
+        self._blob_first_byte_seconds = blob_first_byte_seconds
         self._read_seconds = read_seconds
         self._small_seconds = small_seconds
         self._answers_head: dict[str, bool] = {}  # by host name: whether HEAD of a manifest is any use
@@ -286,13 +292,15 @@ class RegistryClient:
         on_connected: Callable[[], None] | None,
         limit: asyncio.Timeout | None = None,
     ) -> AsyncIterator[Response]:
+        first_byte_seconds = self._blob_first_byte_seconds if limit is None else self._first_byte_seconds
+
         async def send(authorization: str | None) -> Response:
             self._limits.count(host)
             call = Call(
                 method,
                 headers,
                 authorization,
-                first_byte_seconds=self._first_byte_seconds,
+                first_byte_seconds=first_byte_seconds,
                 read_seconds=self._read_seconds,
                 connected=on_connected,
             )
