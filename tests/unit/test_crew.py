@@ -49,6 +49,7 @@ class Source(BlobSource):
         *,
         stop: int | None = None,
         avoid: Collection[Host],
+        last: Collection[Host] = (),
         only: Host | None = None,
     ) -> Won[OpenStream]:
         stream: Any = type("Stream", (), {"offset": offset, "stop": stop})()

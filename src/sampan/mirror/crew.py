@@ -145,6 +145,8 @@ class Crew:
                     self._arrival.declared_size,
                     stop=None if claim.stop in (BEYOND, self._board.size) else claim.stop,
                     avoid=self._tries.exhausted().union(self._avoid, self._dropped),
+                    # Its rest may be over by now: still, one that has not failed in this blob goes first.
+                    last=self._tries.failing(),
                     only=only,
                 )
             except AllHostsFailed as error:

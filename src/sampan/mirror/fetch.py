@@ -55,6 +55,7 @@ class BlobSource:
         self._health = health
         self._clock = clock
         self._noted = noted
+        self._unanswered: set[Host] = set()  # asked for this blob, and gave nothing yet
         self.patience = patience
 
     async def open(
@@ -64,17 +65,20 @@ class BlobSource:
         *,
         stop: int | None = None,
         avoid: Collection[Host],
+        last: Collection[Host] = (),
         only: Host | None = None,
     ) -> Won[OpenStream]:
         """The first body that begins at ``offset`` or before it, and goes to ``stop`` or beyond. ``avoid``
-        is not asked; ``only`` is the one that may be.
+        is not asked; ``last``, like those that were asked for it in vain, is when nobody else gives;
+        ``only`` is the one that may be.
 
         Raises AllHostsFailed or NotFound.
         """
         asked = [h for h in self._hosts if h not in avoid and only in (None, h)]
-        route = plan_route(asked, self.question, self._health)
+        route = plan_route(asked, self.question, self._health).with_last(self._unanswered.union(last))
 
         async def ask(host: Host, connected: Callable[[], None]) -> OpenStream:
+            self._unanswered.add(host)
             async with AsyncExitStack() as stack:
                 body = self._client.blob(
                     host,
@@ -86,6 +90,7 @@ class BlobSource:
                     on_connected=connected,
                 )
                 stream = await stack.enter_async_context(body)
+                self._unanswered.discard(host)
                 return OpenStream(stream, stack.pop_all())
             raise AssertionError  # pragma: no cover  # the stack swallows nothing
 

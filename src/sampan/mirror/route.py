@@ -6,7 +6,7 @@ repositories, its capabilities). It makes no request and forgets nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from sampan.errors import Attempt
@@ -54,6 +54,10 @@ class Route:
     def denied(self) -> bool:
         """Whether every resting host, and there are some, has denied it."""
         return bool(self.resting) and not self.undecided
+
+    def with_last(self, hosts: Collection[Host]) -> Route:
+        """The same, but for those: they come when all others have been asked."""
+        return replace(self, hosts=tuple(sorted(self.hosts, key=hosts.__contains__)))
 
 
 def eligible(hosts: Iterable[Host], question: Question) -> list[Host]:
