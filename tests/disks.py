@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -34,16 +35,60 @@ def as_nobody() -> Iterator[None]:
 @contextmanager
 def mounted(path: Path, *options: str) -> Iterator[Path]:
     """A tmpfs of its own at ``path``, with mount options such as ``size=1m``."""
-    if os.geteuid() != 0:
-        if os.environ.get("CI") == "true":
-            pytest.fail("mounting a small disk needs root, and this is where it must be tested")
-        pytest.skip("mounting a small disk needs root")
+    _needs_root()
     path.mkdir(exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(path)], check=True)
     try:
         yield path
     finally:
         subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+class MortalDisk:
+    """An ext4 of its own, mounted at ``path``, that dies when the test says so: from then on the kernel
+    reports EIO for what is to be written (``no_more_writes``) or to be read (``no_more_reads``)."""
+
+    def __init__(self, path: Path, memory: int) -> None:
+        self.path = path
+        self._memory = memory
+
+    def no_more_writes(self) -> None:
+        fcntl.fcntl(self._memory, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
+
+    def no_more_reads(self) -> None:
+        """Of what the files hold; their names are still in memory, as they would be."""
+        for path in (path for path in self.path.rglob("*") if path.is_file()):
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        os.ftruncate(self._memory, 0)
+
+
+@contextmanager
+def mortal_disk(path: Path, size_bytes: int = 32 * 1024 * 1024) -> Iterator[MortalDisk]:
+    """A loop device over memory, which can be sealed against writes and cut while it is in use."""
+    _needs_root()
+    path.mkdir(exist_ok=True)
+    memory = os.memfd_create("disk", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+    try:
+        os.ftruncate(memory, size_bytes)
+        file = f"/proc/{os.getpid()}/fd/{memory}"
+        options = ["-q", "-F", "-O", "^has_journal", "-m", "0", "-E", "nodiscard"]
+        subprocess.run(["mkfs.ext4", *options, file], check=True)
+        subprocess.run(["mount", "-o", "loop,errors=continue", file, str(path)], check=True)
+        try:
+            yield MortalDisk(path, memory)
+        finally:
+            subprocess.run(["umount", "-l", str(path)], check=True)
+    finally:
+        os.close(memory)
+
+
+def _needs_root() -> None:
+    if os.geteuid() != 0:
+        if os.environ.get("CI") == "true":
+            pytest.fail("mounting a disk needs root, and this is where it must be tested")
+        pytest.skip("mounting a disk needs root")
 
 
 def remount(path: Path, *options: str) -> None:

@@ -118,6 +118,7 @@ async def mirror_of(
     max_size_bytes: int | None = None,
     store_clock: Clock | None = None,
     watcher: Watcher | None = None,
+    store_type: type[DiskStore] = DiskStore,
     transport: Transport | None = None,
 ) -> AsyncIterator[Rig]:
     """A mirror of docker.io (or of the registries of a mapping) with its store in ``path``; ``store_clock``:
@@ -128,7 +129,7 @@ async def mirror_of(
     else:
         table = {HUB: [h if isinstance(h, Host) else Host.from_url(h.url, verify=verify) for h in hosts]}
     watcher, time = watcher or Watcher(), clock or LoopClock()
-    store = await asyncio.to_thread(DiskStore, path, store_clock or SystemClock())
+    store = await asyncio.to_thread(store_type, path, store_clock or SystemClock())
     tag_store = TagStore(path / "tags", store_clock or SystemClock())
     room, health = Room(store, tag_store, max_size_bytes), Health(time)
     mirror = Mirror(

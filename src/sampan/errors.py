@@ -46,6 +46,7 @@
     ├── OverBudget                 not asked: it has refused so often that one more could mean a ban
     ├── ServerFault                5xx
     ├── NotARegistry               an answer that no registry gives: HTML, a portal, malformed HTTP
+    ├── OtherSize                  a blob of another size than its manifest says: one of the two is wrong
     └── WrongContent               bytes that do not hash to the digest asked for: a strike
 
 Each class says how it appears on the wire (``oci_code``, ``http_status``) and in the shell
@@ -289,6 +290,11 @@ class HostError(SampanError):
         not: it said where the content is."""
         return self.denial and (self.behind is None or isinstance(self, Missing))
 
+    @property
+    def is_dear(self) -> bool:
+        """Whether it cost a time-out: one is enough. A refusal costs nothing and may be a restart."""
+        return isinstance(self, TimedOut) or self.outcome in ("connect-timeout", "unroutable")
+
 
 class Unreachable(HostError):
     """outcome: dns, refused, unroutable, reset, connect-timeout, tls, proxy, blocked-address."""
@@ -338,6 +344,10 @@ class ServerFault(HostError):
 
 class NotARegistry(HostError):
     """outcome: not-a-registry, protocol, redirect."""
+
+
+class OtherSize(HostError):
+    """outcome: other-size."""
 
 
 class WrongContent(HostError):

@@ -96,6 +96,7 @@ def test_an_address_in_use_is_told_with_a_hint(tmp_path: Path) -> None:
             assert served.process.wait(ENDS_SECONDS) == 2
 
 
+@pytest.mark.row("D3")
 def test_a_store_that_cannot_be_written_is_told_with_a_hint(tmp_path: Path) -> None:
     (tmp_path / "content").write_text("a file")
     with serve(tmp_path, "--store", "content") as served:

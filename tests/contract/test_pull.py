@@ -297,6 +297,7 @@ async def test_an_image_for_another_machine_is_refused_before_its_layers_come(tm
         assert report.error is None
 
 
+@pytest.mark.row("C10")
 async def test_a_platform_that_an_index_lacks_is_refused_without_a_blob(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         good = FakeRegistry("good")

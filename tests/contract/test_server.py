@@ -274,6 +274,7 @@ async def test_stopping_waits_for_answers_under_way_and_takes_no_more() -> None:
     assert mirror.closed
 
 
+@pytest.mark.row("X4")
 async def test_a_request_that_outlasts_the_grace_is_cut() -> None:
     mirror = FakeMirror()
     mirror.wait = asyncio.Event()

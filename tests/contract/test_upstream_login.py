@@ -7,11 +7,12 @@ import logging
 
 import pytest
 
-from sampan.errors import Denied, HostError
+from sampan.errors import Denied, HostError, Unreachable
 from sampan.oci.digest import Digest
 from sampan.secret import Secret
 from sampan.testing import (
     BasicAuth,
+    BlackHole,
     FakeRegistry,
     Fault,
     ManualClock,
@@ -21,7 +22,7 @@ from sampan.testing import (
     random_layer,
 )
 from sampan.upstream.host import Host
-from sampan.upstream.login import REFUSED_SECONDS
+from sampan.upstream.login import REALM_REST_SECONDS, REFUSED_SECONDS
 from upstreams import ALPINE, client_for, said
 
 IMAGE = image(ALPINE, "3", layers=[random_layer(seed=3, size_bytes=5_000)])
@@ -62,7 +63,23 @@ async def test_requests_at_the_same_time_share_one_fetch_which_outlives_those_wh
         assert len(realm.requests) == 1
 
 
-async def test_a_fetch_that_nobody_waits_for_is_stopped() -> None:
+async def test_a_fetch_that_nobody_waits_for_goes_on_for_the_next_to_ask() -> None:
+    gate = asyncio.Event()
+    async with TokenServer() as realm, FakeRegistry(auth=realm) as registry:
+        registry.add(IMAGE)
+        realm.script(faults.held(gate))
+        host = Host.from_url(registry.url)
+        async with client_for(host) as client:
+            asking = asyncio.create_task(client.manifest(host, ALPINE, "3"))
+            await realm.wait_for()
+            asking.cancel()
+            await asyncio.wait([asking])
+            gate.set()
+            assert str((await client.manifest(host, ALPINE, "3")).digest) == IMAGE.digest
+        assert len(realm.requests) == 1
+
+
+async def test_a_fetch_that_is_still_under_way_ends_with_the_client() -> None:
     async with TokenServer() as realm, FakeRegistry(auth=realm) as registry:
         realm.script(faults.silence())
         host = Host.from_url(registry.url)
@@ -255,6 +272,23 @@ async def test_a_realm_where_nobody_may_go_is_not_dialled(realm: str, expected: 
             with pytest.raises(HostError) as caught:
                 await client.manifest(host, ALPINE, "3")
     assert said(caught.value) == expected
+
+
+async def test_a_realm_that_was_silent_to_one_host_is_not_waited_for_by_another_for_a_while() -> None:
+    clock = ManualClock()
+    async with BlackHole() as hole, FakeRegistry() as one, FakeRegistry("other") as other:
+        hosts = [Host.from_url(registry.url) for registry in (one, other)]
+        for registry in (one, other):
+            registry.script(faults.bearer_at(f"{hole.url}/token"))
+        async with client_for(*hosts, clock=clock) as client:
+            for host, seconds, took in ((0, 0.0, 3), (1, 0.0, 0), (0, 0.0, 3), (1, REALM_REST_SECONDS, 3)):
+                clock.advance(seconds)
+                began = asyncio.get_running_loop().time()
+                with pytest.raises(Unreachable) as caught:
+                    await client.manifest(hosts[host], ALPINE, "3")
+                assert caught.value.outcome == "connect-timeout"
+                assert hole.netloc in caught.value.message
+                assert round(asyncio.get_running_loop().time() - began) == took
 
 
 async def test_a_realm_that_has_moved_is_forgotten_with_its_first_failure() -> None:

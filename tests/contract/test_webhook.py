@@ -304,6 +304,7 @@ async def test_a_connection_that_is_just_being_made_does_not_keep_one_that_is_to
         writer.close()
 
 
+@pytest.mark.row("X8")
 async def test_the_metrics_count_what_was_answered(tmp_path: Path) -> None:
     mine = review(item("Pod"), namespace="sampan")
     async with serving(tmp_path) as running:
@@ -318,6 +319,7 @@ async def test_the_metrics_count_what_was_answered(tmp_path: Path) -> None:
     assert "_created" not in text
 
 
+@pytest.mark.row("X8")
 async def test_a_new_certificate_is_shown_within_ten_seconds_and_the_old_connections_go_on(
     tmp_path: Path,
 ) -> None:
@@ -373,6 +375,7 @@ async def test_no_review_fails_while_certificates_change_under_load(tmp_path: Pa
 @pytest.mark.parametrize(
     "broken", ["", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
 )
+@pytest.mark.row("X8")
 async def test_a_bad_certificate_leaves_the_old_until_it_is_good(tmp_path: Path, broken: str) -> None:
     async with serving(tmp_path) as running:
         before = running.pair.trust
@@ -418,6 +421,7 @@ async def test_new_rules_are_taken_up_and_bad_ones_leave_the_old(tmp_path: Path)
         )
 
 
+@pytest.mark.row("X8")
 def test_the_end_of_a_certificate_is_known(tmp_path: Path) -> None:
     for ends in (datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC), datetime(2061, 5, 6, 7, 8, 9, tzinfo=UTC)):
         leaf = trustme.CA().issue_cert(NAME, not_after=ends)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -256,6 +258,20 @@ async def test_connections_beyond_the_limit_are_told_to_come_back() -> None:
             assert await third.is_closed()
         await first.send(request)
         assert (await first.receive()).status == 200
+
+
+async def test_connections_that_come_all_at_once_are_held_to_the_limit_as_well() -> None:
+    """The server is busy meanwhile, and takes them in one go."""
+    async with running(FakeMirror(), connections_max=2) as server, AsyncExitStack() as opened:
+        pairs = [socket.create_connection(server.address) for _ in range(10)]
+        for one in pairs:
+            opened.callback(one.close)
+            one.setblocking(False)
+        loop, statuses = asyncio.get_running_loop(), []
+        for one in pairs:
+            await loop.sock_sendall(one, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            statuses.append((await loop.sock_recv(one, 4096))[9:12])
+        assert statuses == [b"200"] * 2 + [b"503"] * 8
 
 
 @pytest.mark.parametrize("name", ["X-Forwarded-For", "X-Forwarded-Host", "Forwarded", "X-Original-URL"])

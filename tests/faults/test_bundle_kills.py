@@ -150,6 +150,7 @@ def image() -> Image:
 @pytest.mark.parametrize(
     "volumes", [(), ("--volume-size", "16MiB", "--parity", "1")], ids=["file", "volumes"]
 )
+@pytest.mark.row("X6")
 def test_after_ten_kills_the_bundle_is_right_and_no_byte_on_disk_was_asked_for_again(
     tmp_path: Path, image: Image, volumes: tuple[str, ...]
 ) -> None:
@@ -184,6 +185,7 @@ def test_after_ten_kills_the_bundle_is_right_and_no_byte_on_disk_was_asked_for_a
 
 
 @pytest.mark.parametrize("moment", ["blob-done", "giving", "image-done"])
+@pytest.mark.row("X6")
 def test_killed_near_the_end_the_same_command_ends_it_and_fetches_nothing(
     tmp_path: Path, image: Image, moment: str
 ) -> None:
@@ -264,6 +266,7 @@ def whole(path: Path, name: str) -> list[Path]:
 
 @pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
 @pytest.mark.parametrize("name", ["file.tar", "layout", "vol.tar"])
+@pytest.mark.row("X6")
 def test_killed_before_any_system_call_of_its_end_what_has_a_name_is_whole_and_the_rest_is_gone_on_with(
     tmp_path: Path,
     begun: Callable[[str, Path], None],

@@ -115,6 +115,7 @@ def ground_of(form: str, directory: Path, unit: int) -> Ground:
 
 
 @pytest.mark.parametrize("form", ["bundle", "volumes"])
+@pytest.mark.row("X6")
 def test_killed_before_any_system_call_it_leaves_nothing_that_looks_whole(tmp_path: Path, form: str) -> None:
     ground = ground_of(form, tmp_path, 16 * 1024)
     seen = set[str]()
@@ -124,6 +125,7 @@ def test_killed_before_any_system_call_it_leaves_nothing_that_looks_whole(tmp_pa
 
 
 @pytest.mark.parametrize("form", ["bundle", "volumes", "layout", "docker"])
+@pytest.mark.row("X6")
 def test_killed_at_ten_random_points_it_goes_on_each_time(tmp_path: Path, form: str) -> None:
     ground = ground_of(form, tmp_path, MIB)
     choice, taken = random.Random(SEED), 0
@@ -137,6 +139,7 @@ def test_killed_at_ten_random_points_it_goes_on_each_time(tmp_path: Path, form: 
     assert ground.check() == set(ground.images)
 
 
+@pytest.mark.row("X6")
 def test_the_command_killed_at_ten_of_its_events_ends_with_the_same_images(tmp_path: Path) -> None:
     machine, images = BundleMachine(tmp_path, "http://127.0.0.1:1"), made()
     path = tmp_path / "images.tar"

@@ -27,6 +27,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", tmp_path], check=True)
 
 
+@pytest.mark.row("D1")
 async def test_a_blob_larger_than_the_disk_passes_through_whole(small_disk: Path) -> None:
     async with FakeRegistry("host") as host:
         host.add(image(ALPINE, "3", layers=[random_layer(1, 40 * MIB)]))
@@ -36,6 +37,7 @@ async def test_a_blob_larger_than_the_disk_passes_through_whole(small_disk: Path
         assert_store_is_sound(small_disk)
 
 
+@pytest.mark.row("D1")
 async def test_a_reader_in_mid_blob_notices_nothing_when_the_disk_fills(small_disk: Path) -> None:
     async with FakeRegistry("host") as host:
         alpine = host.add(image(ALPINE, "3", layers=[random_layer(1, 40 * MIB)]))
@@ -45,6 +47,7 @@ async def test_a_reader_in_mid_blob_notices_nothing_when_the_disk_fills(small_di
             assert (await rig.bytes(layer.digest, start=39 * MIB)) == layer.read()[39 * MIB :]
 
 
+@pytest.mark.row("D1")
 async def test_what_passes_through_is_verified_and_fails_over_as_well(small_disk: Path) -> None:
     async with FakeRegistry("bad") as bad, FakeRegistry("good", host="127.0.0.2") as good:
         alpine = good.add(bad.add(image(ALPINE, "3", layers=[random_layer(1, 40 * MIB)])))
@@ -57,6 +60,7 @@ async def test_what_passes_through_is_verified_and_fails_over_as_well(small_disk
                 await rig.read(layer)
 
 
+@pytest.mark.row("D10")
 async def test_old_images_make_room_for_new_ones(small_disk: Path) -> None:
     async with FakeRegistry("host") as host:
         for number in range(4):
@@ -72,6 +76,7 @@ async def test_old_images_make_room_for_new_ones(small_disk: Path) -> None:
         assert_store_is_sound(small_disk)
 
 
+@pytest.mark.row("D10")
 async def test_a_store_is_kept_within_its_size(tmp_path: Path) -> None:
     async with FakeRegistry("host") as host:
         for number in range(6):

@@ -65,6 +65,7 @@ def asked_for(request: Request) -> tuple[int, int]:
 
 
 @pytest.mark.slow
+@pytest.mark.row("X1")
 def test_after_ten_kills_no_piece_on_disk_was_asked_for_again(tmp_path: Path) -> None:
     alpine: Image = image(ALPINE, "3", layers=[random_layer(1, SIZE)])
     layer, content = Digest.parse(alpine.layers[0].digest), alpine.layers[0].read()

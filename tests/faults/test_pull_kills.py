@@ -128,6 +128,7 @@ def in_directory(path: Path) -> set[str]:
     ],
     ids=["store", "oci-archive", "oci"],
 )
+@pytest.mark.row("X5")
 def test_after_ten_kills_the_image_is_whole_and_no_byte_on_disk_was_asked_for_again(
     tmp_path: Path, image: Image, sink: str, place: str, found_in: Callable[[Path], set[str]]
 ) -> None:
@@ -166,6 +167,7 @@ def test_after_ten_kills_the_image_is_whole_and_no_byte_on_disk_was_asked_for_ag
     assert list((ground.machine.store / "ingest").iterdir()) == []
 
 
+@pytest.mark.row("X5")
 def test_a_kill_at_the_very_end_leaves_a_whole_archive_or_none_and_nothing_is_fetched_again(
     tmp_path: Path, image: Image
 ) -> None:

@@ -7,6 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
 from interop.processes import run, surroundings
 from sampan.testing import FakeRegistry, ServerThread, file_layer, image
 
@@ -27,6 +29,7 @@ sys.exit(code)
 """
 
 
+@pytest.mark.row("X7")
 def test_a_layer_of_two_gigabytes_from_three_hosts_needs_little_memory(tmp_path: Path) -> None:
     (tmp_path / "zeros").touch()
     os.truncate(tmp_path / "zeros", LAYER_BYTES)  # a hole: it takes no room on the disk

@@ -6,6 +6,7 @@ import signal
 import threading
 from pathlib import Path
 
+import pytest
 import trustme
 
 from webhook_process import RULES, ApiServer, serve, write_certificate
@@ -58,6 +59,7 @@ def prepare(directory: Path) -> trustme.CA:
     return authority
 
 
+@pytest.mark.row("X8")
 def test_one_of_two_is_killed_under_load_and_every_pod_is_admitted(tmp_path: Path) -> None:
     authority = prepare(tmp_path)
     with serve(tmp_path) as killed, serve(tmp_path) as other:
@@ -72,6 +74,7 @@ def test_one_of_two_is_killed_under_load_and_every_pod_is_admitted(tmp_path: Pat
     assert set(load.seen[killed.port]) == {REWRITTEN, "alpine:3"}
 
 
+@pytest.mark.row("X8")
 def test_one_that_is_told_to_stop_answers_what_it_has_begun(tmp_path: Path) -> None:
     authority = prepare(tmp_path)
     with serve(tmp_path) as stopped, serve(tmp_path) as other:
@@ -83,6 +86,7 @@ def test_one_that_is_told_to_stop_answers_what_it_has_begun(tmp_path: Path) -> N
     assert load.seen[other.port] == [REWRITTEN] * (CLIENTS * ADMISSIONS)
 
 
+@pytest.mark.row("X8")
 def test_the_next_one_is_as_good_as_the_one_that_was_killed(tmp_path: Path) -> None:
     authority = prepare(tmp_path)
     for _ in range(3):
@@ -93,6 +97,7 @@ def test_the_next_one_is_as_good_as_the_one_that_was_killed(tmp_path: Path) -> N
             assert served.end(signal.SIGKILL) == -signal.SIGKILL
 
 
+@pytest.mark.row("X8")
 def test_a_new_certificate_is_found_without_being_told(tmp_path: Path) -> None:
     prepare(tmp_path)
     with serve(tmp_path) as served:

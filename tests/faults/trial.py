@@ -21,6 +21,7 @@ import trustme
 from prometheus_client.parser import text_string_to_metric_families
 
 from rig import HUB, Rig, Watcher, assert_store_is_sound, mirror_of
+from sampan.clock import Clock
 from sampan.errors import Attempt
 from sampan.oci import Digest
 from sampan.server.app import Server
@@ -68,10 +69,23 @@ class _Lines(logging.Handler):
         self.lines.append(record.getMessage())
 
 
+class AheadClock(LoopClock):
+    """The loop's time, and the machine's, and as much more as the test says."""
+
+    ahead_seconds = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead_seconds
+
+    def time(self) -> float:
+        return super().time() + self.ahead_seconds
+
+
 @dataclass
 class Trial:
     """A mirror on a port, hosts behind it, and a client. ``seconds``: what the last pull or question took."""
 
+    clock: Clock
     rig: Rig
     server: Server
     store: Path
@@ -106,6 +120,12 @@ class Trial:
             assert (answer.status, answer.complete) == (200, True), answer.status
             assert answer.body == blob.read()
         self.seconds = asyncio.get_running_loop().time() - began
+
+    def later(self, seconds: float) -> None:
+        """So much time has gone by for the mirror, in which nobody asked for anything: at once, where the
+        loop would wake each second."""
+        assert isinstance(self.clock, AheadClock)
+        self.clock.ahead_seconds += seconds
 
     async def metric(self, name: str, **labels: str) -> float:
         """The sum of the samples of that name which have these labels, as ``/metrics`` says now."""
@@ -167,7 +187,7 @@ async def trial(
     **options: Any,
 ) -> AsyncIterator[Trial]:
     """A mirror of ``hosts`` with its store in ``path/store``. ``options``: those of ``mirror_of``."""
-    clock = options.pop("clock", None) or LoopClock()
+    clock: Clock = options.pop("clock", None) or AheadClock()
     told = _Told(metrics=Metrics(clock))
     lines = _Lines()
     logger = logging.getLogger("sampan")
@@ -183,7 +203,7 @@ async def trial(
             )
             await server.start()
             try:
-                yield Trial(rig, server, path / "store", lines)
+                yield Trial(clock, rig, server, path / "store", lines)
             finally:
                 await server.stop(grace_seconds=0.0)
     finally:

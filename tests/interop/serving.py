@@ -74,6 +74,7 @@ def serving(
     home: Path | None = None,
     environment: Mapping[str, str] | None = None,
     max_size: str = "50GiB",
+    within: Sequence[str] = (),
 ) -> Iterator[Serving]:
     """``sampan serve`` with these mirrors of docker.io and a store of that size; ``more`` is put behind that
     in sampan.toml.
@@ -83,7 +84,7 @@ def serving(
     home = home or Path(tempfile.mkdtemp(prefix="sampan", dir=directory))
     netloc = f"127.0.0.1:{free_port()}"
     (home / "sampan.toml").write_text(configuration(home, netloc, mirrors, origin_url, max_size) + more)
-    command = [sys.executable, "-m", "sampan.cli", "serve", "--config", str(home / "sampan.toml")]
+    command = [*within, sys.executable, "-m", "sampan.cli", "serve", "--config", str(home / "sampan.toml")]
     with running(
         "sampan",
         command,

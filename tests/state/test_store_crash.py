@@ -33,6 +33,7 @@ def fresh(path: Path) -> tuple[Callable[[], None], list[Path]]:
     return lambda: made.append(path / f"store-{len(made)}"), made
 
 
+@pytest.mark.row("X2")
 def test_a_commit_killed_at_any_step_leaves_a_partial_or_a_blob(memory_path: Path) -> None:
     prepare, roots = fresh(memory_path)
 
@@ -59,6 +60,7 @@ def test_a_commit_killed_at_any_step_leaves_a_partial_or_a_blob(memory_path: Pat
     assert {0, 400_000, 800_000, len(BIG)} <= set(resumed)
 
 
+@pytest.mark.row("X2")
 def test_pieces_killed_at_any_step_are_there_as_far_as_the_note_says(memory_path: Path) -> None:
     """It may say less than is there, by the piece that was being written; never more."""
     prepare, roots = fresh(memory_path)
@@ -94,6 +96,7 @@ def test_pieces_killed_at_any_step_are_there_as_far_as_the_note_says(memory_path
     assert set(resumed) == set(sums)
 
 
+@pytest.mark.row("X2")
 def test_wrong_pieces_that_are_replaced_make_no_wrong_blob_whenever_it_is_killed(memory_path: Path) -> None:
     prepare, roots = fresh(memory_path)
     wrong = bytes(100_000)
@@ -130,6 +133,7 @@ def test_wrong_pieces_that_are_replaced_make_no_wrong_blob_whenever_it_is_killed
     assert endings == {True, False}
 
 
+@pytest.mark.row("X2")
 def test_an_ingest_that_begins_afresh_killed_at_any_step_is_taken_up(memory_path: Path) -> None:
     prepare, roots = fresh(memory_path)
 
@@ -158,6 +162,7 @@ def test_an_ingest_that_begins_afresh_killed_at_any_step_is_taken_up(memory_path
         store.close()
 
 
+@pytest.mark.row("X2")
 def test_a_first_start_killed_at_any_step_can_be_repeated(memory_path: Path) -> None:
     prepare, roots = fresh(memory_path)
     for _ in killed_at_each_step(prepare, lambda: DiskStore(roots[-1]).close()):
@@ -167,6 +172,7 @@ def test_a_first_start_killed_at_any_step_can_be_repeated(memory_path: Path) -> 
         assert (roots[-1] / "oci-layout").read_bytes() == b'{"imageLayoutVersion": "1.0.0"}'
 
 
+@pytest.mark.row("X2")
 def test_a_manifest_and_its_tag_killed_at_any_step_are_whole_or_absent(memory_path: Path) -> None:
     prepare, roots = fresh(memory_path)
     old, new = image(LAYERS[0]), image(LAYERS[1])
@@ -197,6 +203,7 @@ def test_a_manifest_and_its_tag_killed_at_any_step_are_whole_or_absent(memory_pa
     assert seen == {old.digest, new.digest}
 
 
+@pytest.mark.row("X2")
 def test_an_eviction_killed_at_any_step_keeps_no_manifest_without_its_blobs(memory_path: Path) -> None:
     prepare, roots = fresh(memory_path)
     images = [image(LAYERS[0], LAYERS[number], config=b"%d" % number) for number in (1, 2, 3)]

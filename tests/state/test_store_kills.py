@@ -13,6 +13,7 @@ KILLS = 50  # `make soak` does it a thousand times
 
 
 @pytest.mark.slow
+@pytest.mark.row("X1")
 def test_fifty_kills_leave_no_wrong_blob_and_lose_nothing_that_was_committed() -> None:
     with tempfile.TemporaryDirectory(prefix="sampan-kills-", dir="/dev/shm") as path:
         vowed = kill_again_and_again(Path(path), KILLS, seed=20)

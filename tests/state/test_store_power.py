@@ -41,12 +41,14 @@ def survives(path: Path, work: Callable[[Worker], None], *, seed: int = 1) -> li
 # -- the store ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.row("X3")
 def test_a_first_start(path: Path) -> None:
     survives(path, lambda worker: worker.restart())
 
 
 @pytest.mark.parametrize("pieces", [False, True], ids=["in order", "in pieces"])
 @pytest.mark.parametrize("wrong", [False, True], ids=["right", "wrong at first"])
+@pytest.mark.row("X3")
 def test_a_blob_that_is_cut_taken_up_and_committed(path: Path, pieces: bool, wrong: bool) -> None:
     def work(worker: Worker) -> None:
         worker.blob(BIG_DIGEST, pieces=pieces, wrong=wrong, ends=False)
@@ -56,6 +58,7 @@ def test_a_blob_that_is_cut_taken_up_and_committed(path: Path, pieces: bool, wro
     survives(path, work)
 
 
+@pytest.mark.row("X3")
 def test_an_image_its_tag_and_its_pin(path: Path) -> None:
     def work(worker: Worker) -> None:
         worker.pull(0)
@@ -66,6 +69,7 @@ def test_an_image_its_tag_and_its_pin(path: Path) -> None:
     survives(path, work)
 
 
+@pytest.mark.row("X3")
 def test_a_tag_that_moves_is_the_old_one_or_the_new_one(path: Path) -> None:
     def work(worker: Worker) -> None:
         worker.pull(0)
@@ -77,6 +81,7 @@ def test_a_tag_that_moves_is_the_old_one_or_the_new_one(path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 20_000])
+@pytest.mark.row("X3")
 def test_an_eviction_keeps_no_manifest_without_its_blobs(path: Path, size: int) -> None:
     def work(worker: Worker) -> None:
         for number in range(3):
@@ -88,6 +93,7 @@ def test_an_eviction_keeps_no_manifest_without_its_blobs(path: Path, size: int) 
     survives(path, work)
 
 
+@pytest.mark.row("X3")
 def test_an_image_that_is_removed_comes_back_whole_or_not_at_all(path: Path) -> None:
     def work(worker: Worker) -> None:
         worker.pull(0)
@@ -98,6 +104,7 @@ def test_an_image_that_is_removed_comes_back_whole_or_not_at_all(path: Path) -> 
     survives(path, work)
 
 
+@pytest.mark.row("X3")
 def test_what_is_damaged_is_set_aside_and_healed(path: Path) -> None:
     def work(worker: Worker) -> None:
         worker.pull(0)
@@ -110,6 +117,7 @@ def test_what_is_damaged_is_set_aside_and_healed(path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(RUNS))
+@pytest.mark.row("X3")
 def test_anything_in_any_order(path: Path, seed: int) -> None:
     def work(worker: Worker) -> None:
         for _ in range(12):

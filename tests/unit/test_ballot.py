@@ -74,6 +74,15 @@ def test_whom_nobody_may_ask_has_denied_nothing() -> None:
     assert not isinstance(ballot(2, "").failure("x"), NotFound)
 
 
+def test_who_names_something_else_than_those_who_agree_is_known() -> None:
+    split = ballot(2, "112")
+    winner = split.winner()
+    assert winner is not None
+    assert split.is_split
+    assert [(a.host, a.outcome) for a in split.disagreeing(winner)] == [("host2", "disagrees")]
+    assert not ballot(2, "11").is_split
+
+
 def test_a_failure_says_who_named_what() -> None:
     split = ballot(2, "12")
     split.abstain(MISSING)

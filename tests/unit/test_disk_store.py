@@ -223,6 +223,7 @@ def plant(path: Path, kind: str, outside: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "directory"])
+@pytest.mark.row("D11")
 def test_what_is_planted_under_a_digest_is_refused_and_set_aside(
     store: DiskStore, tmp_path: Path, kind: str
 ) -> None:
@@ -245,6 +246,7 @@ def test_the_store_logs_no_traceback_for_a_planted_link(
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "directory"])
+@pytest.mark.row("D11")
 def test_what_is_planted_in_the_way_of_an_ingest_is_not_written_to(
     store: DiskStore, tmp_path: Path, kind: str
 ) -> None:

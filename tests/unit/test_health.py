@@ -10,6 +10,7 @@ from sampan.errors import (
     HostError,
     Interrupted,
     Missing,
+    OtherSize,
     OverBudget,
     PullLimited,
     RateLimited,
@@ -61,6 +62,14 @@ class Ground:
 @pytest.fixture
 def ground() -> Ground:
     return Ground()
+
+
+def test_a_blob_of_another_size_than_its_manifest_says_puts_a_host_behind_and_never_away(
+    ground: Ground,
+) -> None:
+    for _ in range(10):
+        ground.fail(OtherSize("h: 3 bytes in place of a blob of 4 bytes", outcome="other-size"))
+        assert ground.standing() is Standing.DEMOTED
 
 
 def test_an_unknown_host_is_ready(ground: Ground) -> None:

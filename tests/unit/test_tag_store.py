@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,12 @@ from sampan.errors import StoreError, StoreFull
 from sampan.oci import Descriptor, Digest
 from sampan.oci.manifest import OCI_MANIFEST
 from sampan.store import TagRecord, TagStore
-from sampan.store.tags import LOOK_AGAIN_SECONDS
+from sampan.store.tags import EARLIER_MAX, LOOK_AGAIN_SECONDS
 from sampan.testing import ManualClock
 
 ONE = Descriptor(OCI_MANIFEST, Digest.of(b"one"), 3)
 TWO = Descriptor(OCI_MANIFEST, Digest.of(b"two"), 3)
+THREE = Descriptor(OCI_MANIFEST, Digest.of(b"three"), 5)
 ALPINE = ("docker.io", "library/alpine", "3")
 
 
@@ -65,6 +67,28 @@ def test_a_tag_that_moves_keeps_its_previous_digest(tags: TagStore) -> None:
     assert moved == TagRecord(*ALPINE, TWO, "c", 300.0, 300.0, ONE.digest)
     confirmed = tags.put(*ALPINE, TWO, host="a", now=400.0)
     assert confirmed == TagRecord(*ALPINE, TWO, "a", 400.0, 300.0, ONE.digest)
+
+
+def test_a_tag_that_goes_back_is_known_to_have_been_there(tags: TagStore, tmp_path: Path) -> None:
+    for now, descriptor in enumerate((ONE, TWO, THREE)):
+        assert not tags.put(*ALPINE, descriptor, host="a", now=float(now)).came_back
+    again = reopened(tmp_path)
+    back = again.put(*ALPINE, ONE, host="b", now=3.0)
+    assert (back.came_back, back.previous, back.earlier) == (True, THREE.digest, (TWO.digest, ONE.digest))
+    assert again.put(*ALPINE, ONE, host="c", now=4.0).came_back
+    again.close()
+
+
+def test_of_a_tag_that_moves_all_the_time_some_digests_are_kept(tags: TagStore, tmp_path: Path) -> None:
+    digests = [Digest.of(b"%d" % number, "sha512") for number in range(40)]
+    moves = [
+        tags.put(*ALPINE, replace(ONE, digest=d), host="a", now=float(at)) for at, d in enumerate(digests)
+    ]
+    record = moves[-1]
+    assert len(record.earlier) == EARLIER_MAX
+    again = reopened(tmp_path)
+    assert again.get(*ALPINE) == record
+    again.close()
 
 
 def test_touching_confirms_without_changing(tags: TagStore, tmp_path: Path) -> None:

@@ -55,20 +55,29 @@ class Ballot:
         first, second, *_ = (*sorted(self._voices.values(), key=len, reverse=True), nobody, nobody)
         return first, second
 
+    @property
+    def is_split(self) -> bool:
+        """Whether there are several digests."""
+        return len(self._voices) > 1
+
+    def disagreeing(self, winner: Voice | None) -> list[Attempt]:
+        """Who names something else than ``winner``, and what; where nobody won that is everybody."""
+        return [
+            Attempt(voice.host, "disagrees", 0.0, detail=str(digest))
+            for digest, voices in self._voices.items()
+            if winner is None or digest != winner.manifest.digest
+            for voice in voices
+        ]
+
     def failure(self, what: str) -> AllHostsFailed:
         """Why there is no winner; NotFound when every operator denied that the tag exists."""
         denied = [isinstance(error, NotFound) for error in self._failures]
         if denied and all(denied) and not self._voices:
             return NotFound(what, self.attempts)
-        disagreeing = [
-            Attempt(voice.host, "disagrees", 0.0, detail=str(digest))
-            for digest, voices in self._voices.items()
-            for voice in voices
-        ]
         waits = [e.retry_after_seconds for e in self._failures if e.retry_after_seconds is not None]
         return AllHostsFailed(
             f"{what}: {self.needed} operators must agree on it",
-            (*self.attempts, *disagreeing),
+            (*self.attempts, *self.disagreeing(None)),
             retry_after_seconds=min(waits, default=None),
             hint="see [tags] agree",
         )

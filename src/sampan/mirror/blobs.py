@@ -57,10 +57,12 @@ class ComingBlob:
         self.size = size
         self.source = download.host or "store"
         self._download = download
+        self._passing: PassingBlob | None = None
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
-        return tuple(self._download.attempts)
+        passing = self._passing.attempts if self._passing is not None else ()
+        return (*self._download.attempts, *passing)
 
     async def windows(self, start: int, stop: int) -> AsyncIterator[Window]:
         position = start
@@ -70,8 +72,8 @@ class ComingBlob:
                 position += window.count
         except StoreError as error:
             log.warning("the rest of a blob passes through without being stored: %s", error.message)
-            passing = PassingBlob(self._download.source, self.size, self.source)
-            async for window in passing.windows(position, stop):
+            self._passing = PassingBlob(self._download.source, self.size, self.source)
+            async for window in self._passing.windows(position, stop):
                 yield window
 
     def close(self) -> None:

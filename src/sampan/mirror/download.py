@@ -121,7 +121,9 @@ class Download:
             outcome = "found" if self.was_found else "committed"
         except SampanError as error:
             self.arrival.failed(error)
-            outcome = "abandoned" if isinstance(error, Abandoned) else "failed"
+            outcome = _outcome_of(error)
+            if outcome == "unstored":
+                log.warning("%s is not stored: %s", self.source.digest, error.message)
         except asyncio.CancelledError:
             self.arrival.failed(Abandoned("the mirror is stopping", hint="ask again"))
             raise
@@ -229,3 +231,9 @@ class Download:
         if not self.arrival.readers and missing > ABANDONED_BYTES and unread_seconds > ABANDONED_SECONDS:
             self.ended = True  # whoever comes now begins another
             raise Abandoned(f"nobody waits for {self.source.digest} any more")
+
+
+def _outcome_of(error: SampanError) -> str:
+    if isinstance(error, Abandoned):
+        return "abandoned"
+    return "unstored" if isinstance(error, StoreError) else "failed"

@@ -28,7 +28,8 @@ class Observer(Protocol):
     def download_started(self, registry: str) -> None: ...
 
     def download_ended(self, registry: str, outcome: str) -> None:
-        """``outcome``: ``committed``, ``failed``, ``abandoned``."""
+        """``outcome``: ``committed``, ``found`` (another process brought it), ``failed``, ``abandoned``,
+        ``unstored``: the disk would not have it, so that whoever asks has it passed through."""
 
 
 class Silence:

@@ -26,9 +26,14 @@ class PassingBlob:
     def __init__(self, blobs: BlobSource, size: int, source: str) -> None:
         self.size = size
         self.source = source
-        self.attempts: tuple[Attempt, ...] = ()
         self._blobs = blobs
         self._failures: dict[Host, int] = {}
+        self._attempts: list[Attempt] = []
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """Who failed, so far."""
+        return tuple(self._attempts)
 
     @classmethod
     async def begin(cls, blobs: BlobSource, size: int | None) -> PassingBlob:
@@ -92,7 +97,10 @@ class PassingBlob:
             self._failures[host] = FAILURES_WITHOUT_PROGRESS_MAX
         if len(givers) == 1:
             lie = WrongContent(f"what came is not {self._blobs.digest}", outcome="wrong-content")
-            self._blobs.failed(next(iter(givers)), lie, seconds=0.0, count_bytes=0)
+            self._failed(next(iter(givers)), lie)
+
+    def _failed(self, host: Host, error: HostError) -> None:
+        self._attempts.append(self._blobs.failed(host, error, seconds=0.0, count_bytes=0))
 
     async def _chunks(self) -> AsyncIterator[tuple[Host, bytes]]:
         """Every byte in order, with who gave it."""
@@ -100,6 +108,7 @@ class PassingBlob:
         while position < self.size:
             avoid = [h for h, n in self._failures.items() if n >= FAILURES_WITHOUT_PROGRESS_MAX]
             won = await self._blobs.open(position, self.size, avoid=avoid)
+            self._attempts += won.attempts
             skip = position - won.answer.stream.offset
             try:
                 async for chunk in won.answer.stream:
@@ -110,7 +119,7 @@ class PassingBlob:
                         yield won.host, fresh
             except HostError as error:
                 self._failures[won.host] = self._failures.get(won.host, 0) + 1
-                self._blobs.failed(won.host, error, seconds=0.0, count_bytes=0)
+                self._failed(won.host, error)
             finally:
                 await won.answer.close()
 

@@ -6,7 +6,8 @@ This is the only API that the server, the pull client and the bundle maker use. 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from sampan.clock import Clock, SystemClock
@@ -31,6 +32,8 @@ from sampan.store.tags import TagStore
 from sampan.upstream.client import RegistryClient
 from sampan.upstream.health import Health
 from sampan.upstream.host import Host
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,30 +196,53 @@ class Mirror:
         return sorted(known.union(listed))
 
     async def referrers(self, registry: str, repository: str, digest: Digest) -> Index:
-        """What refers to ``digest``, by the first host that tells. When none does, what the store has; if
-        that is nothing, empty when all deny that they know, or none may be asked. Raises AllHostsFailed
-        when hosts failed rather than denied."""
+        """What refers to ``digest``, by the first host that knows of something, and what the store has beyond
+        that, from a bundle say. When no host tells and the store has nothing, empty when all deny that they
+        know, or none may be asked. Raises AllHostsFailed when hosts failed rather than denied."""
+        told, failure = await self._told_referrers(registry, repository, digest)
+        known = await self._known_referrers(registry, repository, digest, told)
+        if known is None and failure and failure.attempts and not isinstance(failure, NotFound):
+            raise failure
+        return known or EMPTY_INDEX
+
+    async def _told_referrers(
+        self, registry: str, repository: str, digest: Digest
+    ) -> tuple[Index | None, AllHostsFailed | None]:
+        """What a host tells. A mirror that copies images alone answers an empty list, which says nothing:
+        the next is asked. None and why when none tells."""
+        hosts = list(self._asking.hosts(registry))
+        question = Question(registry, repository, "referrers", digest)
 
         async def ask(host: Host, connected: Callable[[], None]) -> Index:
             connected()
             return await self._client.referrers(host, repository, digest)
 
-        try:
-            won = await self._asking.first(Question(registry, repository, "referrers", digest), ask)
-        except AllHostsFailed as error:
-            known = await self._known_referrers(registry, repository, digest)
-            if known is None and error.attempts and not isinstance(error, NotFound):
-                raise
-            return known or EMPTY_INDEX
-        return won.answer
+        told: Index | None = None
+        while told is None or (not told.manifests and eligible(hosts, question)):
+            try:
+                won = await self._asking.first(question, ask, hosts=hosts)
+            except AllHostsFailed as error:
+                _tell(question, error.attempts)
+                return told, error
+            _tell(question, won.attempts)
+            told = won.answer
+            hosts.remove(won.host)
+        return told, None
 
-    async def _known_referrers(self, registry: str, repository: str, digest: Digest) -> Index | None:
-        """What is stored and names ``digest``, and what stands under the tag in the endpoint's place."""
+    async def _known_referrers(
+        self, registry: str, repository: str, digest: Digest, told: Index | None
+    ) -> Index | None:
+        """What a host ``told``, byte for byte where the store has nothing beyond it; what is stored and names
+        ``digest``; and, where no host told, what stands under the tag in the endpoint's place."""
         found = await self._looking.referrers(digest)
+        if told is not None:
+            listed = {descriptor.digest for descriptor in told.manifests}
+            beyond = [manifest for manifest in found if manifest.digest not in listed]
+            return referrers_index(beyond, told) if beyond else told
         record = await self._looking.tag(registry, repository, attached_tags(digest)[0])
-        listed = None if record is None else await self._looking.manifest(record.descriptor.digest)
-        listed = listed if isinstance(listed, Index) else None
-        return referrers_index(found, listed) if found or listed else None
+        kept = None if record is None else await self._looking.manifest(record.descriptor.digest)
+        kept = kept if isinstance(kept, Index) else None
+        return referrers_index(found, kept) if found or kept else None
 
     async def tidy(self) -> None:
         """Drop what earlier runs left behind; to be called once, after the start."""
@@ -230,3 +256,9 @@ class Mirror:
         await self._looking.close()
         await self._room.close()
         await self._client.close()
+
+
+def _tell(question: Question, attempts: Iterable[Attempt]) -> None:
+    """Why a host was passed over: a list of referrers says nothing of who gave it."""
+    for attempt in attempts:
+        log.info("%s: %s", question, attempt)

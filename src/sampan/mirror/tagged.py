@@ -238,11 +238,30 @@ class Tags:
         except StoreError as error:
             log.warning("%s/%s:%s is not remembered: %s", *name, error.message)
         else:
-            if record.previous is not None and record.changed_at == record.checked_at:
-                log.info(
-                    "%s/%s:%s moved from %s to %s, says %s", *name, record.previous, manifest.digest, host
-                )
+            attempts += self._moved(record)
         return Tagged(manifest, host, False, 0.0, attempts)
+
+    def _moved(self, record: TagRecord) -> tuple[Attempt, ...]:
+        """A tag that names something else is told; one that goes back to what it named before is so as a
+        fault of whoever says it: a mirror that is behind does that, or one that means harm. Its owner may
+        have taken it back, too: only agreement or a lock can tell."""
+        if record.previous is None or record.changed_at != record.checked_at:
+            return ()
+        digest = record.descriptor.digest
+        if not record.came_back:
+            log.info("%s moved from %s to %s, says %s", record.name, record.previous, digest, record.host)
+            return ()
+        log.warning(
+            "%s went back from %s to %s, which it named before, says %s: a mirror that is behind does that; "
+            "see [tags] agree, and sampan lock",
+            record.name,
+            record.previous,
+            digest,
+            record.host,
+        )
+        told = Attempt(record.host, "rollback", 0.0, detail=f"{record.name} went back to {digest}")
+        self._asking.observer.attempted(record.registry, "manifest", told)
+        return (told,)
 
     def _be_quiet(self, name: Name) -> None:
         self._quiet_until[name] = self._asking.clock.monotonic() + self._policy.fresh_for_seconds
@@ -262,9 +281,13 @@ class Tags:
         ballot = Ballot(self._policy.agree)
         await self._poll(ballot, question, groups.values(), known)
         winner = ballot.winner()
+        disagreeing = ballot.disagreeing(winner) if ballot.is_split else []
+        for attempt in disagreeing:
+            log.warning("%s/%s:%s: %s says that it is %s", *name, attempt.host, attempt.detail)
+            self._asking.observer.attempted(name[0], "manifest", attempt)
         if winner is None:
             raise ballot.failure(str(question))
-        return await self._learned(name, winner.manifest, winner.host, tuple(ballot.attempts))
+        return await self._learned(name, winner.manifest, winner.host, (*ballot.attempts, *disagreeing))
 
     async def _poll(
         self,

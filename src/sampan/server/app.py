@@ -17,6 +17,7 @@ from dataclasses import replace
 from email.utils import formatdate
 from functools import lru_cache, partial
 from typing import Any, Generic
+from weakref import WeakSet
 
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
@@ -73,6 +74,8 @@ class Listener(Generic[ExchangeT]):
         self._tls = tls
         self._answering = front
         self.stalls = StallWatch(clock, limit_seconds=settings.stall_seconds)
+        self.connections_max = settings.connections_max
+        self.arriving: WeakSet[_Connection] = WeakSet()  # accepted in one go, or still shaking hands
         self._web: web.Server | None = None
         self._listener: asyncio.Server | None = None
         self._ticking: asyncio.TimerHandle | None = None
@@ -147,11 +150,11 @@ class Listener(Generic[ExchangeT]):
         self._ticking = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
 
     def _connect(self, server: web.Server) -> asyncio.Protocol:
-        self._answering.connections = len(server.connections)
-        if self._answering.connections >= self._settings.connections_max:
+        self._answering.connections = len(server.connections) + len(self.arriving)
+        if self._answering.connections >= self.connections_max:
             self._answering.connection_refused()
             return _Busy()
-        return _Connection(
+        connection = _Connection(
             self,
             server,
             loop=asyncio.get_running_loop(),
@@ -164,6 +167,8 @@ class Listener(Generic[ExchangeT]):
             lingering_time=0.0,  # _Reply has its own, with a cap on bytes
             auto_decompress=False,
         )
+        self.arriving.add(connection)
+        return connection
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         front, client = self._answering, request.remote or ""
@@ -354,6 +359,7 @@ class _Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self._owner.arriving.discard(self)
         if self._owner.is_closed:  # its handshake was under way
             self.force_close()
 

@@ -24,6 +24,9 @@ from sampan.server.settings import ServerSettings
 
 Reload = Callable[[], Awaitable[tuple[MirrorApi, ServerSettings]]]
 
+FILES_OF_OUR_OWN = 64  # the store's directories, the loop's own, the log, idle connections to hosts
+FILES_PER_CONNECTION = 3  # the client's, the file that it is given, the host's that it is fetched from
+
 _NOBODY = Supervisor()
 _log = logging.getLogger("sampan.server")
 
@@ -60,6 +63,7 @@ async def run(
 ) -> None:
     """:func:`serve` for whatever listens; ``hangup`` is called at SIGHUP and raises nothing."""
     _allow_all_descriptors()
+    _keep_within_descriptors(listener)
     stop = asyncio.Event()
     hung_up = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -125,6 +129,17 @@ async def _replace(server: Server, mirror: MirrorApi, settings: ServerSettings) 
     except SampanError:
         await mirror.close()
         raise
+
+
+def _keep_within_descriptors(listener: Listener[ExchangeT]) -> None:
+    """Who comes when all files are open is told to come back (503), rather than cut off in mid-answer."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if soft == resource.RLIM_INFINITY:
+        return
+    bearable = max((soft - FILES_OF_OUR_OWN) // FILES_PER_CONNECTION, 1)
+    if bearable < listener.connections_max:
+        _log.warning("only %d connections at a time: of open files %d are allowed", bearable, soft)
+        listener.connections_max = bearable
 
 
 def _allow_all_descriptors() -> None:

@@ -35,6 +35,7 @@ RECORD_BYTES_MAX = 16 * 1024  # names have at most 255 characters each; the rest
 REMEMBERED_MAX = 10_000  # records of about 1 KiB
 LOOK_AGAIN_SECONDS = 2.0
 NAME_CHARACTERS_MAX = 200  # file systems allow 255 bytes; the rest is for what is added
+EARLIER_MAX = 16  # digests remembered of a tag: a mirror may be many moves behind
 _SUFFIX = ".json"
 
 _GARBAGE = (ValueError, KeyError, TypeError, OverflowError, RecursionError, InvalidDigest)
@@ -49,7 +50,8 @@ class TagRecord:
     """What a tag names, by the word of ``host`` (the last to say so).
 
     ``changed_at``: when this digest was first heard; ``checked_at``: when it was last confirmed; both
-    wall clock, seconds since the epoch. ``previous``: the digest before it, None for the first.
+    wall clock, seconds since the epoch. ``previous``: the digest before it, None for the first; ``earlier``:
+    those before that, the last one first.
     """
 
     registry: str
@@ -60,6 +62,12 @@ class TagRecord:
     checked_at: float
     changed_at: float
     previous: Digest | None = None
+    earlier: tuple[Digest, ...] = ()
+
+    @property
+    def came_back(self) -> bool:
+        """Whether it names what it had named before, and something else in between."""
+        return self.descriptor.digest in self.earlier
 
     @property
     def name(self) -> str:
@@ -144,8 +152,7 @@ class TagStore:
                 record = replace(old, descriptor=plain, host=host, checked_at=now)
                 durable = False
             else:
-                previous = None if old is None else old.descriptor.digest
-                record = TagRecord(*name, plain, host, now, now, previous)
+                record = TagRecord(*name, plain, host, now, now, *_history(old))
                 durable = True
             self._write(name, record, durable=durable)
         return record
@@ -227,6 +234,14 @@ class TagStore:
             self._remembered.popitem(last=False)
 
 
+def _history(old: TagRecord | None) -> tuple[Digest | None, tuple[Digest, ...]]:
+    """``previous`` and ``earlier`` of the record that comes in place of ``old``."""
+    if old is None:
+        return None, ()
+    earlier = (old.previous, *old.earlier) if old.previous is not None else ()
+    return old.descriptor.digest, earlier[:EARLIER_MAX]
+
+
 def _folder_name(registry: str, repository: str) -> str:
     """A repository as one readable name: ``docker.io+library+alpine``.
 
@@ -278,6 +293,7 @@ def _render(record: TagRecord) -> bytes:
             "checkedAt": record.checked_at,
             "changedAt": record.changed_at,
             "previous": None if record.previous is None else str(record.previous),
+            "earlier": [str(digest) for digest in record.earlier],
         },
         indent=1,
     ).encode()
@@ -288,9 +304,9 @@ def _parse(value: Any) -> TagRecord:  # noqa: ANN401  # JSON from a file that an
     texts = {key: value[key] for key in ("registry", "repository", "tag", "mediaType", "digest", "host")}
     if not all(isinstance(text, str) for text in texts.values()):
         raise TypeError("a text was expected")
-    size, previous = value["size"], value["previous"]
-    if not isinstance(previous, str | None):
-        raise TypeError("a digest was expected")
+    size, previous, earlier = value["size"], value["previous"], value.get("earlier", [])
+    if not isinstance(previous, str | None) or not isinstance(earlier, list):
+        raise TypeError("digests were expected")
     if type(size) is not int or size < 0:
         raise TypeError("the size is no count of bytes")
     return TagRecord(
@@ -302,6 +318,7 @@ def _parse(value: Any) -> TagRecord:  # noqa: ANN401  # JSON from a file that an
         _stamp(value["checkedAt"]),
         _stamp(value["changedAt"]),
         None if previous is None else Digest.parse(previous),
+        tuple(Digest.parse(digest) for digest in earlier[:EARLIER_MAX]),
     )
 
 

@@ -28,10 +28,10 @@ from sampan.errors import (
     Denied,
     HostError,
     Missing,
+    OtherSize,
     OverBudget,
     PullLimited,
     RateLimited,
-    TimedOut,
     Unreachable,
 )
 from sampan.upstream.breaker import BREAKER_FAILURES, Breaker, Standing
@@ -43,6 +43,7 @@ from sampan.upstream.tempo import Tempo
 
 __all__ = ["Health", "HostState", "Standing", "Verdict"]
 
+NEVER = 1_000_000  # a manifest that lies about sizes must not take honest hosts away from others' images
 UNAVAILABLE_SECONDS = 3.0  # nothing else can serve: even an open breaker is tried again after this
 DENIED_SECONDS = 3600.0  # an allow-list changes slowly, and each refusal counts towards a ban
 LOGIN_SECONDS = 300.0  # Docker Hub's outages look like failed logins: shorter
@@ -275,9 +276,7 @@ class Health:
         kind = thing[2]
         # Where the machine failed to serve, or the storage that it led to: that one's manifests are well.
         place = self._machine(host).breaker if error.behind is None else self._branch(error.behind, kind)
-        # A time-out is dear: one is enough. A refusal costs nothing and may be a restart.
-        dear = isinstance(error, TimedOut) or error.outcome in {"connect-timeout", "unroutable"}
-        open_at = 1 if dear else BREAKER_FAILURES
+        open_at = 1 if error.is_dear else NEVER if isinstance(error, OtherSize) else BREAKER_FAILURES
         if isinstance(error, RateLimited):
             asked = error.retry_after_seconds
             rest = None if asked is None else min(max(asked, RATE_LIMIT_SECONDS_MIN), RATE_LIMIT_SECONDS_MAX)

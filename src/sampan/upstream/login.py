@@ -41,6 +41,8 @@ TOKEN_SECONDS = 10.0  # one token, from the first byte to the last
 TOKEN_BYTES_MAX = 64 * 1024
 TOKENS_MAX = 10_000  # names of repositories come from strangers
 REFUSED_SECONDS = 300.0  # some directories lock an account after a few wrong passwords
+REALM_REST_SECONDS = 10.0  # a realm that cost one host a time-out costs no other host another
+REALMS_MAX = 1000  # strangers may name them
 
 _log = logging.getLogger(__name__)
 
@@ -51,10 +53,17 @@ class Credentials(Protocol):
     async def lookup(self, host: Host, repository: str) -> Credential | None: ...
 
 
-@dataclass(slots=True)
-class _Fetching:
-    task: asyncio.Task[str]
-    waiters: int = 0
+@dataclass(frozen=True, slots=True)
+class _SilentRealm:
+    """It cost ``host`` the time-out ``error``; the others take that as their answer until then."""
+
+    until: float
+    host: str
+    error: HostError
+
+    def error_for(self, host: Host) -> HostError:
+        said = f"{host.name}: not asked again yet, for it was silent to {self.host}: {self.error.message}"
+        return type(self.error)(said, outcome=self.error.outcome)
 
 
 class Login:
@@ -69,9 +78,10 @@ class Login:
         self._credentials = credentials
         self._clock = clock
         self._tokens: dict[TokenKey, tuple[str, float]] = {}
-        self._fetching: dict[TokenKey, _Fetching] = {}
+        self._fetching: dict[TokenKey, asyncio.Task[str]] = {}
         self._ways: dict[tuple[str, str], TokenKey | Basic] = {}
         self._refused: dict[tuple[str, Credential], float] = {}
+        self._silent: dict[str, _SilentRealm] = {}
 
     async def send(
         self, host: Host, repository: str, send: Callable[[str | None], Awaitable[Response]]
@@ -120,7 +130,7 @@ class Login:
 
     async def close(self) -> None:
         """Stops what is still being fetched."""
-        tasks = [fetching.task for fetching in self._fetching.values()]
+        tasks = list(self._fetching.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -131,39 +141,62 @@ class Login:
         known = self._tokens.get(step.key)
         if known is not None and self._clock.monotonic() < known[1] and known[0] != step.refused:
             return known[0]
+        self._check_realm(host, step.key.realm.netloc)
         fetching = self._fetching.get(step.key)
         if fetching is None:
-            task = asyncio.create_task(self._fetch(host, step.key, credential))
-            fetching = self._fetching[step.key] = _Fetching(task)
-        fetching.waiters += 1
-        try:
-            return await asyncio.shield(fetching.task)
-        finally:
-            fetching.waiters -= 1
-            if fetching.waiters == 0:
-                # The last one to leave: nobody wants it any more, and no task may outlive us.
-                if self._fetching.get(step.key) is fetching:
-                    del self._fetching[step.key]
-                if not fetching.task.done():
-                    fetching.task.cancel()
-                    await asyncio.wait([fetching.task])
+            fetching = asyncio.create_task(self._fetch(host, step.key, credential))
+            self._fetching[step.key] = fetching
+            fetching.add_done_callback(lambda task: self._is_fetched(step.key, task))
+        # It goes on when those who wait have left, for another host was quicker: the next one to ask has
+        # what became of it, a token or a failure, and does not begin to wait anew.
+        return await asyncio.shield(fetching)
+
+    def _is_fetched(self, key: TokenKey, task: asyncio.Task[str]) -> None:
+        self._fetching.pop(key, None)
+        if not task.cancelled():
+            task.exception()  # perhaps nobody else asks for it
 
     async def _fetch(self, host: Host, key: TokenKey, credential: Credential | None) -> str:
         shown = credential if may_see_credentials(host.base, key.realm) else None
         if credential is not None and shown is None:
             _log.warning("%s: its login is not shown to the realm %s", host.name, key.realm.netloc)
-        try:
-            async with asyncio.timeout(TOKEN_SECONDS):
-                token = await self._converse(host, key, shown)
-        except TimeoutError as error:
-            raise TimedOut(
-                f"{host.name}: no token from {key.realm.netloc} within {TOKEN_SECONDS:g} s",
-                outcome="first-byte-timeout",
-            ) from error
+        token = await self._in_time(host, key, shown)
         if len(self._tokens) >= TOKENS_MAX:
             self._tokens.clear()
         self._tokens[key] = (token.text, self._clock.monotonic() + token.lifetime_seconds)
         return token.text
+
+    async def _in_time(self, host: Host, key: TokenKey, credential: Credential | None) -> Token:
+        realm = key.realm.netloc
+        try:
+            async with asyncio.timeout(TOKEN_SECONDS):
+                token = await self._converse(host, key, credential)
+        except TimeoutError as error:
+            late = TimedOut(
+                f"{host.name}: no token from {realm} within {TOKEN_SECONDS:g} s", outcome="first-byte-timeout"
+            )
+            self._is_silent(realm, host, late)
+            raise late from error
+        except HostError as error:
+            if error.is_dear:
+                self._is_silent(realm, host, error)
+            raise
+        self._silent.pop(realm, None)
+        return token
+
+    def _check_realm(self, host: Host, realm: str) -> None:
+        """Once a realm that does not answer has cost a time-out, no other host waits for it as well. The one
+        that found out may ask again: how soon, what is remembered of the host tells."""
+        known = self._silent.get(realm)
+        if known is not None and known.host != host.name and self._clock.monotonic() < known.until:
+            raise known.error_for(host)
+
+    def _is_silent(self, realm: str, host: Host, error: HostError) -> None:
+        if len(self._silent) >= REALMS_MAX:
+            self._silent.clear()
+        _log.warning("%s: its tokens come from %s, which is silent: %s", host.name, realm, error.message)
+        until = self._clock.monotonic() + REALM_REST_SECONDS
+        self._silent[realm] = _SilentRealm(until, host.name, error)
 
     async def _converse(self, host: Host, key: TokenKey, credential: Credential | None) -> Token:
         flow = fetch_token(key, credential)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from sampan.errors import HostError, Interrupted, NotARegistry
+from sampan.errors import HostError, Interrupted, NotARegistry, OtherSize
 from sampan.oci.headers import parse_content_range
 from sampan.upstream.answers import is_page
 
@@ -61,16 +61,18 @@ class BlobStream:
 def open_stream(
     response: Response, *, asked_offset: int, asked_stop: int | None = None, size: int | None
 ) -> BlobStream:
-    """The stream in ``response``, a 200 or 206. Raises NotARegistry when it cannot be what was asked for."""
+    """The stream in ``response``, a 200 or 206. Raises NotARegistry when it cannot be what was asked for,
+    OtherSize when its size is not ``size``, as the manifest says: who of the two is wrong is not known."""
     who = response.served_by
     length = response.content_length
     if response.status == 206:
         stop, total = _check_range(response, asked_offset, asked_stop, size)
         return BlobStream(response, offset=asked_offset, stop=stop, size=size if size is not None else total)
     page = is_page(response.header("Content-Type"))
-    if size is not None and length != size and (page or length is not None):
-        what = "a web page" if page else f"{length} bytes"
-        raise NotARegistry(f"{who}: {what} in place of a blob of {size} bytes", outcome="not-a-registry")
+    if size is not None and length != size and page:
+        raise NotARegistry(f"{who}: a web page in place of a blob of {size} bytes", outcome="not-a-registry")
+    if size is not None and length not in (None, size):
+        raise OtherSize(f"{who}: {length} bytes in place of a blob of {size} bytes", outcome="other-size")
     whole = size if size is not None else length
     return BlobStream(response, offset=0, stop=whole, size=whole)
 

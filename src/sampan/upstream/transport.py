@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from sampan.upstream.host import Host
 
 REDIRECTS_MAX = 5
-READ_BUFFER_BYTES = 1024 * 1024  # twice this may arrive while a write waits; speed is the same from 64 KiB on
+READ_BUFFER_BYTES = 256 * 1024  # twice this may arrive while as much is written: a MiB for each body
 HEADER_BYTES_MAX = 16 * 1024  # each; presigned Locations have up to 3 thousand
 HEADERS_MAX = 128
 STALE_CONNECTIONS_MAX = 8  # idle connections that the peer may have closed, one after the other

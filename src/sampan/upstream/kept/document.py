@@ -116,7 +116,7 @@ class KeptRefusals(Record, frozen=True):
 class KeptPulls(Record, frozen=True):
     """What is left of the pulls of this address; those of a login are known again with the next answer."""
 
-    machine: Text
+    place: Text
     limit: Annotated[int, msgspec.Meta(ge=1, le=2**53)]
     left: Count
     ends_seconds: Annotated[float, msgspec.Meta(ge=0, le=WINDOW_SECONDS_MAX)]

@@ -29,7 +29,7 @@ from sampan.upstream.kept.document import (
     NotKept,
     settings_of,
 )
-from sampan.upstream.quota import Pulls
+from sampan.upstream.quota import Pulls, place_of
 from sampan.upstream.tempo import SAMPLES_MAX, Usual
 
 
@@ -57,7 +57,7 @@ def revive(health: Health, clock: Clock, data: bytes, hosts: Collection[Host]) -
     for room in document.rooms:
         if (host := named.get((room.host, room.settings))) is not None:
             read.room(memory, (host, room.repository, room.kind), room)
-    operators = {host.operator for host in hosts}
+    operators, counted = {host.operator for host in hosts}, {place_of(host) for host in hosts}
     stamp = document.written  # of the wall clock; one of a time that is yet to come is now's, and no later
     health.budget.recall(
         Refusals(each.operator, tuple(min(stamp, clock.time()) - ago for ago in each.refused_ago))
@@ -66,14 +66,14 @@ def revive(health: Health, clock: Clock, data: bytes, hosts: Collection[Host]) -
     )
     health.quota.recall(
         Pulls(
-            each.machine,
+            each.place,
             None,
             each.limit,
             min(each.left, each.limit),
             min(stamp, clock.time()) + each.ends_seconds,
         )
         for each in document.pulls
-        if each.machine in urls
+        if each.place in counted
     )
     for series in document.tempo:
         if series.url in urls:

@@ -77,9 +77,7 @@ def _refusals(health: Health, time: float) -> list[KeptRefusals]:
 
 def _pulls(health: Health, time: float) -> list[KeptPulls]:
     records = [
-        KeptPulls(
-            machine=each.machine, limit=each.limit, left=each.left, ends_seconds=_ago(each.ends_at, time)
-        )
+        KeptPulls(place=each.place, limit=each.limit, left=each.left, ends_seconds=_ago(each.ends_at, time))
         for each in health.quota.known()
         if each.username is None
     ]
