@@ -24,6 +24,8 @@ from sampan.upstream.kept.document import (
     KeptAttempt,
     KeptBreaker,
     KeptMachine,
+    KeptPulls,
+    KeptRefusals,
     KeptRoom,
     KeptSeries,
     NotKept,
@@ -40,7 +42,7 @@ def revive(health: Health, clock: Clock, data: bytes, hosts: Collection[Host]) -
         document = msgspec.json.decode(data, type=Document)
     except (ValueError, RecursionError) as error:
         raise NotKept(printable(str(error))) from error
-    read, memory = _Reading(clock.monotonic(), max(clock.time() - document.written, 0.0)), health.memory
+    read, memory = _Reading(clock, document.written), health.memory
     named = {(host.name, settings): host for host in hosts if (settings := settings_of(host)) is not None}
     urls = {host.url for host in hosts}
     for machine in document.machines:
@@ -57,24 +59,9 @@ def revive(health: Health, clock: Clock, data: bytes, hosts: Collection[Host]) -
     for room in document.rooms:
         if (host := named.get((room.host, room.settings))) is not None:
             read.room(memory, (host, room.repository, room.kind), room)
-    operators, counted = {host.operator for host in hosts}, {place_of(host) for host in hosts}
-    stamp = document.written  # of the wall clock; one of a time that is yet to come is now's, and no later
-    health.budget.recall(
-        Refusals(each.operator, tuple(min(stamp, clock.time()) - ago for ago in each.refused_ago))
-        for each in document.refusals
-        if each.operator in operators
-    )
-    health.quota.recall(
-        Pulls(
-            each.place,
-            None,
-            each.limit,
-            min(each.left, each.limit),
-            min(stamp, clock.time()) + each.ends_seconds,
-        )
-        for each in document.pulls
-        if each.place in counted
-    )
+    operators, places = {host.operator for host in hosts}, {place_of(host) for host in hosts}
+    health.budget.recall(read.refusals(each) for each in document.refusals if each.operator in operators)
+    health.quota.recall(read.pulls(each) for each in document.pulls if each.place in places)
     for series in document.tempo:
         if series.url in urls:
             health.tempo.series.remember((series.url, series.step), read.usual(series))
@@ -82,11 +69,12 @@ def revive(health: Health, clock: Clock, data: bytes, hosts: Collection[Host]) -
 
 
 class _Reading:
-    """Seen from ``now``, ``passed`` seconds after it was written."""
+    """Seen from now, when some time has ``_passed``; a stamp of a time that is yet to come is now's."""
 
-    def __init__(self, now: float, passed: float) -> None:
-        self._now = now
-        self._passed = passed
+    def __init__(self, clock: Clock, stamp: float) -> None:
+        self._now = clock.monotonic()
+        self._written = min(stamp, clock.time())
+        self._passed = clock.time() - self._written
 
     def machine(self, kept: KeptMachine) -> Machine:
         return Machine(
@@ -103,6 +91,13 @@ class _Reading:
             memory.rooms.remember(key, breaker)
         if (denied := _attempt_of(kept.denied)) is not None and kept.denied_seconds > self._passed:
             memory.denied.remember(key, (self._until(kept.denied_seconds), kept.denied_seconds, denied))
+
+    def refusals(self, kept: KeptRefusals) -> Refusals:
+        return Refusals(kept.operator, tuple(self._written - ago for ago in kept.refused_ago))
+
+    def pulls(self, kept: KeptPulls) -> Pulls:
+        left = min(kept.left, kept.limit)
+        return Pulls(kept.place, None, kept.limit, left, self._written + kept.ends_seconds)
 
     def usual(self, kept: KeptSeries) -> Usual:
         return Usual(deque(kept.seconds, maxlen=SAMPLES_MAX), self._at(kept.heard_ago))
