@@ -18,13 +18,26 @@ from sampan.cli.program import main
 KIB = 1024
 
 
+class Pipe(io.TextIOWrapper):
+    """What a command writes, as text or as bytes."""
+
+    def __init__(self) -> None:
+        self.all = io.BytesIO()
+        super().__init__(self.all, "utf-8", newline="")
+
+    @property
+    def text(self) -> str:
+        self.flush()
+        return self.all.getvalue().decode()
+
+
 def attempt(words: list[str]) -> dict[str, object]:
     before = set(Path().rglob("*"))
-    out, said = io.StringIO(), io.StringIO()
+    out, said = Pipe(), Pipe()
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(out):
         code = main(words)
     made = sorted(str(path) for path in set(Path().rglob("*")) - before)
-    return {"code": code, "out": out.getvalue(), "error": said.getvalue(), "made": made}
+    return {"code": code, "out": out.text, "error": said.text, "made": made}
 
 
 for line in sys.stdin:
