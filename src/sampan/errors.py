@@ -75,6 +75,12 @@ def redact(text: str) -> str:
     return _QUERY.sub("?…", _USERINFO.sub("…@", text))
 
 
+def without_login(path: str) -> str:
+    """``path``, of a request, from its last ``@`` on: no name has one, but a password may stand before it."""
+    end = max(path.rfind("@"), path.rfind("%40"))
+    return path if end < 0 else f"…{path[end:]}"
+
+
 def printable(text: str, *, characters_max: int = 200) -> str:
     """``text`` cut and cleaned of control characters: it came from a stranger."""
     cleaned = _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text[: characters_max + 1])

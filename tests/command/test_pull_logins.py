@@ -83,6 +83,7 @@ def write(file: Path, content: object) -> None:
     file.write_text(json.dumps(content))
 
 
+@pytest.mark.row("55")
 @pytest.mark.parametrize(
     "prepare",
     [

@@ -276,6 +276,7 @@ async def test_tags_come_from_all_pages_of_one_host() -> None:
         assert registry.count(kind="tags") == 2
 
 
+@pytest.mark.row("16")
 @pytest.mark.parametrize(
     "link",
     [

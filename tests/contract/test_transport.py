@@ -128,6 +128,7 @@ async def test_construction_touches_no_network() -> None:
 # -- the guard --------------------------------------------------------------------------------------
 
 
+@pytest.mark.row("13")
 async def test_a_name_that_resolves_to_loopback_is_not_dialled_unless_the_host_is_private() -> None:
     async with FakeRegistry() as registry:
         registry.add(IMAGE)
@@ -146,6 +147,7 @@ async def test_a_name_that_resolves_to_loopback_is_not_dialled_unless_the_host_i
         assert registry.connections == 0
 
 
+@pytest.mark.row("13")
 async def test_the_guard_stands_where_the_socket_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     async def rebound(self: object, host: str, port: int = 0, family: int = 0) -> list[dict[str, str | int]]:
         return [{"hostname": host, "host": "127.0.0.1", "port": port, "family": 2, "proto": 0, "flags": 0}]
@@ -158,6 +160,7 @@ async def test_the_guard_stands_where_the_socket_is_made(monkeypatch: pytest.Mon
     assert "127.0.0.1" in error.message
 
 
+@pytest.mark.row("13")
 @pytest.mark.parametrize(
     "target",
     [
@@ -262,6 +265,7 @@ async def test_a_flood_of_interim_answers_ends_when_the_first_byte_is_due() -> N
     assert said(error) == "TimedOut first-byte-timeout"
 
 
+@pytest.mark.row("38", "40")
 async def test_no_cookie_is_kept_and_nothing_is_decoded() -> None:
     packed = b"\x1f\x8bnot really gzip"
     answer = (
@@ -384,6 +388,7 @@ async def test_a_client_certificate_is_shown_to_its_host_alone(tmp_path: Path, a
         assert not other.requests
 
 
+@pytest.mark.row("14")
 async def test_https_is_never_left_for_http(tmp_path: Path, authority: trustme.CA) -> None:
     async with FakeRegistry(tls=server_tls(authority, "127.0.0.1")) as home, FakeRegistry() as plain:
         home.script(faults.redirect(f"{plain.url}/x"))

@@ -181,6 +181,7 @@ async def test_a_body_in_chunks_is_read(tmp_path: Path) -> None:
         assert redirected(await answer(connection), item("Pod"))
 
 
+@pytest.mark.row("54")
 @pytest.mark.parametrize(
     "body",
     [
@@ -205,6 +206,7 @@ async def test_what_is_no_review_is_refused_and_nothing_breaks(tmp_path: Path, b
         assert (await running.ask(review(item("Pod")))).status == 200
 
 
+@pytest.mark.row("54")
 async def test_a_hundred_megabytes_are_refused_unread(tmp_path: Path) -> None:
     async with serving(tmp_path) as running, running.connect() as connection:
         await connection.send(b"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Length: 104857600\r\n\r\n")
@@ -213,6 +215,7 @@ async def test_a_hundred_megabytes_are_refused_unread(tmp_path: Path) -> None:
         assert response.headers["connection"] == "close"
 
 
+@pytest.mark.row("54")
 async def test_a_body_that_grows_beyond_the_limit_is_refused(tmp_path: Path) -> None:
     async with serving(tmp_path) as running, running.connect() as connection:
         await connection.send(b"POST /mutate HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")

@@ -7,7 +7,7 @@ import pytest
 from docs_pages import LANGUAGES, codes, page
 from sampan.oci.digest import Digest
 from sampan.oci.distribution import MIRROR_SOURCE, Kind, parse_target
-from sampan.server.v2 import LOOP_HEADER
+from sampan.oci.passage import LOOP_HEADER
 from serving.mirror import LAYER, REGISTRIES, FakeManifestReply, FakeMirror
 from serving.wire import ask, running
 

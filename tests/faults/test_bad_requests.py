@@ -104,6 +104,7 @@ MALFORMED = {
 }
 
 
+@pytest.mark.row("19", "23")
 @pytest.mark.parametrize("raw", MALFORMED.values(), ids=MALFORMED.keys())
 async def test_what_is_not_http_is_refused_and_the_connection_closed(
     raw: bytes, caplog: pytest.LogCaptureFixture
@@ -147,6 +148,7 @@ async def test_other_methods_are_refused_with_the_methods_that_are_allowed(metho
     assert not mirror.asked
 
 
+@pytest.mark.row("21")
 async def test_connect_is_refused_and_no_tunnel_opened() -> None:
     async with running(FakeMirror()) as server, connected(server) as connection:
         await connection.send(b"CONNECT 169.254.169.254:80 HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\n\r\n")
@@ -184,6 +186,7 @@ async def test_the_sender_of_a_body_sees_why_it_was_refused() -> None:
         assert await connection.is_closed()
 
 
+@pytest.mark.row("24")
 async def test_a_get_with_a_body_is_answered_and_its_body_is_no_request() -> None:
     mirror = FakeMirror()
     smuggled = f"GET {ALPINE}/manifests/3 HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -209,6 +212,7 @@ async def test_a_bad_chunk_ends_the_connection() -> None:
     assert not mirror.asked
 
 
+@pytest.mark.row("23")
 async def test_ten_thousand_requests_at_once_are_answered_in_order_and_a_few_at_a_time() -> None:
     mirror = FakeMirror()
     async with running(mirror) as server, connected(server) as connection:
@@ -231,6 +235,7 @@ async def test_a_head_that_never_ends_is_given_up() -> None:
         assert (await ask(server, "/healthz")).status == 200
 
 
+@pytest.mark.row("23")
 async def test_hundreds_of_half_open_connections_do_not_keep_others_waiting() -> None:
     async with running(FakeMirror()) as server, contextlib.AsyncExitStack() as stack:
         for _ in range(300):

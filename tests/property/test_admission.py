@@ -59,6 +59,7 @@ REQUESTS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.row("54")
 @given(REQUESTS)
 def test_every_request_is_admitted_and_only_images_are_touched(request: Any) -> None:
     document = {"kind": KIND, "apiVersion": API_VERSION, "request": request}

@@ -53,6 +53,7 @@ def test_a_public_address_may_be_dialled(text: str) -> None:
     assert not is_private(ip_address(text))
 
 
+@pytest.mark.row("13")
 @pytest.mark.parametrize("text", PRIVATE)
 def test_a_private_address_is_dialled_only_for_private_hosts(text: str) -> None:
     assert is_private(ip_address(text))
@@ -60,6 +61,7 @@ def test_a_private_address_is_dialled_only_for_private_hosts(text: str) -> None:
     assert may_dial(ip_address(text), private=True)
 
 
+@pytest.mark.row("13")
 @pytest.mark.parametrize("text", METADATA)
 def test_nothing_opens_a_metadata_service(text: str) -> None:
     assert is_metadata(ip_address(text))
@@ -67,6 +69,7 @@ def test_nothing_opens_a_metadata_service(text: str) -> None:
     assert not may_dial(ip_address(text), private=True)
 
 
+@pytest.mark.row("13")
 @pytest.mark.parametrize("text", [*UNUSABLE, "2001:db8::1", "192.0.2.1", "4000::1"])
 def test_nothing_opens_an_address_where_no_registry_can_be(text: str) -> None:
     assert not is_private(ip_address(text))

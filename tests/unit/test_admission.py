@@ -128,6 +128,7 @@ def test_an_update_never_touches_init_containers(kind: str) -> None:
     assert ask(review(new, kind=kind, operation="UPDATE", old=old)).outcome is Outcome.UNCHANGED
 
 
+@pytest.mark.row("54")
 def test_a_container_that_is_added_for_debugging_is_redirected_and_the_pod_is_not() -> None:
     old = item("Pod", pod_spec(ephemeralContainers=[container("first", "busybox:1")]))
     new = copy.deepcopy(old)
@@ -138,11 +139,13 @@ def test_a_container_that_is_added_for_debugging_is_redirected_and_the_pod_is_no
     ]
 
 
+@pytest.mark.row("54")
 def test_a_dry_run_is_answered_like_any_other() -> None:
     created = item("Pod")
     assert patch(review(created, dryRun=True)) == patch(review(created))
 
 
+@pytest.mark.row("54")
 def test_a_mirror_pod_is_left_alone() -> None:
     created = item("Pod")
     created["metadata"]["annotations"] = {"kubernetes.io/config.mirror": "c0ffee"}
@@ -172,6 +175,7 @@ def test_other_kinds_are_admitted_as_they_are(kind: str) -> None:
     assert ask(review(item("Pod"), kind=kind)).outcome is Outcome.SKIPPED
 
 
+@pytest.mark.row("54")
 @pytest.mark.parametrize(
     "document",
     [
@@ -210,6 +214,7 @@ ODD: list[Any] = [None, [], "pod", 5, {}, {"spec": None}, {"spec": []}, {"spec":
 ODD += [{"metadata": {}, "spec": spec} for spec in SPECS]
 
 
+@pytest.mark.row("54")
 @pytest.mark.parametrize("odd", ODD)
 @pytest.mark.parametrize("operation", ["CREATE", "UPDATE"])
 def test_an_object_of_another_shape_is_admitted_as_it_is(odd: Any, operation: str) -> None:
@@ -236,6 +241,7 @@ def test_a_kind_that_is_none_is_admitted(named: Any) -> None:
     assert ask(document).review["response"] == {"uid": UID, "allowed": True}
 
 
+@pytest.mark.row("54")
 def test_ten_thousand_containers_are_admitted_with_a_warning() -> None:
     created = item("Pod", {"containers": [container(f"c{n}", "alpine:3") for n in range(10_000)]})
     answer = ask(review(created)).review
@@ -246,6 +252,7 @@ def test_ten_thousand_containers_are_admitted_with_a_warning() -> None:
     ]
 
 
+@pytest.mark.row("54")
 def test_an_error_inside_admits_the_object_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     def broken(text: str) -> Any:
         raise ZeroDivisionError(text)

@@ -188,6 +188,7 @@ def test_an_encoding_that_cannot_be_proven_is_refused(encoding: str) -> None:
         read(gzip.compress(INDEX), wanted=OTHER, encoding=encoding)
 
 
+@pytest.mark.row("38")
 def test_a_bomb_is_not_unpacked_beyond_a_manifest() -> None:
     bomb = gzip.compress(b"\0" * (64 * 1024 * 1024))
     with pytest.raises(HostError):

@@ -153,6 +153,7 @@ def test_a_challenge_that_nobody_can_answer_is_a_denial(headers: list[str]) -> N
     assert caught.value.status == 401
 
 
+@pytest.mark.row("14")
 @pytest.mark.parametrize(
     "realm",
     [
@@ -177,6 +178,7 @@ def test_a_plain_host_may_have_a_plain_realm() -> None:
     assert isinstance(flow.send(['Bearer realm="http://127.0.0.1:5001/token"']), Fetch)
 
 
+@pytest.mark.row("15")
 @pytest.mark.parametrize(
     ("base", "realm", "may"),
     [

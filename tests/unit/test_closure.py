@@ -165,6 +165,7 @@ def test_an_index_that_names_no_platforms_is_wanted_whole() -> None:
     assert len(shelf.wanted(root, [AMD64]).images) == 2
 
 
+@pytest.mark.row("32")
 def test_indexes_that_nest_too_deep_are_refused() -> None:
     shelf = Shelf()
     entry = shelf.add(index_of())
@@ -174,6 +175,7 @@ def test_indexes_that_nest_too_deep_are_refused() -> None:
         shelf.wanted(str(entry["digest"]), None)
 
 
+@pytest.mark.row("32")
 def test_indexes_that_together_list_too_much_are_refused() -> None:
     shelf = Shelf()
     one = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "size": 2}

@@ -152,6 +152,7 @@ def test_two_names_of_one_registry_are_a_duplicate() -> None:
     assert "duplicate" in error.message
 
 
+@pytest.mark.row("52")
 @pytest.mark.parametrize(
     "text",
     [
@@ -190,6 +191,7 @@ def test_bytes_that_are_no_text_are_refused(data: bytes, message: str) -> None:
     assert caught.value.message == message
 
 
+@pytest.mark.row("52")
 def test_a_huge_file_is_not_read_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "sampan.toml"
     with path.open("wb") as file:

@@ -108,6 +108,7 @@ async def test_an_entry_is_read_in_every_form(
     assert await files(tmp_path, {"auths": {"quay.io": entry}}).lookup(QUAY, REPOSITORY) == credential
 
 
+@pytest.mark.row("56")
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", "[" * 100_000, '{"auths": []}', '{"auths": {"quay.io": null}}']
 )
@@ -197,6 +198,7 @@ async def test_a_login_that_a_helper_does_not_have_is_no_trouble(
     assert not caplog.records
 
 
+@pytest.mark.row("56")
 @pytest.mark.parametrize("script", ["echo no json", "echo '[]'", "echo '{}'", "yes", "exec 1>&-; exit 0"])
 async def test_a_broken_helper_is_reported_once_and_not_run_again(
     tmp_path: Path, script: str, caplog: pytest.LogCaptureFixture
@@ -209,6 +211,7 @@ async def test_a_broken_helper_is_reported_once_and_not_run_again(
     assert len(caplog.records) == 1
 
 
+@pytest.mark.row("56")
 async def test_a_hanging_helper_is_stopped_with_all_that_it_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,6 +221,7 @@ async def test_a_hanging_helper_is_stopped_with_all_that_it_started(
     assert await found.lookup(QUAY, REPOSITORY) is None
 
 
+@pytest.mark.row("56")
 @pytest.mark.parametrize("name", ["../evil", "a b", "a;b", "$(x)", "A", "", 5, None, "x" * 65])
 async def test_a_helper_of_an_unsafe_name_is_not_run(tmp_path: Path, name: object) -> None:
     found = files(tmp_path, {"credHelpers": {"quay.io": name}}, environment={"PATH": str(tmp_path)})

@@ -129,6 +129,7 @@ def test_which_registry_is_meant(
     assert (found.registry, found.repository) == (registry, repository)
 
 
+@pytest.mark.row("11", "12")
 @pytest.mark.parametrize(
     ("name", "ns", "registries"),
     [
@@ -189,6 +190,7 @@ def test_the_base_path_names_the_registry_of_its_ns() -> None:
         target("/v2/", "quay.io")
 
 
+@pytest.mark.row("1", "2", "3")
 @pytest.mark.parametrize(
     ("path", "error"),
     [

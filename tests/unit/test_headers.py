@@ -133,6 +133,7 @@ def test_a_content_range_is_half_open_or_nothing(
     assert parse_content_range(header) == parsed
 
 
+@pytest.mark.row("37")
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [
@@ -230,6 +231,7 @@ def test_a_page_size_is_clamped_or_nothing(text: str | None, size: int | None) -
     assert parse_page_size(text) == size
 
 
+@pytest.mark.row("20", "25", "37")
 @pytest.mark.parametrize(
     "filler", ["<", "</a>", "</a>;", ';a="', '</a>;a="b"', "<a>;a=", "; ", "a;=", " ", '"']
 )

@@ -229,6 +229,7 @@ def test_without_a_type_inside_the_structure_decides(
     assert parse_manifest(encoded(index), media_type=content_type).media_type == index_type
 
 
+@pytest.mark.row("30")
 @pytest.mark.parametrize(
     ("document", "message"),
     [
@@ -412,6 +413,7 @@ def test_2000_descriptors_are_read_and_one_more_is_not(kind: str) -> None:
     assert refusal(with_entries(DESCRIPTORS_MAX + 1)) == f"{kind}: expected at most 2000 entries, got 2001"
 
 
+@pytest.mark.row("29")
 @pytest.mark.parametrize(
     "filler",
     [

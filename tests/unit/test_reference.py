@@ -151,6 +151,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.row("8")
 @pytest.mark.parametrize(("text", "canonical"), CANONICAL)
 def test_a_reference_is_read_as_docker_reads_it(text: str, canonical: str) -> None:
     assert str(Reference.parse(text)) == canonical
@@ -325,6 +326,7 @@ def test_what_is_no_registry_is_refused(registry: str) -> None:
         parse_registry(registry)
 
 
+@pytest.mark.row("4")
 @pytest.mark.parametrize("parse", [Reference.parse, parse_registry, parse_repository, parse_tag])
 def test_a_text_of_a_megabyte_is_refused_for_its_length_and_not_read(parse: Callable[[str], object]) -> None:
     assert parse("alpine")
@@ -332,6 +334,7 @@ def test_a_text_of_a_megabyte_is_refused_for_its_length_and_not_read(parse: Call
         parse(Claiming("alpine", 1_000_000))
 
 
+@pytest.mark.row("4")
 @pytest.mark.parametrize(
     "filler", ["a", "a-", "a_", "--a", "a.b_c", "0/", "a.", "a/", "/", "[", "1.", "a:", "@", "é", "\0"]
 )

@@ -24,6 +24,7 @@ def test_a_url_is_taken_apart_once(text: str, netloc: str, target: str) -> None:
     assert parse_url(str(url)) == url
 
 
+@pytest.mark.row("14")
 @pytest.mark.parametrize(
     "text",
     [
@@ -82,6 +83,7 @@ def test_a_redirect_is_followed_to_where_it_leads(location: str, leads_to: str) 
     assert str(follow(parse_url("https://a.io/v2/x/blobs/y"), location)) == leads_to
 
 
+@pytest.mark.row("14")
 @pytest.mark.parametrize(
     "location", ["http://a.io/x", "ftp://a.io/", "https://u:p@a.io/", "https://[::1", "data:,x"]
 )

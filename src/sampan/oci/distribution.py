@@ -13,7 +13,14 @@ from enum import Enum
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from sampan.errors import InvalidReference, InvalidRequest, RegistryUnknown, Unsupported, printable
+from sampan.errors import (
+    InvalidReference,
+    InvalidRequest,
+    RegistryUnknown,
+    Unsupported,
+    printable,
+    without_login,
+)
 from sampan.oci.digest import Digest
 from sampan.oci.headers import ByteRange as ByteRange  # the wire's headers are found here too
 from sampan.oci.headers import accepts as accepts
@@ -230,4 +237,4 @@ def _looks_like_host(text: str) -> bool:
 
 
 def _shown(text: str) -> str:
-    return repr(printable(text, characters_max=100))
+    return repr(printable(without_login(text), characters_max=100))

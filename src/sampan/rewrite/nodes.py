@@ -83,11 +83,13 @@ def value(node: Node | None) -> str | None:
 
 
 def _gather(node: Scalar | Sequence | Mapping | None, found: dict[str, Node], seen: set[int]) -> None:
-    """Add the entries of ``node`` that are not there yet: its own first, then those of its merge keys."""
+    """Add the entries of ``node`` that are not there yet: its own first, then those of its merge keys. Of two
+    of one name the last counts, as it does for Kubernetes."""
     if not isinstance(node, Mapping) or id(node) in seen or len(seen) > MERGES_MAX:
         return
     seen.add(id(node))
     merged: list[Node] = []
+    own: dict[str, Node] = {}
     for key, item in node.pairs:
         name = resolve(key)
         if not isinstance(name, Scalar):
@@ -95,6 +97,7 @@ def _gather(node: Scalar | Sequence | Mapping | None, found: dict[str, Node], se
         if name.value == _MERGE and not name.style:
             merged += sequence(item) or [item]
         else:
-            found.setdefault(name.value, item)
+            own[name.value] = item
+    found.update((name, item) for name, item in own.items() if name not in found)
     for each in merged:
         _gather(resolve(each), found, seen)

@@ -5,10 +5,15 @@ Guarantees that a place holds the value and nothing around it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from sampan.rewrite.nodes import BLOCKS, QUOTES, Alias, Node, Scalar, mapping, resolve, value
 from sampan.rewrite.place import Place, line_at
+
+_NUMBER = re.compile(
+    r"[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9_]+)(?:[eE][-+]?[0-9]+)?|0[xob][0-9A-Fa-f_]+", re.ASCII
+)
 
 
 def places(text: str, root: Node, images: Iterable[Node]) -> Iterator[Place]:
@@ -31,7 +36,7 @@ def places(text: str, root: Node, images: Iterable[Node]) -> Iterator[Place]:
             continue
         if any(first <= target.start < last for first, last in inert):
             scalars[target.start] = target
-        elif value(target):
+        elif value(target) and not _is_number(target, text[target.start : target.end]):
             yield Place(target.value, start, alias.end, line_at(text, start), '"', '"')
     for scalar in scalars.values():
         place = place_of(text, scalar)
@@ -40,14 +45,19 @@ def places(text: str, root: Node, images: Iterable[Node]) -> Iterator[Place]:
 
 
 def place_of(text: str, scalar: Scalar) -> Place | None:
-    """Where the value of ``scalar`` is written; None when it is over several lines, or nothing."""
+    """Where the value of ``scalar`` is written; None when it is over several lines, nothing, or a number."""
     image = scalar.value.rstrip("\n") if scalar.style in BLOCKS else scalar.value
     if value(scalar) is None or not image:
         return None
     start, end = _span(text, scalar, image)
-    if start < 0:
+    if start < 0 or _is_number(scalar, text[scalar.start : start]):
         return None
     return Place(image, start, end, line_at(text, start), plain=not scalar.style)
+
+
+def _is_number(scalar: Scalar, properties: str) -> bool:
+    """Whether YAML reads no text: who gets ``image: 1.10`` refuses it, and it must not become a name."""
+    return not scalar.style and "!!str" not in properties and _NUMBER.fullmatch(scalar.value) is not None
 
 
 def inner_place(text: str, node: Node | None, marker: str) -> Place | None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TextIO
 
 from sampan.clock import Clock
-from sampan.errors import Attempt, printable
+from sampan.errors import Attempt, printable, without_login
 from sampan.oci.distribution import Target
 from sampan.server.answer import describe_attempt
 
@@ -141,7 +141,7 @@ class PullLog:
         fields: dict[str, object] = {
             "client": client,
             "method": printable(method, characters_max=20),
-            "path": printable(path.partition("?")[0], characters_max=200),
+            "path": printable(without_login(path.partition("?")[0]), characters_max=200),
             "status": status,
             "error": error,
             "suppressed": more,

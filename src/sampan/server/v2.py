@@ -26,11 +26,11 @@ from sampan.oci.distribution import (
     parse_target,
 )
 from sampan.oci.manifest import OCI_INDEX
+from sampan.oci.passage import LOOP_HEADER, PASSED, is_circle, parse_passed
 from sampan.server.answer import API_VERSION_FIELD, Answer, document, problem, refusal, render_head
 from sampan.server.contract import BlobReply, ManifestReply, MirrorApi
 from sampan.server.listing import filter_referrers, page_of_tags, tags_document
 
-LOOP_HEADER = "X-Sampan-Loop"
 IMMUTABLE = ("Cache-Control", "max-age=31536000, immutable")  # a digest's content; a year is HTTP's forever
 REVALIDATE = ("Cache-Control", "no-cache")
 QUERY_FIELDS_MAX = 16  # the API has five
@@ -91,8 +91,10 @@ class V2:
         target = asked.target
         is_head = request.method == "HEAD"
         try:
-            if self._instance in request.headers.get(LOOP_HEADER, ""):
+            passed = parse_passed(request.headers.get(LOOP_HEADER))
+            if is_circle(passed, self._instance):
                 return _loop(is_head=is_head)
+            PASSED.set(passed)
             if target.kind is Kind.MANIFEST:
                 return await self._manifest(request, target, is_head)
             if target.kind is Kind.BLOB:

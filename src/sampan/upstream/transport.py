@@ -22,6 +22,7 @@ import aiohttp_socks
 import yarl
 
 from sampan.errors import ConfigError, HostError, NotARegistry
+from sampan.oci.passage import LOOP_HEADER, render_passed
 from sampan.upstream.call import Call
 from sampan.upstream.dialer import (
     Dial,
@@ -55,7 +56,6 @@ HEADERS_MAX = 128
 STALE_CONNECTIONS_MAX = 8  # idle connections that the peer may have closed, one after the other
 IDLE_SECONDS = 15.0
 DNS_CACHE_SECONDS = 30
-LOOP_HEADER = "X-Sampan-Loop"
 
 _NO_LIMITS = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
 
@@ -93,8 +93,7 @@ class Transport:
         self._sessions: dict[_Way, aiohttp.ClientSession] = {}
         self._names = names
         self._headers = {"User-Agent": user_agent, "Accept-Encoding": "identity"}
-        if instance_id is not None:
-            self._headers[LOOP_HEADER] = instance_id
+        self._instance_id = instance_id
         for host in hosts:
             self.prepare(host)
 
@@ -158,6 +157,8 @@ class Transport:
         proxy = Proxy.parse(host.proxy) if host.proxy else self._proxies.proxy_for(url)
         way = _Way(TlsOptions.of(host) if home else TlsOptions.of(host).elsewhere(), host.private, proxy)
         headers = {**self._headers, **(host.headers if home else {}), **call.headers}
+        if self._instance_id is not None:
+            headers[LOOP_HEADER] = render_passed(self._instance_id)
         if trusted and call.authorization is not None:
             headers["Authorization"] = call.authorization
         hop = begin_hop(url, login=call.login)
