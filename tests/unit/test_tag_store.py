@@ -80,9 +80,8 @@ def test_a_tag_that_goes_back_is_known_to_have_been_there(tags: TagStore, tmp_pa
 
 
 def test_of_a_tag_that_moves_all_the_time_some_digests_are_kept(tags: TagStore, tmp_path: Path) -> None:
-    for number in range(40):
-        moved = replace(ONE, digest=Digest.of(b"%d" % number, "sha512"))
-        record = tags.put(*ALPINE, moved, host="a", now=float(number))
+    moves = [replace(ONE, digest=Digest.of(b"%d" % number, "sha512")) for number in range(40)]
+    *_, record = [tags.put(*ALPINE, moved, host="a", now=float(now)) for now, moved in enumerate(moves)]
     assert len(record.earlier) == EARLIER_MAX
     again = reopened(tmp_path)
     assert again.get(*ALPINE) == record
