@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from sampan.clock import Clock, SystemClock
-from sampan.errors import AllHostsFailed, Attempt, NotFound
+from sampan.errors import AllHostsFailed, Attempt, NotFound, OtherSize
 from sampan.mirror.asking import Asking, HostsFor
 from sampan.mirror.blobs import BlobAnswer, Brought, Downloads, Told
 from sampan.mirror.events import Observer, Silence
@@ -163,9 +163,15 @@ class Mirror:
         if size is not None:
             return size, "store"
 
+        declared = self._manifests.size_of(registry, repository, digest)
+
         async def ask(host: Host, connected: Callable[[], None]) -> int:
             connected()
-            return await self._client.stat_blob(host, repository, digest)
+            told = await self._client.stat_blob(host, repository, digest)
+            if declared not in (None, told):
+                what = f"{host.name}: {told} bytes in place of a blob of {declared} bytes"
+                raise OtherSize(what, outcome="other-size")
+            return told
 
         won = await self._asking.first(Question(registry, repository, "blob", digest, "HEAD"), ask)
         return won.answer, won.host.name
