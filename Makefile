@@ -9,17 +9,18 @@ LISTEN ?= 127.0.0.1:5050
 STORE  ?= .cache/store
 KILLS  ?= 1000
 MINUTES ?= 10
+SECONDS ?= 60
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # Where the fast tests write: memory, if there is plenty. What a disk does is tested by the others.
 ROOM   := $(shell test "$$(df --output=avail /dev/shm 2>/dev/null | tail -1)" -gt 2000000 2>/dev/null && echo /dev/shm)
 
-.PHONY: serve test check fast-unit fast-contract quick peers interop bench soak lock clean
+.PHONY: serve test check fast-unit fast-contract quick peers interop bench fuzz soak lock clean
 
 serve: $(VENV)/.run            ## run the mirror: make serve LISTEN=127.0.0.1:5050 STORE=DIR
 	$(BIN)/sampan serve --listen $(LISTEN) --store $(STORE)
 
 test: check peers              ## everything, real programs included
-	$(BIN)/python -m pytest -q -n 2 tests/property tests/command tests/abuse
+	$(BIN)/python -m pytest -q -n 2 tests/property tests/command tests/abuse tests/fuzz
 	$(BIN)/python -m pytest -q -n 2 -m hypothesis tests/unit
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/state tests/faults tests/interop
 
@@ -42,6 +43,9 @@ peers: $(VENV)/.test           ## the programs that the tests run against
 
 soak: peers                    ## for hours: 1,000 kills, power lost at every instant, 1,000 clients for 10 minutes
 	SOAK_KILLS=$(KILLS) SOAK_MINUTES=$(MINUTES) $(BIN)/python -m pytest -q -s tests/soak
+
+fuzz: $(VENV)/.test            ## each parser, for so long: make fuzz SECONDS=60
+	$(BIN)/python tests/fuzz/runner.py --seconds $(SECONDS)
 
 bench: $(VENV)/.test           ## ratios against real peers, in one run
 	$(BIN)/python tests/interop/peers.py install bench

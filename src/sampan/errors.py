@@ -64,9 +64,11 @@ from typing import ClassVar
 _USERINFO = re.compile(r"(?<=//)[^/@\s]*@")
 _QUERY = re.compile(r"\?[^\s\"']*")
 _SILENCE = frozenset({"first-byte-timeout", "stalled", "slow", "beaten"})
-# Letters of all kinds, quotation marks, dashes and arrows; nothing that ends a line or turns its direction.
+# Letters of all kinds, quotation marks, dashes and arrows; nothing that ends a line or turns its direction,
+# nor what is not seen at all.
 _UNPRINTABLE = re.compile(
-    r"[^\x20-\x7e\u00a1-\u1fff\u2010-\u2027\u2030-\u205e\u2190-\u21ff\u2e80-\ud7ff\uf900-\ufaff\uff01-\uffef]"
+    r"[^\x20-\x7e\u00a1-\u00ac\u00ae-\u05ff\u0606-\u061b\u061d-\u06dc\u06de-\u070e\u0710-\u088f"
+    r"\u0892-\u08e1\u08e3-\u180d\u180f-\u1fff\u2010-\u2027\u2030-\u205e\u2190-\u21ff\u2e80-\ud7ff\uf900-\ufaff\uff01-\uffef]"
 )
 
 

@@ -23,7 +23,7 @@ INPUT_BYTES_MAX = 4096
 HANGS_SECONDS = 25  # of one input: it never ends; what is slow is told by its processor time
 BOUNDS = (
     f"-max_len={INPUT_BYTES_MAX}", f"-timeout={HANGS_SECONDS}", f"-rss_limit_mb={MEMORY_MEBIBYTES_MAX}",
-    "-malloc_limit_mb=64", "-print_final_stats=1",
+    "-print_final_stats=1",
 )  # fmt: skip
 
 
@@ -39,8 +39,16 @@ class Outcome:
     @property
     def runs(self) -> int:
         """How many inputs were tried."""
-        _, _, rest = self.log.rpartition("stat::number_of_executed_units:")
-        return int(rest.split()[0]) if rest else 0
+        return self._figure("number_of_executed_units")
+
+    @property
+    def peak_mebibytes(self) -> int:
+        """The most memory that the process had."""
+        return self._figure("peak_rss_mb")
+
+    def _figure(self, name: str) -> int:
+        _, found, rest = self.log.rpartition(f"stat::{name}:")
+        return int(rest.split()[0]) if found else 0
 
 
 def fuzz(target: str, corpus: Path, crashes: Path, *options: str, path: Sequence[Path] = ()) -> Outcome:

@@ -8,8 +8,10 @@ of processor time, half a gigabyte of memory, and an input that never ends (``fu
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 from sampan.bundle.tape import open_tape
 from sampan.bundle.tar import members
@@ -67,9 +69,14 @@ def _text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
+def _harmless(text: str) -> bool:
+    """No control character, none that turns the direction of a line or is not seen, none that ends a line."""
+    return not {unicodedata.category(character) for character in text} & {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+
+
 def _told(error: SampanError) -> None:
     lines = f"{error.message}\n{error.hint or ''}".split("\n")
-    assert all(line.isprintable() for line in lines), lines
+    assert all(map(_harmless, lines)), lines
     assert len(error.message) < 10_000
 
 
@@ -113,7 +120,7 @@ def challenge(data: bytes) -> None:
             if isinstance(error, HostError):
                 _told(error)
     words = said_in(body)
-    assert words.isprintable()
+    assert _harmless(words)
     assert len(words) <= 201
     _realm_answers(body)
 
@@ -121,12 +128,14 @@ def challenge(data: bytes) -> None:
 def _realm_answers(body: bytes) -> None:
     flow = fetch_token(TokenKey("h", parse_url("https://a.io/t"), "s", "repository:x:pull"), None)
     next(flow)
+    token = ""
     try:
         flow.send(TokenReply(200, body))
     except HostError as error:
         _told(error)
     except StopIteration as ended:
-        assert ended.value.text.isprintable()
+        token = ended.value.text
+    assert _harmless(token)
 
 
 def header(data: bytes) -> None:
@@ -134,9 +143,9 @@ def header(data: bytes) -> None:
     size, text = int.from_bytes(data[:3]), _text(data[3:])
     try:
         found = parse_range(text, size)
-        assert found is None or 0 <= found.start < found.stop <= size
-    except UnsatisfiableRange as error:
-        assert problem(error).status == 416
+    except UnsatisfiableRange:
+        found = None
+    assert found is None or 0 <= found.start < found.stop <= size
     span = parse_content_range(text)
     assert span is None or 0 <= span[0] < span[1]
     wait = parse_retry_after(text, 1.7e9)
@@ -193,8 +202,6 @@ def tar(data: bytes) -> None:
     file = os.memfd_create("archive")
     try:
         os.write(file, data)
-        from pathlib import Path
-
         tape = open_tape(Path(f"/proc/self/fd/{file}"))
         try:
             for member in members(tape):

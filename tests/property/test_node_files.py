@@ -29,6 +29,12 @@ WANTED = Wanted(
     )
 )
 PLACES = {
+    "containerd": [
+        "etc/containerd/config.toml",
+        "etc/containerd/certs.d/docker.io/hosts.toml",
+        "etc/containerd/certs.d/_default/hosts.toml",
+    ],
+    "docker": ["etc/docker/daemon.json", "etc/systemd/system/docker.service.d/a.conf"],
     "podman": ["etc/containers/registries.conf", "etc/containers/registries.conf.d/a.conf", "etc/passwd"],
     "crio": ["etc/crio/crio.conf", "etc/crio/crio.conf.d/a", "etc/containers/registries.conf"],
     "k3s": [
@@ -61,6 +67,11 @@ PIECES = st.sampled_from(
         "configs: [1]\n",
         "- x\n",
         "registry = 1\n",
+        'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry]\n',
+        '[plugins."io.containerd.grpc.v1.cri".registry.mirrors."docker.io"]\nendpoint = ["http://[", "a"]\n',
+        '[host."https://[m"]\n',
+        'server = "https://]"\n',
+        '{"registry-mirrors": ["http://[", 1, "https://a/x"], "insecure-registries": {}}',
         "mirror = [[1]]\n",
         '[server]\nlisten = "x:٣"\n',
         "server = 1\n",

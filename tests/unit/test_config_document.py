@@ -223,3 +223,10 @@ def test_a_file_that_cannot_be_read_is_told_by_name(tmp_path: Path, make: object
 
 def test_a_comment_in_chinese_and_windows_line_ends_are_fine() -> None:
     assert Config.parse("# 镜像\r\n[tags]\r\nagree = 2 # 两家\r\n", environ={}).tags.agree == 2
+
+
+@pytest.mark.parametrize("key", ["gh\\rio", "gh\\u001b[31m", "gh\\u202e", "gh\\u061c"])
+def test_a_key_is_shown_without_what_a_terminal_would_obey(key: str) -> None:
+    """Found by fuzzing: the path of a key was shown as it was written."""
+    error = refused(f'[profile.cn.registry."{key}"]\nmirors = []\n[tags]\n"{key}" = 1\n')
+    assert error.message.replace("\n", "").isprintable()

@@ -113,3 +113,12 @@ def test_keys_of_later_versions_are_told_for_the_earlier_one() -> None:
         ("HOST_PATH_NOT_OVERRIDDEN", 1),
     }
     assert found(text, NEW) == set()
+
+
+@pytest.mark.parametrize(
+    "url", ["https://[m.example", "https://m]/v2/docker.io", "http://a:99999", "https://\u2100"]
+)
+def test_a_host_that_is_no_url_is_told_of_as_it_is_written(url: str) -> None:
+    """Found by fuzzing: such a file was the end of the whole command."""
+    assert asked(f'server = "{url}"\n[host."{url}"]\n') == (url, url)
+    found(f'server = "{url}"\n[host."{url}"]\nskip_verify = true\n')

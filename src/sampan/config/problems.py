@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sampan.errors import ConfigError, SampanError
+from sampan.errors import ConfigError, SampanError, printable
 from sampan.positions import KeyPath, key_lines
 
 SHOWN_MAX = 20  # more than a screen helps nobody
@@ -95,7 +95,8 @@ def dotted(path: KeyPath) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            text += ("." if text else "") + (part if _BARE.fullmatch(part) or _option(part) else f'"{part}"')
+            plain = _BARE.fullmatch(part) or _option(part)
+            text += ("." if text else "") + (part if plain else f'"{printable(part)}"')
     return text
 
 

@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from sampan.errors import printable
+from sampan.oci.loose_url import split_loosely
 from sampan.oci.reference import DOCKER_HUB, origin_url
 from sampan.runtimes.contract import Finding
 from sampan.runtimes.hosts_toml import Dialect
@@ -120,7 +120,7 @@ def _has_header(data: bytes, url: str) -> bool:
 
 def _root(path: str, toml: TomlText, registry: str, dialect: Dialect) -> Iterator[Finding]:
     server = toml.table.get("server")
-    if isinstance(server, str) and urlsplit(server).netloc == DOCKER_HUB:
+    if isinstance(server, str) and split_loosely(server).netloc == DOCKER_HUB:
         hint = sentence('server = "{url}", or no server at all', url=origin_url(DOCKER_HUB))
         message = sentence("server names a web site: docker.io is no registry's host")
         yield Finding("SERVER_IS_DOCKER_IO", message, "error", path, toml.line("server"), hint)
@@ -183,7 +183,7 @@ def _url(
     path: str, line: int | None, url: str, keys: Mapping[str, Any], dialect: Dialect
 ) -> Iterator[Finding]:
     shown = printable(url, characters_max=100)
-    below = urlsplit(url).path.rstrip("/")
+    below = split_loosely(url).path.rstrip("/")
     if url.startswith("http://") and set(_TLS) & set(keys):
         message = sentence("{shown} has TLS keys, and so is first asked by HTTPS", shown=shown)
         yield Finding("HTTP_HOST_WITH_TLS", message, "warning", path, line, sentence("take them out"))

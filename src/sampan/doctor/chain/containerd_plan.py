@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit
 
 from sampan.doctor.chain.certificates import Unusable
 from sampan.doctor.chain.contract import Chain, Entry, Login
 from sampan.doctor.chain.hosts_entries import Reader, default_entry, entries_of, namespace_for
+from sampan.oci.loose_url import split_loosely
 from sampan.oci.reference import Reference
 from sampan.runtimes.containerd.faults import config_findings
 from sampan.runtimes.containerd.files import Config, read_config, read_flags
@@ -86,7 +86,7 @@ def _legacy(registry: Registry, host: str) -> Iterator[Entry]:
     place = None if part is None else f"{part.layer.path}:{part.line('mirrors', key) or 1}"
     for endpoint in endpoints:
         yield _endpoint(registry, with_scheme(endpoint), host, place)
-    if host not in [urlsplit(with_scheme(each)).netloc for each in endpoints]:
+    if host not in [split_loosely(with_scheme(each)).netloc for each in endpoints]:
         last = default_entry(host)
         yield replace(last, **_tls(registry, last.netloc))
 
@@ -98,7 +98,7 @@ def _endpoints(part: Part, key: str) -> list[str]:
 
 def _endpoint(registry: Registry, url: str, host: str, place: str | None) -> Entry:
     """Its path is taken as it is written: ``/`` alone leaves no ``/v2``."""
-    parts = urlsplit(url)
+    parts = split_loosely(url)
     path = parts.path or "/v2"
     namespace = namespace_for(parts.netloc, host)
     options = _tls(registry, parts.netloc)

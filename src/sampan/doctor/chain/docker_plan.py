@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from urllib.parse import urlsplit
 
 from sampan.doctor.chain.certificates import Unusable, authorities_of, pair_of
 from sampan.doctor.chain.contract import Chain, Entry
 from sampan.doctor.chain.hosts_entries import Reader, default_entry, entries_of
+from sampan.oci.loose_url import split_loosely
 from sampan.oci.reference import DOCKER_HUB, Reference
 from sampan.runtimes.contract import Installed
 from sampan.runtimes.docker.facts import info_of, mode_of, reads_hosts_toml, running, told
@@ -101,7 +101,7 @@ class _Found:
         line = self.daemon.line(MIRRORS)
         insecure = self._insecure()
         for url in urls:
-            parts = urlsplit(url)
+            parts = split_loosely(url)
             yield Entry(
                 parts.scheme,
                 parts.netloc,

@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from sampan.doctor.chain.certificates import usable_authority, usable_pair
 from sampan.doctor.chain.contract import Entry
+from sampan.oci.loose_url import port_of, split_loosely
 from sampan.oci.reference import DOCKER_HUB, origin_url
 from sampan.runtimes.hosts_check import check
 from sampan.runtimes.hosts_toml import FILE_NAME, Dialect
@@ -51,13 +51,13 @@ def default_entry(registry: str, **options: Any) -> Entry:  # noqa: ANN401 - the
     local = _LOOPBACK.fullmatch(registry)
     if local is not None and local[1] not in (None, "443"):
         return Entry("http", registry, **options)
-    parts = urlsplit(origin_url(registry))
+    parts = split_loosely(origin_url(registry))
     return Entry(parts.scheme, parts.netloc, **{"insecure": local is not None, **options})
 
 
 def namespace_for(netloc: str, registry: str) -> str | None:
     """What a host is sent as ``ns``: nothing, where it is the registry itself."""
-    own = {registry} | ({urlsplit(origin_url(registry)).netloc} if registry == DOCKER_HUB else set())
+    own = {registry} | ({split_loosely(origin_url(registry)).netloc} if registry == DOCKER_HUB else set())
     return None if netloc in own else registry
 
 
@@ -115,14 +115,14 @@ def _hosts(
 def _entry(
     reader: Reader, directory: str, url: str, keys: Mapping[str, Any], registry: str, place: str
 ) -> Entry:
-    parts = urlsplit(url if url.startswith("http") else f"https://{url}")
+    parts = split_loosely(url if url.startswith("http") else f"https://{url}")
     override = bool(keys.get("override_path")) and reader.dialect.override_path
     path = posixpath.normpath(parts.path) if parts.path else ""
     path = "" if path in ("/", "//") else path
     if not override and not path.endswith("/v2"):
         path += "/v2"
     tls = {"ca", "client", "skip_verify"} & set(keys)
-    falls = parts.scheme == "http" and bool(tls) and parts.port != 80 and reader.tls_first
+    falls = parts.scheme == "http" and bool(tls) and port_of(parts) != 80 and reader.tls_first
     return Entry(
         "https" if falls else parts.scheme,
         parts.netloc,

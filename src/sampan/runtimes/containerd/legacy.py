@@ -11,9 +11,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 from sampan.errors import printable
+from sampan.oci.loose_url import split_loosely
 from sampan.oci.reference import DOCKER_HUB, is_hub_itself, origin_url
 from sampan.runtimes.containerd.registry import Registry
 from sampan.runtimes.hosts_kept import Kept
@@ -45,7 +45,7 @@ def never_read(key: str) -> str | None:
 
 def endpoint_problem(endpoint: str) -> str | None:
     """What is wrong with the path of a mirror, which is taken as it is written."""
-    path = urlsplit(with_scheme(endpoint)).path
+    path = split_loosely(with_scheme(endpoint)).path
     if path == "/":
         return sentence("the slash at its end takes the /v2 out of every URL")
     if path and not path.startswith("/v2"):
@@ -77,8 +77,8 @@ def move(registry: Registry, *, override_path: bool) -> Legacy:
             continue
         kept[key] = _kept(key, mirror, tls, notes, override_path=override_path)
     for netloc, options in tls.items():
-        name = DOCKER_HUB if netloc == urlsplit(origin_url(DOCKER_HUB)).netloc else netloc
-        asked = any(urlsplit(url).netloc == netloc for each in kept.values() for url in each.hosts)
+        name = DOCKER_HUB if netloc == split_loosely(origin_url(DOCKER_HUB)).netloc else netloc
+        asked = any(split_loosely(url).netloc == netloc for each in kept.values() for url in each.hosts)
         if options and not asked:
             kept[name] = kept.get(name, Kept()).joined(Kept({}, origin_url(name), options))
     return Legacy({name: each for name, each in kept.items() if each != Kept()}, tuple(notes))
@@ -108,7 +108,7 @@ def _kept(
     hosts: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
         url = with_scheme(endpoint)
-        parts = urlsplit(url)
+        parts = split_loosely(url)
         path = parts.path.rstrip("/")
         base = f"{parts.scheme}://{parts.netloc}"
         if base == origin and path in ("", "/v2"):
@@ -128,7 +128,7 @@ def _kept(
         if parts.scheme == "https":
             options |= tls.get(parts.netloc, {})
         hosts[base] = options
-    own = {} if origin is None else tls.get(urlsplit(origin).netloc, {})
+    own = {} if origin is None else tls.get(split_loosely(origin).netloc, {})
     return Kept(hosts, origin if own else None, own)
 
 
