@@ -39,10 +39,14 @@ class Watcher:
     attempts: list[tuple[str, Attempt]] = field(default_factory=list)
     received_bytes: dict[str, int] = field(default_factory=dict)
     downloads: list[str] = field(default_factory=list)
+    hedges: list[tuple[str, bool]] = field(default_factory=list)
     stale: int = 0
 
     def attempted(self, registry: str, kind: str, attempt: Attempt) -> None:
         self.attempts.append((kind, attempt))
+
+    def hedged(self, registry: str, kind: str, *, won: bool) -> None:
+        self.hedges.append((kind, won))
 
     def received(self, host: str, count_bytes: int) -> None:
         self.received_bytes[host] = self.received_bytes.get(host, 0) + count_bytes

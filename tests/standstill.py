@@ -25,9 +25,11 @@ Ts = TypeVarTuple("Ts")
 
 class StandstillLoop(asyncio.SelectorEventLoop):
     """``now``: its time, in seconds. ``in_threads``: how many calls the executor has not ended.
+    ``grace_seconds``: 0 where nothing goes through the kernel.
     ``thread_seconds``: how long it stands still for them, in real seconds; one that takes longer may itself
     be waiting for a time-out of the loop."""
 
+    grace_seconds = GRACE_SECONDS
     thread_seconds = 1.0
 
     def __init__(self) -> None:
@@ -62,7 +64,9 @@ class _Selector(selectors.EpollSelector):
             return events
         if timeout is None:
             return super().select()
-        events = super().select(self._loop.thread_seconds if self._loop.in_threads else GRACE_SECONDS)
+        events = super().select(
+            self._loop.thread_seconds if self._loop.in_threads else self._loop.grace_seconds
+        )
         if not events:
             self._loop.now += timeout
         return events

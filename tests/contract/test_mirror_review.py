@@ -750,7 +750,7 @@ def test_a_host_whose_login_was_corrected_is_asked_at_once() -> None:
 
 def test_a_strangers_registries_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """With ``registry."*"`` and an origin, clients choose the hosts."""
-    monkeypatch.setattr("sampan.upstream.health.REMEMBERED_MAX", 100)
+    monkeypatch.setattr("sampan.upstream.recent.REMEMBERED_MAX", 100)
     health = Health(ManualClock())
     for number in range(300):
         health.judge(Host.from_url(f"https://r{number}.test"), ALPINE, "manifest", "3")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -16,8 +17,20 @@ from hosts_place import LATEST, REFERENCE, Place
 from hosts_place import place as place  # a fixture
 from sampan.cli.columns import width
 from sampan.doctor.hosts.image import CREATED
-from sampan.testing import ClosedPort, FakeRegistry, Fault, Match, faults, image, random_layer
+from sampan.mirror.keeping import Keeping
+from sampan.testing import (
+    ClosedPort,
+    FakeRegistry,
+    Fault,
+    ManualClock,
+    Match,
+    faults,
+    image,
+    random_layer,
+)
 from sampan.testing.thread import ServerThread
+from sampan.upstream.health import Health
+from sampan.upstream.host import Host
 
 Captured = pytest.CaptureFixture[str]
 NEWER = image(
@@ -299,6 +312,30 @@ def test_a_configured_host_that_the_catalogue_knows_to_be_dead_is_marked(
     catalogue = place.catalogue("https://gone.example", keys={"https://gone.example": 'state = "dead"'})
     assert place.run("mirrors", "list", "--catalogue", catalogue) == 0
     assert "gone.example  mirror   dead since 2026-01-01 or before" in capsys.readouterr().out
+
+
+def test_the_list_shows_what_a_server_that_has_ended_knew_of_its_hosts(
+    place: Place, tmp_path: Path, capsys: Captured
+) -> None:
+    store = f'[store]\npath = "{tmp_path}/store"\n'
+    place.configure("http://127.0.0.9:1", more=f'[server]\nlisten = "127.0.0.1:1"\n{store}')
+    host, clock = Host.from_url("http://127.0.0.9:1"), ManualClock(1_800_000_000.0)
+    health = Health(clock)
+
+    async def live() -> None:
+        async with Keeping(tmp_path / "store", health, [host], clock):
+            health.strike(host)
+
+    asyncio.run(live())
+    catalogue = place.catalogue("https://mirror.example")
+    assert place.run("mirrors", "list", "--catalogue", catalogue) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[1] == "  127.0.0.9:1  mirror   works; 1 times wrong content"
+    assert "health as it was known at 2027-01-15 08:00 UTC: http://127.0.0.1:1 does not answer" in err
+    assert place.run("mirrors", "list", "--json", "--catalogue", catalogue) == 0
+    configured = json.loads(capsys.readouterr().out)["configured"]
+    assert configured["kept_at"] == "2027-01-15T08:00:00Z"
+    assert [each["strikes"] for each in configured["registries"]["docker.io"]] == [1]
 
 
 def test_the_list_as_json(place: Place, capsys: Captured) -> None:

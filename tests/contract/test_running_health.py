@@ -9,13 +9,16 @@ import pytest
 import trustme
 
 from sampan.config import Config
+from sampan.config.build import configured_hosts
 from sampan.config.catalogue import load_catalogue
 from sampan.config.running import Health, health_of_running, read_health
-from sampan.errors import ConfigError
+from sampan.errors import Attempt, ConfigError, TimedOut
+from sampan.mirror.keeping import Keeping
 from sampan.server.metrics import Metrics
 from sampan.testing import ClosedPort, ManualClock, Silence
 from sampan.testing.server import FakeServer
 from sampan.testing.wire import Reply, Request, reply
+from sampan.upstream import health as remembered
 from serving.mirror import FakeHostState, FakeMirror
 
 CATALOGUE = 'updated = "2026-01-01"\n'
@@ -88,6 +91,30 @@ async def test_why_nothing_is_known_is_told() -> None:
             running = await health_of_running(config(netloc), ask_seconds=0.3)
             assert running.hosts == {}
             assert said in (running.problem or "")
+
+
+async def test_what_a_server_that_does_not_run_wrote_down_last_is_read_and_left_as_it_is(
+    tmp_path: Path,
+) -> None:
+    more = f'[store]\npath = "{tmp_path}"\n[registry."docker.io"]\nmirrors = ["https://a.test", "https://b.test"]\n'
+    async with ClosedPort() as closed:
+        settings = config(closed.netloc, more)
+        clock = ManualClock(1_800_000_000.0)
+        health, hosts = remembered.Health(clock), configured_hosts(settings)
+        async with Keeping(tmp_path, health, hosts, clock):
+            health.strike(hosts[0])
+            silent = TimedOut("silence", outcome="first-byte-timeout")
+            health.fail(hosts[1], "a/b", "blob", "x", silent, Attempt("b.test", "first-byte-timeout", 10.0))
+        file = tmp_path / "health/hosts.json"
+        before = file.stat()
+        running = await health_of_running(settings, clock=clock)
+        assert (file.stat().st_mtime_ns, file.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
+        assert running.kept_at == clock.time()
+        assert [running.of(host) for host in hosts[:2]] == [Health("ready", 1), Health("open")]
+        assert "refused" in (running.problem or "")
+        file.write_bytes(b"garbage")
+        running = await health_of_running(settings)
+        assert (running.kept_at, dict(running.hosts), file.read_bytes()) == (None, {}, b"garbage")
 
 
 async def test_a_catalogue_is_fetched_from_a_url() -> None:

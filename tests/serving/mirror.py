@@ -109,9 +109,13 @@ class FakeHealth:
         self.hosts: list[FakeHostState] = []
         self.quota = Quota(ManualClock())
         self.budget = Budget(ManualClock())
+        self.usual: list[tuple[str, str, float]] = []
 
     def states(self) -> list[FakeHostState]:
         return self.hosts
+
+    def usual_seconds(self) -> list[tuple[str, str, float]]:
+        return self.usual
 
 
 class FakeStore:

@@ -19,17 +19,14 @@ from sampan.errors import (
     WrongContent,
 )
 from sampan.testing import ManualClock
+from sampan.upstream.breaker import BREAKER_FAILURES, PROBE_SECONDS, REST_SECONDS, REST_SECONDS_MAX
 from sampan.upstream.health import (
-    BREAKER_FAILURES,
     DENIED_SECONDS,
     EARNED_BLOBS,
     EARNED_BYTES,
     LOGIN_SECONDS,
     MISSING_SECONDS,
     MISSING_SECONDS_MAX,
-    PROBE_SECONDS,
-    REST_SECONDS,
-    REST_SECONDS_MAX,
     STRIKE_SECONDS,
     UNAVAILABLE_SECONDS,
     Health,
@@ -369,7 +366,7 @@ def test_a_probe_that_told_nothing_leaves_the_place_to_the_next(ground: Ground) 
 def test_what_was_used_the_longest_time_ago_is_forgotten(
     ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sampan.upstream.health.REMEMBERED_MAX", 3)
+    monkeypatch.setattr("sampan.upstream.recent.REMEMBERED_MAX", 3)
     ground.health.strike(HOST)
     for number in range(10):
         ground.health.measured(Host.from_url(f"https://r{number}.test"), 1000, 1.0)

@@ -53,6 +53,17 @@ def test_a_host_without_a_number_is_not_counted() -> None:
         limits.count(host)
 
 
+def test_half_of_a_minutes_requests_are_kept_for_those_that_are_needed() -> None:
+    clock = ManualClock()
+    limits, host = Limits(clock), Host.from_url("https://a.io", requests_per_minute=4)
+    for plenty in (True, True, False, False):
+        assert limits.has_plenty(host) is plenty
+        limits.count(host)
+    clock.advance(45)
+    assert limits.has_plenty(host)
+    assert limits.has_plenty(Host.from_url("https://b.io"))
+
+
 async def test_who_listens_is_told_of_the_wait_for_a_turn_and_of_its_end() -> None:
     limits, host = Limits(ManualClock()), Host.from_url("https://a.io", max_connections=1)
     told: list[bool] = []

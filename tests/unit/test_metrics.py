@@ -97,6 +97,27 @@ async def test_what_is_left_of_pulls_and_refusals_is_shown() -> None:
     ]
 
 
+async def test_hedges_are_counted_by_what_came_of_them_and_usual_times_shown() -> None:
+    mirror = FakeMirror()
+    mirror.health.usual = [("https://a.example", "GET blob", 0.25)]
+    metrics = metrics_of(mirror)
+    for won in (True, False, False):
+        metrics.hedged("docker.io", "manifest", won=won)
+    lines = (await text_of(metrics)).splitlines()
+    for line in (
+        'sampan_hedges_total{kind="manifest",outcome="won"} 1.0',
+        'sampan_hedges_total{kind="manifest",outcome="lost"} 2.0',
+        'sampan_host_usual_seconds{host="https://a.example",step="GET blob"} 0.25',
+    ):
+        assert line in lines
+
+
+async def test_however_many_hosts_have_a_usual_time_few_are_shown() -> None:
+    mirror = FakeMirror()
+    mirror.health.usual = [(f"https://r{number}.example", "GET blob", 0.1) for number in range(HOSTS_MAX * 2)]
+    assert (await text_of(metrics_of(mirror))).count("sampan_host_usual_seconds{") == HOSTS_MAX
+
+
 async def test_the_size_of_the_store_is_not_asked_each_time() -> None:
     mirror, clock = FakeMirror(), ManualClock()
     metrics = metrics_of(mirror, clock)

@@ -23,7 +23,8 @@ from sampan.mirror.patience import Patience
 from sampan.mirror.race import Race, Won
 from sampan.mirror.route import Question, plan_route
 from sampan.testing import ManualClock
-from sampan.upstream.health import BREAKER_FAILURES, UNAVAILABLE_SECONDS, Health
+from sampan.upstream.breaker import BREAKER_FAILURES
+from sampan.upstream.health import UNAVAILABLE_SECONDS, Health
 from sampan.upstream.host import Host
 from sampan.upstream.limits import WAITING
 from standstill import LoopClock

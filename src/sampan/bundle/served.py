@@ -175,6 +175,9 @@ class _Nobody:
     def states(self) -> Sequence[HostState]:
         return ()
 
+    def usual_seconds(self) -> Sequence[tuple[str, str, float]]:
+        return ()
+
 
 class _Nothing:
     """The store of a server that has none."""

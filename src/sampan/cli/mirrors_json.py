@@ -102,16 +102,21 @@ def report_json(report: HostReport) -> Json:
 
 
 def configured_json(config: Config, running: Running) -> Json:
-    """The hosts of each registry, with what a running server knows of them."""
+    """The hosts of each registry, with what a running server knows of them, or one knew at ``kept_at``."""
     registries: Mapping[str, list[Json]] = {
         name: [{**host_json(host), **_health_json(host, running)} for host in table.hosts]
         for name, table in config.registry.items()
     }
-    return {"server": running.url, "problem": running.problem, "registries": registries}
+    return {
+        "server": running.url,
+        "problem": running.problem,
+        "kept_at": None if running.kept_at is None else _moment(running.kept_at),
+        "registries": registries,
+    }
 
 
 def _health_json(host: Host, running: Running) -> Json:
-    health = running.hosts.get(host.name)
+    health = running.of(host)
     return {
         "state": None if health is None else health.state,
         "strikes": 0 if health is None else health.strikes,

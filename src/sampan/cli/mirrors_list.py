@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 
 import click
 
@@ -28,12 +28,22 @@ def tell_configured(config: Config, running: Running, known: Catalogue) -> None:
         click.echo(name)
         columns = min(max((width(host.name) for host in table.hosts), default=0), HOST_MAX)
         for host in table.hosts:
-            click.echo(_host(host, running.hosts.get(host.name), columns, known, language))
+            click.echo(_host(host, running.of(host), columns, known, language))
     if running.problem is not None:
-        words = sentence(
-            "no health is known: {url} does not answer ({problem})", url=running.url, problem=running.problem
+        click.echo(in_language(_problem(running, running.problem), language), err=True)
+
+
+def _problem(running: Running, problem: str) -> str:
+    if running.kept_at is None:
+        return sentence(
+            "no health is known: {url} does not answer ({problem})", url=running.url, problem=problem
         )
-        click.echo(in_language(words, language), err=True)
+    return sentence(
+        "health as it was known at {time} UTC: {url} does not answer ({problem})",
+        time=datetime.fromtimestamp(running.kept_at, UTC).strftime("%Y-%m-%d %H:%M"),
+        url=running.url,
+        problem=problem,
+    )
 
 
 def _host(host: Host, health: Health | None, columns: int, known: Catalogue, language: Language) -> str:

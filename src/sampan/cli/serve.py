@@ -114,6 +114,9 @@ async def _serve(asked: _Asked, config: Config) -> None:
         lasting = None if asked.serves_alone(config) else Lasting.of(config, clock)
         if lasting is not None:
             stack.callback(lasting.close)
+            keeping = lasting.keeping(config)
+            await asyncio.to_thread(keeping.recall)
+            await stack.enter_async_context(keeping)
         running = _Running(asked, config, lasting, Metrics(clock), stock)
         mirror = running.mirror(config)
         server = Server(mirror, running.settings(config), metrics=running.metrics, clock=clock)

@@ -17,6 +17,7 @@ from sampan.config.address import is_loopback
 from sampan.config.settings import Config
 from sampan.errors import StoreError
 from sampan.mirror.events import Observer
+from sampan.mirror.keeping import Keeping
 from sampan.mirror.patience import Patience
 from sampan.mirror.room import Room
 from sampan.mirror.service import Mirror
@@ -67,6 +68,11 @@ class Lasting:
             raise type(error)(error.message, hint=_STORE_HINT) from error
         room = Room(store, tag_store, config.store.max_size_bytes)
         return cls(path, store, tag_store, room, Health(clock), clock)
+
+    def keeping(self, config: Config) -> Keeping:
+        """What has the memory of the hosts of ``config`` outlive the process, too."""
+        hosts = configured_hosts(config) if config.via is None else [config.via]
+        return Keeping(self.path, self.health, hosts, self.clock)
 
     def close(self) -> None:
         """Let go of the directories; no mirror may use them any more."""

@@ -1,4 +1,4 @@
-"""What a running ``sampan serve`` of this configuration knows about its hosts.
+"""What a running ``sampan serve`` of this configuration knows about its hosts, or knew when it ended.
 
 It asks ``/metrics`` where the configuration says that it listens, which need not be running; it guarantees an
 answer within a moment, and that no login is sent.
@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from sampan.clock import Clock, SystemClock
+from sampan.config.build import configured_hosts
 from sampan.config.settings import Config
 from sampan.errors import ConfigError, HostError
+from sampan.mirror.keeping import Keeping
+from sampan.upstream import health as remembered
 from sampan.upstream.call import Call
 from sampan.upstream.host import Host
 from sampan.upstream.transport import Transport
@@ -37,23 +41,55 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """``hosts`` by name, those that were asked so far; ``problem``: why nothing is known, as text."""
+    """``hosts`` by name or URL, those that were asked so far; ``problem``: why the server says nothing, as
+    text. ``kept_at``: then this is what it wrote down last, at that time (wall clock); None: nothing is.
+    """
 
     url: str
     hosts: Mapping[str, Health]
     problem: str | None = None
+    kept_at: float | None = None
+
+    def of(self, host: Host) -> Health | None:
+        """The worst that is known of ``host`` and of the machine that it is on."""
+        known = [self.hosts[name] for name in (host.name, host.url) if name in self.hosts]
+        if not known:
+            return None
+        worst = min((health.state for health in known), key=WORST.index)
+        return Health(worst, max(health.strikes for health in known))
 
 
-async def health_of_running(config: Config, *, ask_seconds: float = ASK_SECONDS) -> Running:
-    """What the server of ``config`` says within ``ask_seconds``, if it runs."""
+async def health_of_running(
+    config: Config, *, ask_seconds: float = ASK_SECONDS, clock: Clock | None = None
+) -> Running:
+    """What the server of ``config`` says within ``ask_seconds``, if it runs; else what it wrote down last."""
     url = config.server.url
     try:
         text = await _metrics(config, url, ask_seconds)
     except (HostError, ConfigError) as error:
-        return Running(url, {}, error.message)
+        return await asyncio.to_thread(_kept, config, error.message, clock or SystemClock())
     except TimeoutError:
-        return Running(url, {}, f"no answer within {ask_seconds:g} s")
+        return await asyncio.to_thread(
+            _kept, config, f"no answer within {ask_seconds:g} s", clock or SystemClock()
+        )
     return Running(url, read_health(text))
+
+
+def _kept(config: Config, problem: str, clock: Clock) -> Running:
+    """What the server that does not answer left in its store."""
+    health = remembered.Health(clock)
+    kept_at = Keeping(config.store.path, health, configured_hosts(config), clock).look()
+    return Running(config.server.url, _worst(health.states()), problem, kept_at)
+
+
+def _worst(states: Iterable[remembered.HostState]) -> Mapping[str, Health]:
+    """By host, the worst of its states."""
+    worst: dict[str, Health] = {}
+    for each in states:
+        known = worst.get(each.host, Health("ready"))
+        state = next(one for one in WORST if one in (each.state, known.state))
+        worst[each.host] = Health(state, max(each.strikes, known.strikes))
+    return worst
 
 
 def read_health(text: str) -> Mapping[str, Health]:

@@ -14,8 +14,9 @@ from typing import Any, Protocol, TypeVar
 from sampan.clock import Clock
 from sampan.errors import AllHostsFailed, Attempt, RegistryUnknown
 from sampan.mirror.events import Observer
+from sampan.mirror.hedging import HasSpare, anybody
 from sampan.mirror.patience import Patience
-from sampan.mirror.race import Noted, Race, Won
+from sampan.mirror.race import Hedged, Noted, Race, Won
 from sampan.mirror.route import Question, plan_route
 from sampan.upstream.health import Health
 from sampan.upstream.host import Host
@@ -30,11 +31,20 @@ class HostsFor(Protocol):
 
 
 class Asking:
-    """What every question needs: hosts, health, a clock and somebody who listens."""
+    """What every question needs: hosts, health, a clock and somebody who listens. ``has_spare``: whom one may
+    ask what may prove needless."""
 
     def __init__(
-        self, hosts_for: HostsFor, health: Health, clock: Clock, observer: Observer, patience: Patience
+        self,
+        hosts_for: HostsFor,
+        health: Health,
+        clock: Clock,
+        observer: Observer,
+        patience: Patience,
+        *,
+        has_spare: HasSpare = anybody,
     ) -> None:
+        self.has_spare = has_spare
         self.health = health
         self.clock = clock
         self.observer = observer
@@ -56,6 +66,14 @@ class Asking:
 
         def note(attempt: Attempt) -> None:
             self.observer.attempted(question.registry, question.kind, attempt)
+
+        return note
+
+    def hedged(self, question: Question) -> Hedged:
+        """What hears of each host that was asked because another was late."""
+
+        def note(won: bool) -> None:
+            self.observer.hedged(question.registry, question.kind, won=won)
 
         return note
 
@@ -91,8 +109,16 @@ class Asking:
         asked = hosts if hosts is not None else self.hosts(question.registry)
         route = plan_route(asked, question, self.health)
         noted = self.noted(question)
-        patience = replace(self.patience, budget_seconds=budget_seconds)
-        race = Race(question, ask, health=self.health, clock=self.clock, noted=noted, patience=patience)
+        race = Race(
+            question,
+            ask,
+            health=self.health,
+            clock=self.clock,
+            noted=noted,
+            patience=replace(self.patience, budget_seconds=budget_seconds),
+            hedged=self.hedged(question),
+            has_spare=self.has_spare,
+        )
         won = await race.run(route)
         if won.answer is not None:  # None: the host was not asked, or has not said
             self.health.succeed(won.host, question.repository, question.kind)

@@ -16,6 +16,9 @@ class Observer(Protocol):
     def attempted(self, registry: str, kind: str, attempt: Attempt) -> None:
         """One request to one host ended, well (``attempt.outcome == "ok"``) or not."""
 
+    def hedged(self, registry: str, kind: str, *, won: bool) -> None:
+        """A host that was asked because another one was late has ``won``, or it was asked in vain."""
+
     def received(self, host: str, count_bytes: int) -> None:
         """Bytes of a body arrived from ``host``."""
 
@@ -32,6 +35,9 @@ class Silence:
     """The observer of those who do not watch."""
 
     def attempted(self, registry: str, kind: str, attempt: Attempt) -> None:
+        pass
+
+    def hedged(self, registry: str, kind: str, *, won: bool) -> None:
         pass
 
     def received(self, host: str, count_bytes: int) -> None:

@@ -14,7 +14,7 @@ from sampan.clock import Clock
 from sampan.errors import Attempt, HostError
 from sampan.mirror.pace import HOPED_BYTES_PER_SECOND
 from sampan.mirror.patience import Patience
-from sampan.mirror.race import Noted, Race, Won
+from sampan.mirror.race import Hedged, Noted, Race, Won, unheard
 from sampan.mirror.route import Question, eligible, plan_route
 from sampan.oci import Digest
 from sampan.upstream.client import BlobStream, RegistryClient
@@ -47,7 +47,9 @@ class BlobSource:
         clock: Clock,
         noted: Noted,
         patience: Patience,
+        hedged: Hedged = unheard,
     ) -> None:
+        self._hedged = hedged
         self.question = question
         self.digest = digest
         self._hosts = hosts
@@ -102,6 +104,8 @@ class BlobSource:
             noted=self._noted,
             drop=OpenStream.close,
             patience=self.patience,
+            hedged=self._hedged,
+            has_spare=self._client.has_spare,
         )
         return await race.run(route)
 

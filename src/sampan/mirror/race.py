@@ -1,15 +1,15 @@
 """Asking hosts one after another, without waiting for the slow ones: one question, one answer.
 
-The next host is asked as soon as the last one failed, has not connected, or has not answered in the
-time that is usual; when all have failed, those that rest. The first answer wins and the others are let
-go. The one guarantee: it ends, with an answer or with :class:`~sampan.errors.AllHostsFailed` naming
+The next host is asked as soon as the last one failed, or is late in connecting or in answering
+(:mod:`sampan.mirror.hedging`); when all have failed, those that rest. The first answer wins and the others
+are let go. The one guarantee: it ends, with an answer or with :class:`~sampan.errors.AllHostsFailed` naming
 every attempt, within the budget, in which waiting for our own limit on connections does not count.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -24,44 +24,24 @@ from sampan.errors import (
     TimedOut,
     Unreachable,
 )
+from sampan.mirror.asked import Ask, Asked
+from sampan.mirror.hedging import HasSpare, Hedging, anybody
 from sampan.mirror.patience import Budget, Patience
 from sampan.mirror.route import Question, Route
 from sampan.upstream.health import Health
 from sampan.upstream.host import Host
-from sampan.upstream.limits import WAITING
+from sampan.upstream.tempo import CONNECT
 
 RETRIED = (Unreachable, Interrupted, ServerFault, TimedOut)  # what a lone host is asked again after
 
 Answer = TypeVar("Answer")
-Ask = Callable[[Host, Callable[[], None]], Coroutine[Any, Any, Answer]]
 Drop = Callable[[Answer], Awaitable[None]]
 Noted = Callable[[Attempt], None]
+Hedged = Callable[[bool], None]
 
 
-class _Try(Generic[Answer]):
-    """One host being asked. ``asked_at``: since when; while it ``waits`` for one of our own connections
-    it is not asked yet. ``changed`` is set when either is news."""
-
-    def __init__(self, host: Host, ask: Ask[Answer], clock: Clock, changed: asyncio.Event) -> None:
-        self.host = host
-        self.asked_at = clock.monotonic()
-        self.connected = self.waits = False
-        self._clock = clock
-        self._changed = changed
-        self.task: asyncio.Task[Answer] = asyncio.create_task(self._run(ask))
-
-    async def _run(self, ask: Ask[Answer]) -> Answer:
-        WAITING.set(self._wait)
-        return await ask(self.host, self._connect)
-
-    def _connect(self) -> None:
-        self.connected = True
-        self._changed.set()
-
-    def _wait(self, waits: bool) -> None:
-        self.waits = waits
-        self.asked_at = self._clock.monotonic()
-        self._changed.set()
+def unheard(_won: bool) -> None:
+    """The :data:`Hedged` of those who do not watch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +55,9 @@ class Won(Generic[Answer]):
 
 
 class Race(Generic[Answer]):
-    """``ask(host, connected)`` asks one host; ``drop`` closes an answer that came too late."""
+    """``ask(host, connected)`` asks one host; ``drop`` closes an answer that came too late. ``hedged`` hears
+    whether it won, of each host that was asked because another was late; ``has_spare`` says whom one may ask
+    what may prove needless."""
 
     def __init__(
         self,
@@ -87,8 +69,12 @@ class Race(Generic[Answer]):
         noted: Noted,
         drop: Drop[Answer] | None = None,
         patience: Patience,
+        hedged: Hedged = unheard,
+        has_spare: HasSpare = anybody,
     ) -> None:
         self._patience = patience
+        self._hedging = Hedging(question, patience, health, clock, has_spare)
+        self._hedged = hedged
         self._question = question
         self._ask = ask
         self._health = health
@@ -98,7 +84,7 @@ class Race(Generic[Answer]):
         self._attempts: list[Attempt] = []
         self._errors: list[HostError] = []
         self._due: list[Host] = []
-        self._running: list[_Try[Answer]] = []
+        self._running: list[Asked[Answer]] = []
         self._changed = asyncio.Event()
 
     async def run(self, route: Route) -> Won[Answer]:
@@ -106,13 +92,11 @@ class Race(Generic[Answer]):
         budget = Budget(self._clock, self._patience)
         self._due = list(route.hosts)
         winner: Won[Answer] | None = None
-        another = True
+        failed = False
         try:
             while winner is None and (self._running or self._due) and self._left_seconds(budget) > 0:
-                if self._due and another:
-                    self._start(self._due.pop(0))
+                self._ask_another(at_once=failed or not self._running)
                 failed, winner = await self._next_outcome(self._left_seconds(budget))
-                another = failed or not self._running or self._hedge_seconds() <= 0
                 if winner is None and not (self._due or self._running):
                     self._due = self._further(route)
         finally:
@@ -124,14 +108,26 @@ class Race(Generic[Answer]):
     def _left_seconds(self, budget: Budget) -> float:
         return budget.left_seconds(turn_only=bool(self._running) and all(one.waits for one in self._running))
 
-    def _start(self, host: Host) -> None:
+    def _ask_another(self, *, at_once: bool) -> None:
+        """The next of those who are due, if it is time."""
+        if not self._due:
+            return
+        if at_once:
+            self._start(self._due[0], is_hedge=False)
+        elif (host := self._hedging.next(self._running[-1], len(self._running) - 1, self._due)) is not None:
+            self._start(host, is_hedge=True)
+
+    def _start(self, host: Host, *, is_hedge: bool) -> None:
+        self._due.remove(host)
         self._health.begin(host, self._question.repository, self._question.kind)
-        self._running.append(_Try(host, self._ask, self._clock, self._changed))
+        self._health.tempo.asked(host)
+        self._running.append(Asked(host, self._ask, self._clock, self._changed, is_hedge=is_hedge))
 
     async def _next_outcome(self, seconds: float) -> tuple[bool, Won[Answer] | None]:
         """Wait until a try ends or another host is due: (whether one failed, the winner)."""
         if self._due:
-            seconds = min(seconds, self._hedge_seconds())
+            due_at = self._hedging.due_at(self._running[-1], len(self._running) - 1)
+            seconds = min(seconds, due_at - self._clock.monotonic())
         failed = False
         for one in await self._wait(max(seconds, 0.0)):
             self._running.remove(one)
@@ -140,7 +136,7 @@ class Race(Generic[Answer]):
             failed = True
         return failed, None
 
-    async def _wait(self, seconds: float) -> list[_Try[Answer]]:
+    async def _wait(self, seconds: float) -> list[Asked[Answer]]:
         """The tries that ended within ``seconds``; also returns when one connects, for it then has longer
         to answer, and when one begins or ends to wait for its turn."""
         self._changed.clear()
@@ -154,19 +150,6 @@ class Race(Generic[Answer]):
                 await asyncio.wait([changes])
         return [one for one in self._running if one.task.done()]
 
-    def _usual_seconds(self, one: _Try[Answer]) -> float:
-        """In which it should have come as far as the next step."""
-        if one.connected and not one.waits:
-            return self._patience.answer_seconds(self._question.kind)
-        return self._patience.connect_seconds
-
-    def _hedge_seconds(self) -> float:
-        """Until the next host is asked beside the newest one. The more keep us waiting the sooner:
-        however many there are, the last one's turn comes within twice the usual time."""
-        newest = self._running[-1]
-        usual = self._usual_seconds(newest) * 0.5 ** (len(self._running) - 1)
-        return newest.asked_at + usual - self._clock.monotonic()
-
     def _further(self, route: Route) -> list[Host]:
         """Whom to ask when all have failed: those that rest; else a lone host once more, for there is
         nobody else to ask."""
@@ -175,25 +158,44 @@ class Race(Generic[Answer]):
         lone = len(route.hosts) == 1 and isinstance(self._errors[-1], RETRIED)
         return list(route.last_resort or (route.hosts if lone else ()))
 
-    def _settle(self, one: _Try[Answer]) -> Won[Answer] | None:
+    def _settle(self, one: Asked[Answer]) -> Won[Answer] | None:
         try:
             answer = one.task.result()
         except HostError as error:
+            self._leave(one, won=False)
+            if isinstance(error, TimedOut) or error.outcome == "connect-timeout":
+                self._measure_late(one)
             self._failed(one, error)
             return None
+        self._leave(one, won=True)
         if answer is None:  # the host was not asked, or has not said
             self._excuse(one)
         else:
+            self._health.tempo.answered(one.host, self._question.step, self._clock.monotonic() - one.step_at)
             self._health.reached(one.host, self._question.kind)
         return Won(answer, one.host, one.asked_at, tuple(self._attempts))
 
-    def _failed(self, one: _Try[Answer], error: HostError) -> None:
+    def _leave(self, one: Asked[Answer], *, won: bool) -> None:
+        """It is not asked any more."""
+        if one.connect_seconds is not None:
+            self._health.tempo.answered(one.host, CONNECT, one.connect_seconds)
+        if one.is_hedge:
+            self._hedged(won)
+
+    def _measure_late(self, one: Asked[Answer]) -> bool:
+        """It would have taken longer than it was given: whether it was late and is so again and again."""
+        given = self._clock.monotonic() - one.step_at
+        late_seconds = self._hedging.late_at(one) - one.step_at
+        step = one.step(self._question.step)
+        return self._health.tempo.let_go(one.host, step, given, late_seconds=late_seconds)
+
+    def _failed(self, one: Asked[Answer], error: HostError) -> None:
         attempt = self._attempted(one, error)
         self._noted(attempt)
         question = self._question
         self._health.fail(one.host, question.repository, question.kind, str(question.object), error, attempt)
 
-    def _attempted(self, one: _Try[Answer], error: HostError) -> Attempt:
+    def _attempted(self, one: Asked[Answer], error: HostError) -> Attempt:
         seconds = self._clock.monotonic() - one.asked_at
         attempt = Attempt(one.host.name, error.outcome, seconds, error.status, detail=error.message)
         self._errors.append(error)
@@ -201,16 +203,18 @@ class Race(Generic[Answer]):
         return attempt
 
     async def _let_go(self, winner: Won[Answer] | None, *, expired: bool) -> None:
-        """Cancel whoever still runs. Who was asked well before the winner loses its place; when the
+        """Cancel whoever still runs. Who was asked before the winner and is late was beaten; when the
         budget is spent, those that still ran are why."""
         running, self._running = self._running, []
         cancelled = await _ended([one.task for one in running])
         for one in running:
+            self._leave(one, won=False)
             if not one.task.cancelled() and one.task.exception() is None:
                 await self._drop_answer(one.task.result())
             elif one.waits:
                 self._not_asked(one, expired=expired and winner is None)
             elif winner is None and expired:
+                self._measure_late(one)
                 self._failed(one, TimedOut(f"{one.host.name} did not answer", outcome="first-byte-timeout"))
             elif winner is not None and self._is_beaten(one, winner):
                 self._beaten(one)
@@ -225,25 +229,31 @@ class Race(Generic[Answer]):
         if self._drop is not None:
             await self._drop(answer)
 
-    def _excuse(self, one: _Try[Answer]) -> None:
+    def _excuse(self, one: Asked[Answer]) -> None:
         self._health.excuse(one.host, self._question.repository, self._question.kind)
 
-    def _not_asked(self, one: _Try[Answer], *, expired: bool) -> None:
+    def _not_asked(self, one: Asked[Answer], *, expired: bool) -> None:
         """It still waited for one of our own connections: no fault of the host's, and no denial."""
         self._excuse(one)
         if expired:
             busy = f"{one.host.name}: all connections that it may be asked by are in use"
             self._attempted(one, HostError(busy, outcome="busy"))
 
-    def _is_beaten(self, one: _Try[Answer], winner: Won[Answer]) -> bool:
+    def _is_beaten(self, one: Asked[Answer], winner: Won[Answer]) -> bool:
         """Not by the one that was asked a moment later, but by its own slowness."""
-        waited = self._clock.monotonic() - one.asked_at
-        return one.asked_at < winner.asked_at and waited >= self._usual_seconds(one)
+        return one.asked_at < winner.asked_at and self._clock.monotonic() >= self._hedging.late_at(one)
 
-    def _beaten(self, one: _Try[Answer]) -> None:
-        attempt = Attempt(one.host.name, "beaten", self._clock.monotonic() - one.asked_at)
+    def _beaten(self, one: Asked[Answer]) -> None:
+        """It loses its place when it is overdue, whoever it is; not for being later than usual, which each
+        host is now and then, unless it is so again and again."""
+        now = self._clock.monotonic()
+        attempt = Attempt(one.host.name, "beaten", now - one.asked_at)
         self._noted(attempt)
-        self._health.beaten(one.host, self._question.kind, attempt)
+        is_overdue = now >= self._hedging.overdue_at(one)
+        if self._measure_late(one) or is_overdue:
+            self._health.beaten(one.host, self._question.kind, attempt)
+        else:
+            self._excuse(one)
 
     def _failure(self, route: Route) -> AllHostsFailed:
         asked = {attempt.host for attempt in self._attempts}

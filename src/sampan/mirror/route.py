@@ -19,8 +19,8 @@ from sampan.upstream.quota import Quota, Supply
 @dataclass(frozen=True, slots=True)
 class Question:
     """What is asked of the hosts. ``kind``: ``manifest``, ``blob``, ``tags`` or ``referrers``. ``method``: by
-    HEAD it is what the content would be, without its bytes, and no pull. ``spares``: there is an answer already, and a host with few pulls
-    left is not asked for a newer one."""
+    HEAD it is what the content would be, without its bytes, and no pull. ``spares``: there is an answer
+    already, and a host with few pulls left is not asked for a newer one."""
 
     registry: str
     repository: str
@@ -28,6 +28,12 @@ class Question:
     object: str | Digest
     method: str = "GET"
     spares: bool = False
+
+    @property
+    def step(self) -> str:
+        """As what the time that it takes is measured: a host may have to ask others for what a tag means."""
+        is_tag = self.kind == "manifest" and not isinstance(self.object, Digest)
+        return f"{self.method} {'tag' if is_tag else self.kind}"
 
     @property
     def capability(self) -> str:

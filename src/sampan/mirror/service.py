@@ -69,7 +69,14 @@ class Mirror:
         self._client = client
         self._clock = clock or SystemClock()
         self._observer = observer or Silence()
-        self._asking = Asking(hosts_for, health, self._clock, self._observer, patience or Patience())
+        self._asking = Asking(
+            hosts_for,
+            health,
+            self._clock,
+            self._observer,
+            patience or Patience(),
+            has_spare=client.has_spare,
+        )
         self._looking = Looking(store, tag_store)
         self._manifests = Manifests(store, self._looking, client, self._asking)
         self._tags = Tags(
@@ -143,6 +150,7 @@ class Mirror:
             clock=self._clock,
             noted=self._asking.noted(question),
             patience=self._asking.patience,
+            hedged=self._asking.hedged(question),
         )
 
     async def stat_blob(self, registry: str, repository: str, digest: Digest) -> tuple[int, str]:
@@ -156,7 +164,7 @@ class Mirror:
             connected()
             return await self._client.stat_blob(host, repository, digest)
 
-        won = await self._asking.first(Question(registry, repository, "blob", digest), ask)
+        won = await self._asking.first(Question(registry, repository, "blob", digest, "HEAD"), ask)
         return won.answer, won.host.name
 
     async def tags(self, registry: str, repository: str) -> list[str]:

@@ -6,7 +6,7 @@ something raise :class:`~sampan.errors.SampanError`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import BinaryIO, Protocol
 
 from sampan.errors import Attempt
@@ -114,6 +114,9 @@ class Budget(Protocol):
 
 class Health(Protocol):
     def states(self) -> Sequence[HostStatus]: ...
+
+    def usual_seconds(self) -> Iterable[tuple[str, str, float]]:
+        """(host, step, seconds): how long a host usually takes for each step of a question."""
 
     @property
     def quota(self) -> Quota: ...

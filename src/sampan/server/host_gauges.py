@@ -5,7 +5,8 @@ It only reads; every name is explained in docs/metrics.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from prometheus_client.core import GaugeMetricFamily
@@ -22,6 +23,7 @@ def host_gauges(health: Health | None, hosts_max: int) -> Iterator[Metric]:
     """At most ``hosts_max`` of each kind; None: nobody is asked."""
     yield from _states([] if health is None else health.states()[:hosts_max])
     yield from _pulls([] if health is None else health.quota.known()[:hosts_max])
+    yield _usual([] if health is None else islice(health.usual_seconds(), hosts_max))
     yield _refusals([] if health is None else health.budget.left()[:hosts_max])
 
 
@@ -50,6 +52,15 @@ def _pulls(known: Sequence[PullsLeft]) -> Iterator[Metric]:
         left.add_metric((machine,), pulls.left)
     yield limit
     yield left
+
+
+def _usual(usual: Iterable[tuple[str, str, float]]) -> Metric:
+    family = GaugeMetricFamily(
+        "sampan_host_usual_seconds", "What a host usually takes for a step.", labels=("host", "step")
+    )
+    for host, step, seconds in usual:
+        family.add_metric((host, step), seconds)
+    return family
 
 
 def _refusals(left: Sequence[RefusalsLeft]) -> Metric:

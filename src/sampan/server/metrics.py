@@ -79,6 +79,12 @@ class Metrics:
         self._attempts = Counter(
             "sampan_attempts", "Requests to hosts by outcome.", ("host", "kind", "outcome"), registry=r
         )
+        self._hedges = Counter(
+            "sampan_hedges",
+            "Hosts asked beside a late one; won: they answered first.",
+            ("kind", "outcome"),
+            registry=r,
+        )
         self._received = Counter(
             "sampan_received_bytes", "Bytes of content from hosts.", ("host",), registry=r
         )
@@ -116,6 +122,9 @@ class Metrics:
 
     def attempted(self, registry: str, kind: str, attempt: Attempt) -> None:  # noqa: ARG002  (the protocol's)
         self._attempts.labels(self._host(attempt.host), kind, attempt.outcome).inc()
+
+    def hedged(self, registry: str, kind: str, *, won: bool) -> None:  # noqa: ARG002  (the protocol's)
+        self._hedges.labels(kind, "won" if won else "lost").inc()
 
     def received(self, host: str, count_bytes: int) -> None:
         self._received.labels(self._host(host)).inc(count_bytes)

@@ -197,6 +197,10 @@ class RegistryClient:
         """Whether a request to ``host`` would not have to wait for one of our own connections to it."""
         return not self._limits.slots(host).locked()
 
+    def has_spare(self, host: Host) -> bool:
+        """Whether a request to ``host`` that may prove needless takes nothing from those that are needed."""
+        return self.has_room(host) and self._limits.has_plenty(host)
+
     def _note_head(self, host: Host, *, useful: bool) -> None:
         if len(self._answers_head) >= HOSTS_REMEMBERED_MAX:
             self._answers_head.clear()

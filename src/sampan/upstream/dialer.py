@@ -133,6 +133,13 @@ def begin(dial: Dial) -> None:
     CERTIFICATE_SHOWN.set(None if dial.hop is None else dial.hop.see)
 
 
+def is_new_connection() -> bool:
+    """To be asked when a :class:`Dial` of this task says ``connected``: whether that was made for it, and not
+    kept open from before."""
+    dial = DIAL.get()
+    return dial is not None and not dial.reused
+
+
 def guarded_socket(*, private: bool) -> Callable[[AddressInfo], socket.socket]:
     """What makes the sockets of a host: refuses (BlockedAddress) what the host may not lead to."""
 

@@ -19,11 +19,8 @@ Rooms and objects belong to the host as it is configured: a corrected login begi
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from enum import IntEnum
-from typing import Generic, TypeVar
 
 from sampan.clock import Clock
 from sampan.errors import (
@@ -37,14 +34,15 @@ from sampan.errors import (
     TimedOut,
     Unreachable,
 )
+from sampan.upstream.breaker import BREAKER_FAILURES, Breaker, Standing
 from sampan.upstream.budget import Budget
 from sampan.upstream.host import Host
 from sampan.upstream.quota import Quota
+from sampan.upstream.recent import Recent
+from sampan.upstream.tempo import Tempo
 
-REST_SECONDS = 10.0  # after the first failure; doubled with each further one
-REST_SECONDS_MAX = 600.0
-BREAKER_FAILURES = 3  # cheap failures in a row before a host is not asked at all
-PROBE_SECONDS = 5.0  # while one request tries a rested host, the others leave it alone
+__all__ = ["Health", "HostState", "Standing", "Verdict"]
+
 UNAVAILABLE_SECONDS = 3.0  # nothing else can serve: even an open breaker is tried again after this
 DENIED_SECONDS = 3600.0  # an allow-list changes slowly, and each refusal counts towards a ban
 LOGIN_SECONDS = 300.0  # Docker Hub's outages look like failed logins: shorter
@@ -54,18 +52,7 @@ RATE_LIMIT_SECONDS_MIN, RATE_LIMIT_SECONDS_MAX = 1.0, 3600.0
 STRIKE_SECONDS = 600.0
 EARNED_BLOBS = 3
 EARNED_BYTES = 16 * 1024 * 1024
-REMEMBERED_MAX = 50_000  # of each kind: a stranger's names must not fill the memory
 SPEED_WEIGHT = 0.3  # of the newest sample in the moving average
-
-
-class Standing(IntEnum):
-    """How good a candidate is, best first; ``OPEN`` and ``DENIED`` are not asked."""
-
-    READY = 0
-    DEMOTED = 1
-    STRUCK = 2
-    OPEN = 3
-    DENIED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,70 +76,10 @@ class HostState:
 
 
 @dataclass(slots=True)
-class _Breaker:
-    """Failures in a row and what they cost. ``firm``: the host named the time, so it is kept to.
-    ``probing``: the rest is over, and one request finds out."""
-
-    failures: int = 0
-    rest_until: float = 0.0
-    failed_at: float = 0.0
-    opened: bool = False
-    firm: bool = False
-    probing: bool = False
-    last: Attempt | None = None
-
-    def fail(
-        self,
-        now: float,
-        attempt: Attempt,
-        *,
-        open_at: int,
-        rest_seconds: float | None = None,
-        firm: bool = False,
-    ) -> None:
-        self.failures += 1
-        self.failed_at = now
-        if self.holds(now) and rest_seconds is None:
-            return  # whatever else fails does not shorten the time that the host named
-        backoff = min(REST_SECONDS * 2 ** min(self.failures - 1, 10), REST_SECONDS_MAX)
-        self.rest_until = now + (rest_seconds if rest_seconds is not None else backoff)
-        self.firm, self.probing = firm, False
-        self.opened = firm or self.failures >= open_at
-        self.last = attempt
-
-    def fail_once(self, now: float, attempt: Attempt) -> None:
-        """A failure that many requests meet at the same time: those in flight are told nothing new."""
-        if self.probing or now >= self.rest_until:
-            self.fail(now, attempt, open_at=BREAKER_FAILURES)
-
-    def holds(self, now: float) -> bool:
-        """Whether a time that the host named is not over yet: no success ends it either."""
-        return self.firm and not self.probing and now < self.rest_until
-
-    def succeed(self, now: float) -> None:
-        if not self.holds(now):
-            self.failures, self.rest_until, self.last = 0, 0.0, None
-            self.opened = self.firm = self.probing = False
-
-    def probe(self, now: float) -> None:
-        if self.failures and now >= self.rest_until:
-            self.rest_until, self.probing = now + PROBE_SECONDS, True
-
-    def excuse(self, now: float) -> None:
-        if self.probing:
-            self.rest_until, self.probing = now, False
-
-    def standing(self, now: float) -> Standing:
-        if self.failures == 0 or now >= self.rest_until:
-            return Standing.READY  # rested: the next request is the probe (see Health.begin)
-        return Standing.OPEN if self.opened else Standing.DEMOTED
-
-
-@dataclass(slots=True)
-class _Machine:
+class Machine:
     """What is known of a host as a whole. A strike ends trust in its streams until earned anew."""
 
-    breaker: _Breaker = field(default_factory=_Breaker)
+    breaker: Breaker = field(default_factory=Breaker)
     strikes: int = 0
     struck_until: float = 0.0
     verified_blobs: int = 0
@@ -160,44 +87,49 @@ class _Machine:
     bytes_per_second: float | None = None
 
 
-Key = TypeVar("Key", bound=Hashable)
-Value = TypeVar("Value")
-
-
-class _Recent(OrderedDict[Key, Value], Generic[Key, Value]):
-    """A dictionary that forgets what was used the longest time ago."""
-
-    def remember(self, key: Key, value: Value) -> Value:
-        self[key] = value
-        self.move_to_end(key)
-        while len(self) > REMEMBERED_MAX:
-            self.popitem(last=False)
-        return value
-
-    def of(self, key: Key, make: Callable[[], Value]) -> Value:
-        """The value of ``key``, made if there is none."""
-        known = self.get(key)
-        return self.remember(key, make() if known is None else known)
-
-
 Branch = tuple[str, str]  # the URL of a machine or the netloc of a storage; kind
 Room = tuple[Host, str, str]  # host, repository, kind
 Thing = tuple[Host, str, str, str]  # host, repository, kind, digest or tag
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """All that is known, the very dictionaries, for whoever writes it down (:mod:`sampan.upstream.kept`)."""
+
+    machines: Recent[str, Machine]
+    branches: Recent[Branch, Breaker]
+    storages: Recent[Branch, str]
+    rooms: Recent[Room, Breaker]
+    denied: Recent[Room | Thing, tuple[float, Attempt]]
+
+
 class Health:
-    """Everything remembered of all hosts. Not thread-safe: it lives on the event loop."""
+    """Everything remembered of all hosts; ``tempo``: how long they take; ``quota``: the pulls that
+    they count; ``budget``: the refusals that they may give. Not thread-safe: it lives on the event loop."""
 
     def __init__(self, clock: Clock) -> None:
+        self.tempo = Tempo(clock)
         self.quota = Quota(clock)
         self.budget = Budget(clock)
+        self._changes = 0
         self._clock = clock
-        self._machines: _Recent[str, _Machine] = _Recent()
-        self._branches: _Recent[Branch, _Breaker] = _Recent()
-        self._storages: _Recent[Branch, str] = _Recent()  # the one behind a machine that failed last
-        self._rooms: _Recent[Room, _Breaker] = _Recent()
-        self._things: _Recent[Thing, _Breaker] = _Recent()
-        self._denied: _Recent[Room | Thing, tuple[float, float, Attempt]] = _Recent()  # until; seconds
+        self._machines: Recent[str, Machine] = Recent()
+        self._branches: Recent[Branch, Breaker] = Recent()
+        self._storages: Recent[Branch, str] = Recent()  # the one behind a machine that failed last
+        self._rooms: Recent[Room, Breaker] = Recent()
+        self._things: Recent[Thing, Breaker] = Recent()
+        self._denied: Recent[Room | Thing, tuple[float, Attempt]] = Recent()
+        self._missed: Recent[Thing, float] = Recent()  # for how many seconds it was believed
+
+    @property
+    def memory(self) -> Memory:
+        """To be written down, or to be filled before the first request."""
+        return Memory(self._machines, self._branches, self._storages, self._rooms, self._denied)
+
+    @property
+    def changes(self) -> int:
+        """How often something was added."""
+        return self._changes + self.quota.changes + self.budget.changes
 
     # -- what is known ---------------------------------------------------------------------------
 
@@ -208,7 +140,7 @@ class Health:
         for key in keys:
             denied = self._denied.get(key)
             if denied is not None and now < denied[0]:
-                return Verdict(Standing.DENIED, denied[0] - now, denied[2])
+                return Verdict(Standing.DENIED, denied[0] - now, denied[1])
         if rest_seconds := self.budget.rest_seconds(host):
             return Verdict(Standing.OPEN, rest_seconds, self.budget.attempt(host))
         machine = self._known(host)
@@ -242,6 +174,10 @@ class Health:
     def bytes_per_second(self, host: Host) -> float | None:
         """The measured speed of bodies from ``host``, None before the first measure."""
         return self._known(host).bytes_per_second
+
+    def usual_seconds(self) -> Iterable[tuple[str, str, float]]:
+        """For metrics: how long each machine usually takes: its URL, the step, the median in seconds."""
+        return self.tempo.usual_seconds()
 
     def states(self) -> list[HostState]:
         """The machines' states, and those of what they give, the rooms' worst by kind, for metrics."""
@@ -319,7 +255,8 @@ class Health:
             self._miss(host, (host, repository, kind, object_name), attempt)
         elif isinstance(error, Denied) and error.behind is None:
             seconds = LOGIN_SECONDS if error.status == 401 or error.outcome == "login" else DENIED_SECONDS
-            self._denied.remember((host, repository, kind), (now + seconds, seconds, attempt))
+            self._denied.remember((host, repository, kind), (now + seconds, attempt))
+            self._changes += 1
         else:
             self._broke(host, (host, repository, kind, object_name), error, attempt)
         if error.strike:
@@ -327,11 +264,10 @@ class Health:
 
     def _miss(self, host: Host, thing: Thing, attempt: Attempt) -> None:
         """What is still not there is asked for half as often each time, where that counts against us."""
-        now, last = self._clock.monotonic(), self._denied.get(thing)
-        seconds = MISSING_SECONDS
-        if last is not None and host.refusals_max is not None:
-            seconds = min(last[1] * 2, MISSING_SECONDS_MAX)
-        self._denied.remember(thing, (now + seconds, seconds, attempt))
+        last = self._missed.get(thing, 0.0) if host.refusals_max is not None else 0.0
+        seconds = min(max(last * 2, MISSING_SECONDS), MISSING_SECONDS_MAX)
+        self._missed.remember(thing, seconds)
+        self._denied.remember(thing, (self._clock.monotonic() + seconds, attempt))
 
     def _broke(self, host: Host, thing: Thing, error: HostError, attempt: Attempt) -> None:
         now = self._clock.monotonic()
@@ -348,11 +284,11 @@ class Health:
         elif isinstance(error, Unreachable):
             place.fail(now, attempt, open_at=open_at)
         elif isinstance(error, Denied):  # by the storage: it may be about this one, or about us
-            one = self._things.of(thing, _Breaker)
+            one = self._things.of(thing, Breaker)
             one.fail(now, attempt, open_at=1, rest_seconds=MISSING_SECONDS)
             place.fail_once(now, attempt)
         else:
-            self._rooms.of(thing[:3], _Breaker).fail(now, attempt, open_at=open_at)
+            self._rooms.of(thing[:3], Breaker).fail(now, attempt, open_at=open_at)
             if error.outcome == "first-byte-timeout":
                 self._branch(error.behind or host.url, kind).fail_once(now, attempt)
 
@@ -369,23 +305,26 @@ class Health:
 
     # -- where it is kept --------------------------------------------------------------------------
 
-    def _known(self, host: Host) -> _Machine:
+    def _known(self, host: Host) -> Machine:
         """To look at: a host that was never asked takes no memory."""
-        return self._machines.get(host.url) or _Machine()
+        return self._machines.get(host.url) or Machine()
 
-    def _machine(self, host: Host) -> _Machine:
-        return self._machines.of(host.url, _Machine)
+    def _machine(self, host: Host) -> Machine:
+        """To note something of it, as nearly all that happens does."""
+        self._changes += 1
+        return self._machines.of(host.url, Machine)
 
-    def _branch(self, machine: str, kind: str) -> _Breaker:
-        return self._branches.of((machine, kind), _Breaker)
+    def _branch(self, machine: str, kind: str) -> Breaker:
+        self._changes += 1
+        return self._branches.of((machine, kind), Breaker)
 
-    def _branches_of(self, host: Host, kind: str) -> list[_Breaker]:
+    def _branches_of(self, host: Host, kind: str) -> list[Breaker]:
         """Those of the machine, and of the storage behind it."""
         storage = self._storages.get((host.url, kind))
         keys = [(host.url, kind)] if storage is None else [(host.url, kind), (storage, kind)]
         return [breaker for key in keys if (breaker := self._branches.get(key)) is not None]
 
-    def _breakers(self, host: Host, repository: str, kind: str, object_name: str = "") -> list[_Breaker]:
+    def _breakers(self, host: Host, repository: str, kind: str, object_name: str = "") -> list[Breaker]:
         """All that could keep ``host`` from being asked."""
         others = (
             self._known(host).breaker,

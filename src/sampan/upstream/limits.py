@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sampan.clock import Clock
     from sampan.upstream.host import Host
 
+PLENTY = 0.5  # of a minute's requests: the other half is for those that nobody else can answer
 CONNECTIONS_DEFAULT = 8  # at one host; DaoCloud, the strictest that says so, allows 10
 
 # Called in the task that asks: True when it begins to wait for its turn, False when that has come. A
@@ -65,17 +66,24 @@ class Limits:
         """One more request goes to ``host``; RateLimited when that is one too many this minute."""
         if host.requests_per_minute is None:
             return
-        key = (host.url, host.requests_per_minute)
-        bucket = self._buckets.get(key)
-        if bucket is None:
-            bucket = self._buckets[key] = _Bucket(host.requests_per_minute, self._clock)
-        wait_seconds = bucket.take()
+        wait_seconds = self._bucket(host.url, host.requests_per_minute).take()
         if wait_seconds > 0:
             raise RateLimited(
                 f"{host.name}: requests_per_minute = {host.requests_per_minute} is used up",
                 outcome="rate-limited",
                 retry_after_seconds=wait_seconds,
             )
+
+    def has_plenty(self, host: Host) -> bool:
+        """Whether a request to ``host`` that may prove needless leaves enough of the minute's."""
+        per_minute = host.requests_per_minute
+        return per_minute is None or self._bucket(host.url, per_minute).left_after_one() >= PLENTY
+
+    def _bucket(self, url: str, per_minute: int) -> _Bucket:
+        bucket = self._buckets.get((url, per_minute))
+        if bucket is None:
+            bucket = self._buckets[url, per_minute] = _Bucket(per_minute, self._clock)
+        return bucket
 
 
 class _Bucket:
@@ -90,10 +98,18 @@ class _Bucket:
 
     def take(self) -> float:
         """0: taken. More: nothing was taken, one comes back in so many seconds."""
-        now = self._clock.monotonic()
-        self._tokens = min(self._capacity, self._tokens + (now - self._counted_at) * self._per_second)
-        self._counted_at = now
+        self._refill()
         if self._tokens < 1:
             return (1 - self._tokens) / self._per_second
         self._tokens -= 1
         return 0.0
+
+    def left_after_one(self) -> float:
+        """The share of a minute's worth that one more request would leave."""
+        self._refill()
+        return (self._tokens - 1) / self._capacity
+
+    def _refill(self) -> None:
+        now = self._clock.monotonic()
+        self._tokens = min(self._capacity, self._tokens + (now - self._counted_at) * self._per_second)
+        self._counted_at = now
