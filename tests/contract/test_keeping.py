@@ -16,7 +16,7 @@ from rig import ALPINE, HUB
 from sampan.config import Config
 from sampan.config.build import Lasting, build
 from sampan.errors import AllHostsFailed, SampanError
-from sampan.mirror.keeping import ASIDE, DIRECTORY, KEEP_SECONDS, NAME, Keeping
+from sampan.mirror.keeping import ASIDE, DIRECTORY, KEEP_SECONDS, LOOK_SECONDS, NAME, Keeping
 from sampan.mirror.service import Mirror
 from sampan.testing import FakeRegistry, ManualClock, Match, faults, image, random_layer
 from sampan.testing.fault import Fault
@@ -111,6 +111,18 @@ async def test_a_restart_keeps_the_error_budget(
             await pull(mirror, "t2")
     assert [attempt.outcome for attempt in caught.value.attempts][-1] == "over-budget"
     assert len(bad.requests) == before, "not even when nobody else can serve"
+
+
+async def test_a_process_that_is_killed_loses_seconds_of_its_refusals_and_not_a_minute(
+    tmp_path: Path, bad: FakeRegistry, good: FakeRegistry
+) -> None:
+    filled(bad, good)
+    async with running(tmp_path, bad, good, is_public=True) as mirror:
+        await asyncio.sleep(KEEP_SECONDS * 1.5)
+        mirror.health.budget.answered(Host.from_url(bad.url, max_refusals=REFUSALS_MAX), 404)
+        await asyncio.sleep(LOOK_SECONDS * 1.5)
+        document = json.loads((tmp_path / DIRECTORY / NAME).read_bytes())
+    assert [len(each["refused_ago"]) for each in document["refusals"]] == [1]
 
 
 async def test_what_is_usual_of_a_host_is_known_from_the_first_request_on(
