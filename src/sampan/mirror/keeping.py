@@ -84,9 +84,10 @@ class Keeping:
 
     def _tell(self) -> None:
         """Whoever starts anew in the hope that a host is asked should know that it is not."""
-        resting = sorted({state.host for state in self._health.states() if state.state != "ready"})
+        resting = {state.host for state in self._health.states() if state.state != "ready"}
+        resting.update(key[0].name for key in self._health.memory.denied)
         if resting:
-            named = ", ".join(resting[:TOLD_MAX])
+            named = ", ".join(sorted(resting)[:TOLD_MAX])
             log.info("as before the restart, %d hosts are asked last or not at all: %s", len(resting), named)
 
     async def __aenter__(self) -> Self:
