@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from sampan.errors import AllHostsFailed, Attempt, HostError, ServerFault, TimedOut
+from sampan.errors import AllHostsFailed, Attempt, HostError, Missing, ServerFault, TimedOut
 from sampan.mirror.patience import Patience
 from sampan.mirror.race import Race, Won
 from sampan.mirror.route import Question, plan_route
@@ -28,6 +28,8 @@ A = Host.from_url("https://a.test")
 B = Host.from_url("https://b.test")
 C = Host.from_url("https://c.test")
 QUESTION = Question("docker.io", "library/alpine", "manifest", "3")
+BLOB = Question("docker.io", "library/alpine", "blob", Digest.of(b""))
+MISSING = Missing("404", outcome="missing", status=404)
 BROKEN = ServerFault("502", outcome="server-error", status=502)
 FAST = 0.02
 AT_ONCE = 0.001  # some turns of the loop
@@ -137,8 +139,7 @@ async def test_of_whom_nothing_is_known_only_the_constant_holds() -> None:
 
 
 async def test_a_host_that_usually_takes_four_seconds_for_blobs_is_not_hurried() -> None:
-    blob = Question("docker.io", "library/alpine", "blob", Digest.of(b""))
-    scene = await Scene([A, B], question=blob).taught(4.0)
+    scene = await Scene([A, B], question=BLOB).taught(4.0)
     await scene.once(a=4.5, b=FAST)
     assert scene.hedges == []
 
@@ -256,6 +257,30 @@ async def test_who_failed_lately_is_not_asked_for_being_early() -> None:
     scene.health.fail(B, QUESTION.repository, "manifest", "3", BROKEN, Attempt(B.name, BROKEN.outcome, 0.1))
     await scene.once(a=0.5, b=FAST)
     assert scene.hedges == []
+
+
+async def test_when_who_was_asked_early_fails_the_others_are_not_asked_one_after_another() -> None:
+    """Who is late may be the only one that has it: the rest would refuse it for nothing."""
+    scene = await Scene([A, B, C]).taught()
+    won = await scene.once(a=0.5, b=MISSING, c=MISSING)
+    assert (won.host, [name for name, _ in scene.asked]) == (A, ["a.test", "b.test"])
+    scene.asked.clear()
+    await scene.once(a=BROKEN, b=FAST, c=FAST, takes=0.5)
+    assert [name for name, _ in scene.asked] == ["a.test", "c.test"], "one that denied is not asked early"
+    scene = await Scene([A, B, C]).taught()
+    assert (await scene.once(a=30.0, b=MISSING, c=FAST)).host == C
+    assert scene.asked[2][1] == pytest.approx(Patience().manifest_seconds, abs=AT_ONCE)
+
+
+@pytest.mark.parametrize(("speed", "hedged"), [(1.0, False), (30.0, True)])
+async def test_a_host_whose_bodies_take_much_longer_is_not_asked_early_for_blobs(
+    speed: float, hedged: bool
+) -> None:
+    scene = await Scene([A, B], question=BLOB).taught()
+    scene.health.measured(A, 100_000_000, 1.0)
+    scene.health.measured(B, int(speed * 1_000_000), 1.0)
+    await scene.once(a=0.5, b=FAST)
+    assert bool(scene.hedges) is hedged
 
 
 async def test_the_machine_that_is_late_is_not_asked_a_second_time_under_another_name() -> None:

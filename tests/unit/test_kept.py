@@ -128,7 +128,8 @@ def test_the_storage_behind_a_host_is_remembered_with_who_led_there(life: Life) 
 def test_a_denial_lasts_for_its_hour_and_no_longer(life: Life) -> None:
     life.fail(DENIED)
     assert life.next(after=DENIED_SECONDS - 1).standing() is Standing.DENIED
-    assert life.next(after=DENIED_SECONDS).standing() is Standing.READY
+    then = life.next(after=DENIED_SECONDS)
+    assert (then.standing(), then.health.memory.denied) == (Standing.READY, {})
     assert life.next().standing(kind="manifest") is Standing.READY
     life.clock.advance(DENIED_SECONDS)
     assert "rooms" not in json.loads(life.written())

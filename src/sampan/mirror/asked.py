@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from enum import Enum
 from typing import Any, Generic, TypeVar
 
 from sampan.clock import Clock
@@ -16,20 +17,27 @@ Answer = TypeVar("Answer")
 Ask = Callable[[Host, Callable[[], None]], Coroutine[Any, Any, Answer]]
 
 
+class Hedge(Enum):
+    """Why another host is asked beside one that is late."""
+
+    EARLY = "later than its own usual, which may mean little"
+    OVERDUE = "later than anybody may be"
+
+
 class Asked(Generic[Answer]):
     """``asked_at``: since when; while it ``waits`` for one of our own connections it is not asked yet.
-    ``changed`` is set when either is news, or when it is connected. ``is_hedge``: it is asked because another
-    is late; ``is_indulged``: it is late itself, and nobody is asked beside it for that alone."""
+    ``changed`` is set when either is news, or when it is connected. ``hedge``: it is asked because another
+    is late; ``is_indulged``: it is late itself, and nobody more is asked beside it for that alone."""
 
     def __init__(
-        self, host: Host, ask: Ask[Answer], clock: Clock, changed: asyncio.Event, *, is_hedge: bool
+        self, host: Host, ask: Ask[Answer], clock: Clock, changed: asyncio.Event, hedge: Hedge | None
     ) -> None:
         self.host = host
         self.asked_at = clock.monotonic()
         self.connected_at: float | None = None
         self.connect_seconds: float | None = None  # of a connection that was made for it
         self.waits = self.is_indulged = False
-        self.is_hedge = is_hedge
+        self.hedge = hedge
         self._clock = clock
         self._changed = changed
         self.task: asyncio.Task[Answer] = asyncio.create_task(self._run(ask))

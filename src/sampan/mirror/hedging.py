@@ -13,12 +13,14 @@ from math import inf
 from typing import Any
 
 from sampan.clock import Clock
-from sampan.mirror.asked import Asked
+from sampan.mirror.asked import Asked, Hedge
 from sampan.mirror.patience import Patience
 from sampan.mirror.route import Question
 from sampan.upstream.health import Health, Standing
 from sampan.upstream.host import Host
 from sampan.upstream.quota import Supply
+
+SLOWER_MAX = 4.0  # of a host that is asked early, the speed of bodies
 
 HasSpare = Callable[[Host], bool]
 
@@ -57,19 +59,19 @@ class Hedging:
         constant_at = self._constant_at(one, others)
         return constant_at if one.is_indulged else min(constant_at, self.late_at(one))
 
-    def next(self, one: Asked[Any], others: int, due: Sequence[Host]) -> Host | None:
+    def next(self, one: Asked[Any], others: int, due: Sequence[Host]) -> tuple[Host, Hedge] | None:
         """Whom of ``due`` to ask now beside ``one`` and ``others``. When the constant is over somebody is;
-        before, only who is well and has requests to spare, and not for every late answer."""
+        before, only one who is well and has requests to spare, and not for every late answer."""
         now = self._clock.monotonic()
         if now < self.due_at(one, others):
             return None
         if now >= self._constant_at(one, others):
-            return next((host for host in due if self._can_spare(host)), due[0])
-        host = next((host for host in due if self._is_welcome(host, beside=one.host)), None)
-        if host is not None and self._health.tempo.may_hedge(one.host):
-            return host
+            return next((host for host in due if self._can_spare(host)), due[0]), Hedge.OVERDUE
         one.is_indulged = True
-        return None
+        host = next((host for host in due if self._is_welcome(host, beside=one.host)), None)
+        if host is None or not self._health.tempo.may_hedge(one.host):
+            return None
+        return host, Hedge.EARLY
 
     def _constant_at(self, one: Asked[Any], others: int) -> float:
         return one.asked_at + self._constant_seconds(one) * 0.5**others
@@ -81,10 +83,18 @@ class Hedging:
 
     def _is_welcome(self, host: Host, *, beside: Host) -> bool:
         q = self._question
-        verdict = self._health.judge(host, q.repository, q.kind, str(q.object))
-        return verdict.standing is Standing.READY and host.url != beside.url and self._can_spare(host)
+        if self._health.judge(host, q.repository, q.kind, str(q.object)).standing is not Standing.READY:
+            return False
+        return host.url != beside.url and not self._is_slow(host, beside) and self._can_spare(host)
 
     def _can_spare(self, host: Host) -> bool:
         """Nor does a question that may prove needless cost one of the last pulls."""
         few = self._question.is_pull and self._health.quota.supply(host) is not Supply.ENOUGH
         return self._has_spare(host) and not few
+
+    def _is_slow(self, host: Host, beside: Host) -> bool:
+        """Whether the body of a blob would take so long that to begin a moment earlier is no gain."""
+        mine, other = self._health.bytes_per_second(host), self._health.bytes_per_second(beside)
+        if mine is None or other is None or self._question.kind != "blob":
+            return False
+        return mine * SLOWER_MAX < other

@@ -24,7 +24,7 @@ from sampan.errors import (
     TimedOut,
     Unreachable,
 )
-from sampan.mirror.asked import Ask, Asked
+from sampan.mirror.asked import Ask, Asked, Hedge
 from sampan.mirror.hedging import HasSpare, Hedging, anybody
 from sampan.mirror.patience import Budget, Patience
 from sampan.mirror.route import Question, Route
@@ -113,15 +113,15 @@ class Race(Generic[Answer]):
         if not self._due:
             return
         if at_once:
-            self._start(self._due[0], is_hedge=False)
-        elif (host := self._hedging.next(self._running[-1], len(self._running) - 1, self._due)) is not None:
-            self._start(host, is_hedge=True)
+            self._start(self._due[0], None)
+        elif (hedge := self._hedging.next(self._running[-1], len(self._running) - 1, self._due)) is not None:
+            self._start(*hedge)
 
-    def _start(self, host: Host, *, is_hedge: bool) -> None:
+    def _start(self, host: Host, hedge: Hedge | None) -> None:
         self._due.remove(host)
         self._health.begin(host, self._question.repository, self._question.kind)
         self._health.tempo.asked(host)
-        self._running.append(Asked(host, self._ask, self._clock, self._changed, is_hedge=is_hedge))
+        self._running.append(Asked(host, self._ask, self._clock, self._changed, hedge))
 
     async def _next_outcome(self, seconds: float) -> tuple[bool, Won[Answer] | None]:
         """Wait until a try ends or another host is due: (whether one failed, the winner)."""
@@ -133,7 +133,8 @@ class Race(Generic[Answer]):
             self._running.remove(one)
             if (won := self._settle(one)) is not None:
                 return failed, won
-            failed = True
+            # One that was asked early has failed: whoever it was asked beside may still answer in time.
+            failed |= one.hedge is not Hedge.EARLY
         return failed, None
 
     async def _wait(self, seconds: float) -> list[Asked[Answer]]:
@@ -179,7 +180,7 @@ class Race(Generic[Answer]):
         """It is not asked any more."""
         if one.connect_seconds is not None:
             self._health.tempo.answered(one.host, CONNECT, one.connect_seconds)
-        if one.is_hedge:
+        if one.hedge is not None:
             self._hedged(won)
 
     def _measure_late(self, one: Asked[Answer]) -> bool:

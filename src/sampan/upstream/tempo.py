@@ -16,9 +16,9 @@ because it was late takes one, and a handful may be saved up. So however a host 
 its requests are asked twice for being later than usual. (gRPC's retry throttling has the same shape and
 ratio.)
 
-**Who was left** before it answered would have taken longer than we know. That time counts when the host was
-late, as if it had been the answer: a host that became slow is so soon known to be slow, and is waited for. A
-time that was cut short before tells nothing, and would make a slow host look fast.
+**Who was let go** before it answered would have taken longer than we know. That time counts when the host
+was late, as if the answer had come then: so a host that became slow is soon known to be slow, and is waited
+for. A time that was cut short before tells nothing, and would make a slow host look fast.
 
 Times are kept by machine, not by the storage that one redirects to: whom it will lead us to nobody knows
 when it is asked, and what that adds is part of what it usually takes.

@@ -89,7 +89,7 @@ class _Reading:
     def room(self, memory: Memory, key: Room, kept: KeptRoom) -> None:
         if (breaker := self.breaker(kept.breaker)) is not None:
             memory.rooms.remember(key, breaker)
-        if (denied := _attempt_of(kept.denied)) is not None:
+        if (denied := _attempt_of(kept.denied)) is not None and kept.denied_seconds > self._passed:
             memory.denied.remember(key, (self.until(kept.denied_seconds), denied))
 
     def usual(self, kept: KeptSeries) -> Usual:
