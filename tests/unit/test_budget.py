@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import asyncio
 
 import pytest
 
 from sampan.errors import OverBudget
 from sampan.testing import ManualClock
-from sampan.upstream.budget import DAY_SECONDS, SOFT_SHARE, WINDOW_SECONDS, Budget, Left, Refusals
+from sampan.upstream.budget import (
+    DAY_SECONDS,
+    MARGIN_SHARE,
+    SOFT_SHARE,
+    WINDOW_SECONDS,
+    Budget,
+    Left,
+    Refusals,
+)
 from sampan.upstream.host import REFUSALS_LIMIT, REFUSALS_MAX, Host
 
 MIRROR = Host.from_url("https://docker.m.daocloud.io")
@@ -29,8 +37,14 @@ def budget(clock: ManualClock) -> Budget:
 
 def refuse(budget: Budget, times: int, *, host: Host = MIRROR, status: int = 404) -> None:
     for _ in range(times):
-        with budget.asking(host):
-            budget.answered(host, status)
+        budget.answered(host, status)
+
+
+async def ask(budget: Budget, status: int, gate: asyncio.Event | None = None) -> None:
+    async with budget.asking(MIRROR):
+        if gate is not None:
+            await gate.wait()
+        budget.answered(MIRROR, status)
 
 
 def test_the_default_stays_below_what_the_strictest_mirror_bans_for() -> None:
@@ -56,20 +70,20 @@ def test_a_third_of_it_within_a_day_is_low_and_a_day_later_no_more(
     assert not budget.is_low(MIRROR)
 
 
-def test_one_refusal_too_many_is_not_asked_for_until_the_oldest_is_two_days_old(
+async def test_one_refusal_too_many_is_not_asked_for_until_the_oldest_is_two_days_old(
     budget: Budget, clock: ManualClock
 ) -> None:
     refuse(budget, 1)
     clock.advance(3600)
     refuse(budget, REFUSALS_MAX - 1)
-    with pytest.raises(OverBudget) as caught, budget.asking(MIRROR):
-        pass
+    with pytest.raises(OverBudget) as caught:
+        await ask(budget, 404)
     assert caught.value.retry_after_seconds == WINDOW_SECONDS - 3600
     assert "daocloud.io has refused 90 requests in two days" in caught.value.message
     clock.advance(WINDOW_SECONDS - 3600)
-    refuse(budget, 1)
-    with pytest.raises(OverBudget), budget.asking(MIRROR):
-        pass
+    await ask(budget, 404)
+    with pytest.raises(OverBudget):
+        await ask(budget, 404)
 
 
 @pytest.mark.parametrize("status", [402, 403, 404, 429, 451, 500, 502, 503, 504])
@@ -100,17 +114,38 @@ def test_what_a_storage_refuses_counts_where_it_is_the_operators_own(
     assert budget.left() == ([] if left is None else [Left("daocloud.io", left)])
 
 
-def test_what_is_in_flight_counts_until_it_is_known_how_it_ended(budget: Budget) -> None:
-    refuse(budget, REFUSALS_MAX - 3)
-    with ExitStack() as flights:
-        for _ in range(3):
-            flights.enter_context(budget.asking(MIRROR))
-        with pytest.raises(OverBudget) as caught, budget.asking(MIRROR):
-            pass
-        assert caught.value.retry_after_seconds == 1.0
-    refuse(budget, 1, status=200)
-    refuse(budget, 3)
-    assert budget.left() == [Left("daocloud.io", 0)]
+async def test_however_many_are_asked_at_once_a_tenth_more_at_most_is_refused(budget: Budget) -> None:
+    gate = asyncio.Event()
+    asked = [asyncio.create_task(ask(budget, 404, gate)) for _ in range(500)]
+    await asyncio.sleep(0)
+    gate.set()
+    outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    refused = sum(outcome is None for outcome in outcomes)
+    assert refused == REFUSALS_MAX + REFUSALS_MAX // MARGIN_SHARE == BANNED_AFTER - 1
+    assert {type(outcome) for outcome in outcomes} == {type(None), OverBudget}
+
+
+async def test_whoever_is_one_too_many_at_once_waits_for_those_in_flight_to_end_well(budget: Budget) -> None:
+    refuse(budget, REFUSALS_MAX - 1)
+    gate = asyncio.Event()
+    asked = [asyncio.create_task(ask(budget, 200, gate)) for _ in range(50)]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not any(task.done() for task in asked)
+    gate.set()
+    await asyncio.gather(*asked)
+    assert budget.left() == [Left("daocloud.io", 1)]
+
+
+async def test_whoever_is_cancelled_while_it_waits_or_asks_leaves_no_trace(budget: Budget) -> None:
+    refuse(budget, REFUSALS_MAX - 1)
+    asked = [asyncio.create_task(ask(budget, 404, asyncio.Event())) for _ in range(50)]
+    await asyncio.sleep(0)
+    for task in asked:
+        task.cancel()
+    await asyncio.gather(*asked, return_exceptions=True)
+    await ask(budget, 200)
+    assert budget.left() == [Left("daocloud.io", 1)]
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,13 @@ def test_a_login_has_pulls_of_its_own(quota: Quota) -> None:
     assert (quota.supply(HUB), quota.supply(LOGGED_IN)) == (Supply.NONE, Supply.ENOUGH)
 
 
+def test_a_mirror_of_several_registries_has_pulls_of_each(quota: Quota) -> None:
+    hub, other = (Host.from_url(f"https://m.test/{name}") for name in ("docker.io", "ghcr.io"))
+    say(quota, "100;w=21600", "0;w=21600", host=hub)
+    assert (quota.supply(hub), quota.supply(other)) == (Supply.NONE, Supply.ENOUGH)
+    assert [pulls.place for pulls in quota.known()] == ["https://m.test/docker.io"]
+
+
 def test_a_429_that_names_no_time_rests_for_minutes_doubled_up_to_an_hour(
     quota: Quota, clock: ManualClock
 ) -> None:

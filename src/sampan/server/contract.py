@@ -82,10 +82,10 @@ class HostStatus(Protocol):
 
 
 class PullsLeft(Protocol):
-    """``left`` of the ``limit`` pulls that ``machine``, a URL, gives."""
+    """``left`` of the ``limit`` pulls that ``place``, a URL, gives."""
 
     @property
-    def machine(self) -> str: ...
+    def place(self) -> str: ...
 
     @property
     def limit(self) -> int: ...

@@ -41,15 +41,15 @@ def _states(states: Sequence[HostStatus]) -> Iterator[Metric]:
 
 
 def _pulls(known: Sequence[PullsLeft]) -> Iterator[Metric]:
-    """Of several logins at one machine the one that has the fewest left."""
+    """Of several logins at one place the one that has the fewest left."""
     limit = GaugeMetricFamily("sampan_host_pull_limit", "Pulls that a host gives.", labels=("host",))
     left = GaugeMetricFamily("sampan_host_pulls_left", "Pulls that are left of it.", labels=("host",))
     least: dict[str, PullsLeft] = {}
     for pulls in sorted(known, key=lambda pulls: pulls.left):
-        least.setdefault(pulls.machine, pulls)
-    for machine, pulls in least.items():
-        limit.add_metric((machine,), pulls.limit)
-        left.add_metric((machine,), pulls.left)
+        least.setdefault(pulls.place, pulls)
+    for place, pulls in least.items():
+        limit.add_metric((place,), pulls.limit)
+        left.add_metric((place,), pulls.left)
     yield limit
     yield left
 

@@ -2,9 +2,9 @@
 
 Public mirrors ban addresses that are refused too often; DaoCloud, the strictest that says so, those with more
 than 100 answers of 403, 404, 429 or 50x in two days, and every request after that renews the ban. The one
-guarantee: within any two days no operator gives more than ``max_refusals`` refusals (90) to requests that are
-announced with :meth:`Budget.asking`, however many are in flight: each of these counts as refused until it is
-known how it ended. Hosts for which it does not matter are not counted: see ``Host.refusals_max``.
+guarantee: within any two days no operator gives more than ``max_refusals`` refusals (90), and a tenth of that
+(9) for what was in flight by then, to requests that are announced with :meth:`Budget.asking`, however many
+clients there are. Hosts for which it does not matter are not counted: see ``Host.refusals_max``.
 
 It belongs to the operator and not to the machine, because whoever bans does so on all its machines. An answer
 that we did not wait for is no refusal: the servers that stand in front write 499 for it.
@@ -12,9 +12,10 @@ that we did not wait for is no refusal: the servers that stand in front write 49
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 DAY_SECONDS = 86_400.0
 WINDOW_SECONDS = 2 * DAY_SECONDS
 SOFT_SHARE = 3  # a third of what two days allow, within one: asked after the others from then on
-BUSY_SECONDS = 1.0  # until one of those in flight may have ended well
+MARGIN_SHARE = 10  # for what is in flight when the budget ends: a tenth of it, or 9 of the 10 that are left
 OPERATORS_MAX = 10_000  # strangers may choose the hosts
 NO_REFUSALS = frozenset({401})  # to be asked for a login is how every token begins
 
@@ -57,6 +58,7 @@ class _Record:
     at: deque[float] = field(default_factory=deque)
     machines: set[str] = field(default_factory=set)
     in_flight: int = 0
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
     allowed: int = 0
 
     def forget(self, now: float) -> None:
@@ -111,21 +113,27 @@ class Budget:
 
     # -- what happened ---------------------------------------------------------------------------
 
-    @contextmanager
-    def asking(self, host: Host) -> Iterator[None]:
-        """A request is under way until it is known whether it was refused. Raises OverBudget when it could be
-        one refusal too many."""
+    @asynccontextmanager
+    async def asking(self, host: Host) -> AsyncIterator[None]:
+        """A request is under way until it is known whether it was refused. Waits while as many are as may be;
+        raises OverBudget when it could be one refusal too many."""
         if (allowed := host.refusals_max) is None:
             yield
             return
         record = self._record(host)
-        if len(record.at) + record.in_flight >= allowed:
-            raise _over(host, self.rest_seconds(host) or BUSY_SECONDS)
+        while len(record.at) + record.in_flight >= allowed + allowed // MARGIN_SHARE:
+            if not record.in_flight or len(record.at) >= allowed:
+                break
+            record.ended.clear()
+            await record.ended.wait()
+        if rest_seconds := self.rest_seconds(host):
+            raise _over(host, rest_seconds)
         record.in_flight += 1
         try:
             yield
         finally:
             record.in_flight -= 1
+            record.ended.set()
 
     def answered(self, host: Host, status: int, behind: str | None = None) -> None:
         """``host`` itself, or whoever gives its tokens, answered with ``status``; ``behind``: or a machine

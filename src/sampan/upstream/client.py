@@ -341,7 +341,7 @@ class RegistryClient:
 
     async def _sent(self, host: Host, path: str, call: Call) -> Response:
         """The answer to one request, within what ``host`` may refuse. Raises OverBudget."""
-        with self._budget.asking(host):
+        async with self._budget.asking(host):
             response = await self._transport.request(host, host.base.at(path), call)
             self._budget.answered(host, response.status, response.behind)
             return response

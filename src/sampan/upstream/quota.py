@@ -43,10 +43,10 @@ class Supply(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pulls:
-    """``left`` of ``limit`` pulls at ``machine``, a URL, until ``ends_at``, in seconds since the epoch.
+    """``left`` of ``limit`` pulls at ``place``, a URL, until ``ends_at``, in seconds since the epoch.
     ``username``: whose they are; None: the address's, or the one's whose login stands elsewhere."""
 
-    machine: str
+    place: str
     username: str | None
     limit: int
     left: int
@@ -114,11 +114,11 @@ class Quota:
         return Attempt(host.name, "pull-limit", 0.0, detail=said)
 
     def known(self) -> list[Pulls]:
-        """What hosts said, as far as their windows last; of the accounts at one machine all."""
+        """What hosts said, as far as their windows last; of the accounts at one place all."""
         now, since = self._clock.monotonic(), self._clock.time() - self._clock.monotonic()
         return [
-            Pulls(machine, username, account.limit, account.left, account.ends_at + since)
-            for (machine, username), account in self._accounts.items()
+            Pulls(place, username, account.limit, account.left, account.ends_at + since)
+            for (place, username), account in self._accounts.items()
             if now < account.ends_at
         ]
 
@@ -163,7 +163,7 @@ class Quota:
         """What :meth:`known` told an earlier process, before anything is asked."""
         since = self._clock.time() - self._clock.monotonic()
         for pulls in written:
-            account = self._accounts.setdefault((pulls.machine, pulls.username), _Account())
+            account = self._accounts.setdefault((pulls.place, pulls.username), _Account())
             account.limit, account.left = pulls.limit, pulls.left
             account.ends_at = pulls.ends_at - since
 
@@ -177,6 +177,11 @@ class Quota:
         return account
 
 
+def place_of(host: Host) -> str:
+    """Where pulls are counted: a mirror of several registries counts, or is counted, for each on its own."""
+    return "/".join(part for part in (host.url, host.prefix, host.namespace) if part)
+
+
 def _key(host: Host) -> tuple[str, str | None]:
     """Whose pulls they are: whoever logs in has others than the address."""
-    return host.url, host.username
+    return place_of(host), host.username
