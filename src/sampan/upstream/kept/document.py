@@ -88,7 +88,7 @@ class KeptRefusals(Record, frozen=True):
 class KeptPulls(Record, frozen=True):
     """What was left to this address, for ``seconds`` more. Of logins nothing is kept."""
 
-    url: Text
+    place: Text
     limit: Annotated[int, msgspec.Meta(ge=1, lt=10**9)]
     left: Annotated[int, msgspec.Meta(ge=0, lt=10**9)]
     seconds: Annotated[float, msgspec.Meta(gt=0, le=WINDOW_SECONDS_MAX)]

@@ -23,7 +23,7 @@ from sampan.upstream.kept.document import (
     NotKept,
     settings_of,
 )
-from sampan.upstream.quota import Pulls
+from sampan.upstream.quota import Pulls, place_of
 from sampan.upstream.tempo import SAMPLES_MAX, Usual
 
 
@@ -55,6 +55,7 @@ def revive(health: Health, clock: Clock, data: bytes, hosts: Collection[Host]) -
         if series.url in urls:
             health.tempo.series.remember((series.url, series.step), read.usual(series))
     since = clock.time() - clock.monotonic()
+    counted = {place_of(host) for host in hosts}
     operators = {host.operator for host in hosts}
     health.budget.recall(
         Refusals(each.operator, tuple(read.at(ago) + since for ago in each.refused_ago))
@@ -62,9 +63,9 @@ def revive(health: Health, clock: Clock, data: bytes, hosts: Collection[Host]) -
         if each.operator in operators
     )
     health.quota.recall(
-        Pulls(each.url, None, each.limit, min(each.left, each.limit), read.until(each.seconds) + since)
+        Pulls(each.place, None, each.limit, min(each.left, each.limit), read.until(each.seconds) + since)
         for each in document.pulls
-        if each.url in urls
+        if each.place in counted
     )
     return document.written
 

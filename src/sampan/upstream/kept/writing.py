@@ -61,7 +61,7 @@ def written(health: Health, clock: Clock) -> bytes:
         rooms=_newest(rooms, ROOMS_MAX, write.room),
         tempo=_newest(health.tempo.series, SERIES_MAX, write.series),
         refusals=_newest({each.operator: each for each in refusals}, OPERATORS_MAX, write.refusals),
-        pulls=_newest({each.machine: each for each in pulls}, MACHINES_MAX, write.pulls),
+        pulls=_newest({each.place: each for each in pulls}, MACHINES_MAX, write.pulls),
     )
     return msgspec.json.encode(document)
 
@@ -151,9 +151,9 @@ class _Writing:
         ago = [round(max(self._wall - at, 0.0), 3) for at in known.at[-REFUSALS_MAX:]]
         return KeptRefusals(operator=operator, refused_ago=ago)
 
-    def pulls(self, url: str, known: Pulls) -> KeptPulls:
+    def pulls(self, place: str, known: Pulls) -> KeptPulls:
         seconds = round(known.ends_at - self._wall, 3)
-        return KeptPulls(url=url, limit=known.limit, left=known.left, seconds=seconds)
+        return KeptPulls(place=place, limit=known.limit, left=known.left, seconds=seconds)
 
     def _breaker(self, known: Breaker) -> KeptBreaker | None:
         """A probe that is under way will not come back to tell: the next request is one."""
