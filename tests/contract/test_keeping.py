@@ -16,7 +16,7 @@ from rig import ALPINE, HUB
 from sampan.config import Config
 from sampan.config.build import Lasting, build
 from sampan.errors import AllHostsFailed, SampanError
-from sampan.mirror.keeping import ASIDE, DIRECTORY, KEEP_SECONDS, NAME, Keeping
+from sampan.mirror.keeping import ASIDE, DIRECTORY, KEEP_SECONDS, LOOK_SECONDS, NAME, Keeping
 from sampan.mirror.service import Mirror
 from sampan.testing import FakeRegistry, ManualClock, Match, faults, image, random_layer
 from sampan.testing.fault import Fault
@@ -29,11 +29,12 @@ MANY = 3
 
 
 @asynccontextmanager
-async def running(path: Path, *hosts: FakeRegistry, mirrors: str = "") -> AsyncIterator[Mirror]:
-    """A mirror as ``sampan serve`` has it, from its start to its end in good order; ``mirrors``: the line of
-    its configuration."""
-    line = mirrors or f"mirrors = {json.dumps([host.url for host in hosts])}"
-    text = f'[store]\npath = "{path}"\n[registry."{HUB}"]\n{line}\norigin = "never"\n'
+async def running(path: Path, *hosts: FakeRegistry, is_public: bool = False) -> AsyncIterator[Mirror]:
+    """A mirror as ``sampan serve`` has it, from its start to its end in good order. ``is_public``: the
+    refusals of its hosts are counted."""
+    more = f", max_refusals = {REFUSALS_MAX}" if is_public else ""
+    mirrors = f"[{', '.join(f'{{ url = {json.dumps(host.url)}{more} }}' for host in hosts)}]"
+    text = f'[store]\npath = "{path}"\n[registry."{HUB}"]\nmirrors = {mirrors}\norigin = "never"\n'
     config = Config.parse(text, environ={})
     lasting = await asyncio.to_thread(Lasting.of, config, LoopClock())
     keeping = lasting.keeping(config)
@@ -92,17 +93,36 @@ async def test_a_restart_keeps_the_error_budget(
     tmp_path: Path, bad: FakeRegistry, good: FakeRegistry
 ) -> None:
     filled(bad, good)
-    settings = f'{{ url = "{bad.url}", max_refusals = {REFUSALS_MAX} }}'
-    config = f"mirrors = [{settings}, {json.dumps(good.url)}]"
-    async with running(tmp_path, mirrors=config) as mirror:
+    host = Host.from_url(bad.url, max_refusals=REFUSALS_MAX)
+    async with running(tmp_path, bad, good, is_public=True) as mirror:
         await pull(mirror, "t0")
         for _ in range(REFUSALS_MAX):
-            mirror.health.budget.answered(Host.from_url(bad.url, max_refusals=REFUSALS_MAX), 403)
+            mirror.health.budget.answered(host, 404)
     before = len(bad.requests)
-    async with running(tmp_path, mirrors=config) as mirror:
+    async with running(tmp_path, bad, good, is_public=True) as mirror:
         assert isinstance(mirror.health, Health)
         await pull(mirror, "t1")
+        assert mirror.health.budget.rest_seconds(host) > 0
     assert len(bad.requests) == before
+    bad.script(faults.status(500))
+    good.script(faults.status(500))
+    async with running(tmp_path, bad, good, is_public=True) as mirror:
+        with pytest.raises(AllHostsFailed) as caught:
+            await pull(mirror, "t2")
+    assert [attempt.outcome for attempt in caught.value.attempts][-1] == "over-budget"
+    assert len(bad.requests) == before, "not even when nobody else can serve"
+
+
+async def test_a_process_that_is_killed_loses_seconds_of_its_refusals_and_not_a_minute(
+    tmp_path: Path, bad: FakeRegistry, good: FakeRegistry
+) -> None:
+    filled(bad, good)
+    async with running(tmp_path, bad, good, is_public=True) as mirror:
+        await asyncio.sleep(KEEP_SECONDS * 1.5)
+        mirror.health.budget.answered(Host.from_url(bad.url, max_refusals=REFUSALS_MAX), 404)
+        await asyncio.sleep(LOOK_SECONDS * 1.5)
+        document = json.loads((tmp_path / DIRECTORY / NAME).read_bytes())
+    assert [len(each["refused_ago"]) for each in document["refusals"]] == [1]
 
 
 async def test_what_is_usual_of_a_host_is_known_from_the_first_request_on(

@@ -107,9 +107,9 @@ class FakeHostState:
 class FakeHealth:
     def __init__(self) -> None:
         self.hosts: list[FakeHostState] = []
-        self.usual: list[tuple[str, str, float]] = []
         self.quota = Quota(ManualClock())
         self.budget = Budget(ManualClock())
+        self.usual: list[tuple[str, str, float]] = []
 
     def states(self) -> list[FakeHostState]:
         return self.hosts

@@ -33,7 +33,7 @@ from sampan.upstream.health import (
 )
 from sampan.upstream.host import REFUSALS_MAX, Host
 from sampan.upstream.kept import BYTES_MAX, NotKept, revive, written
-from sampan.upstream.kept.document import OPERATORS_MAX, settings_of
+from sampan.upstream.kept.document import settings_of
 from sampan.upstream.quota import Supply
 from sampan.upstream.tempo import FORGOTTEN_SECONDS, SAMPLES_MAX
 
@@ -165,36 +165,28 @@ def test_earned_trust_and_speed_are_remembered(life: Life) -> None:
     assert not then.health.trusted_to_stream(OTHER)
 
 
-def test_a_budget_of_refusals_is_that_of_two_days_whoever_counted_them(life: Life) -> None:
+def test_the_refusals_of_an_operator_are_remembered_for_their_two_days(life: Life) -> None:
     for _ in range(REFUSALS_MAX):
-        life.health.budget.answered(HOST, 403)
-    then = life.next(after=86_400)
-    assert then.health.budget.rest_seconds(HOST) == pytest.approx(WINDOW_SECONDS - 86_400, abs=0.001)
-    assert then.health.budget.rest_seconds(OTHER) == 0, "each operator has its own"
-    assert then.next(after=86_400).health.budget.rest_seconds(HOST) == 0
-    assert life.next(hosts=(OTHER,)).health.budget.left() == [], "who is not configured is forgotten"
+        life.health.budget.answered(HOST, 404)
+    life.clock.advance(3600)
+    then = life.next(after=3600)
+    assert then.standing() is Standing.OPEN
+    assert then.health.budget.rest_seconds(HOST) == WINDOW_SECONDS - 7200
+    again = then.next(after=WINDOW_SECONDS - 7200)
+    assert again.standing() is Standing.READY
+    assert life.next(hosts=(OTHER,)).health.budget.left() == []
 
 
-def test_refusals_of_a_time_that_is_yet_to_come_count_as_of_now(life: Life) -> None:
-    for _ in range(REFUSALS_MAX):
-        life.health.budget.answered(HOST, 403)
-    then = life.next(after=-86_400 * 365)
-    assert then.health.budget.rest_seconds(HOST) == pytest.approx(WINDOW_SECONDS, abs=0.001)
-
-
-def test_pulls_that_are_left_are_remembered_until_their_window_ends(life: Life) -> None:
-    said = {"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "1;w=21600"}
-    life.health.quota.note(HOST, said.get, 200, head=True)
-    assert life.next(after=21_000).health.quota.supply(HOST) is Supply.LITTLE
-    assert life.next(after=21_601).health.quota.supply(HOST) is Supply.ENOUGH
-    assert life.next(after=-86_400).health.quota.window_seconds(HOST) <= 21_600
-
-
-def test_whose_pulls_they_are_is_not_written_down(life: Life) -> None:
-    mine = replace(HOST, username="me", password=Secret("hidden"))
-    said = {"ratelimit-limit": "200;w=21600", "ratelimit-remaining": "1;w=21600"}
-    life.health.quota.note(mine, said.get, 200, head=True)
-    assert b"pulls" not in life.written()
+def test_what_an_address_has_left_of_its_pulls_is_remembered_and_of_logins_nothing(life: Life) -> None:
+    said = {"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "4;w=21600"}
+    login = replace(HOST, username="me", password=Secret("x"))
+    for host in (HOST, login, OTHER):
+        life.health.quota.note(host, said.get, 200, head=True)
+    then = life.next(after=600, hosts=(HOST, login))
+    assert then.health.quota.supply(HOST) is Supply.LITTLE
+    assert then.health.quota.window_seconds(HOST) == 21_000
+    assert then.health.quota.supply(login) is then.health.quota.supply(OTHER) is Supply.ENOUGH
+    assert b"me" not in life.written().replace(b"https://mirror.test", b"")
 
 
 def test_what_is_usual_of_a_host_is_remembered_for_a_day(life: Life) -> None:
@@ -323,9 +315,7 @@ def test_however_much_is_known_the_document_is_bounded_and_can_be_read(life: Lif
     hosts = []
     for number in range(300):
         host = Host.from_url(
-            f"https://{'a' * 60}.{number}.{'b' * 60}.{'c' * 60}.test",
-            name=f"{number}-{'n' * 240}",
-            group=f"{'g' * 240}{number}",
+            f"https://{'a' * 60}.{number}.{'b' * 60}.{'c' * 60}.test", name=f"{number}-{'n' * 240}"
         )
         hosts.append(host)
         for room in range(4):
@@ -335,18 +325,19 @@ def test_however_much_is_known_the_document_is_bounded_and_can_be_read(life: Lif
                 life.health.fail(host, name, "blob", "x", error, attempt)
         behind = TimedOut("silence", outcome="first-byte-timeout", behind="s" * 240 + str(number))
         life.health.fail(host, "a/b", "blob", "x", behind, Attempt(host.name, SILENT.outcome, 10.0, 599))
-        for _ in range(REFUSALS_MAX):
-            life.health.budget.answered(host, 403)
+        for _ in range(1100):
+            life.health.budget.answered(replace(host, group=str(number), max_refusals=5000), 404)
+        said = {"ratelimit-limit": "999999999;w=21600", "ratelimit-remaining": "999999999;w=21600"}
+        life.health.quota.note(host, said.get, 200, head=True)
+        life.fail(DENIED, host=host)
         for step in ("GET blob", "GET manifest", "connect"):
             for _ in range(SAMPLES_MAX):
                 life.health.tempo.answered(host, step, 12345.678)
     data = life.written()
     assert BYTES_MAX / 4 < len(data) <= BYTES_MAX
     then = life.next(hosts=tuple(hosts))
-    machines = then.health.memory.machines
-    assert hosts[-1].url in machines, "the newest are kept"
-    assert hosts[0].url not in machines
-    assert len(then.health.budget.left()) == OPERATORS_MAX
+    assert then.standing(hosts[-1], repository="any/other") is Standing.OPEN, "the newest are kept"
+    assert then.standing(hosts[0], repository="any/other") is Standing.READY
 
 
 @pytest.mark.parametrize("name", ["a\nb", "a b", "ä", "x" * 256, "", "\ud800", 'a"b', "a\\b"])
@@ -393,10 +384,11 @@ def changed(change: Callable[[dict[str, Any]], object]) -> bytes:
         changed(lambda d: d["machines"][0].update(strikes="many")),
         changed(lambda d: d["machines"][0].update(url="https://a\x1b[31m")),
         changed(lambda d: d["machines"][0].update(url="x\n")),
-        changed(lambda d: d.update(refusals=[{"operator": "a", "refused_ago": [0] * 10_001}])),
+        changed(lambda d: d.update(refusals=[{"operator": "a", "refused_ago": [0] * 1001}])),
         changed(lambda d: d.update(refusals=[{"operator": "a", "refused_ago": [-1]}])),
-        changed(lambda d: d.update(pulls=[{"place": "a", "limit": 0, "left": 0, "ends_seconds": 1}])),
-        changed(lambda d: d.update(pulls=[{"place": "a", "limit": 1, "left": 0, "ends_seconds": 1e12}])),
+        changed(lambda d: d.update(refusals=[{"operator": "a" * 256, "refused_ago": [0]}])),
+        changed(lambda d: d.update(pulls=[{"place": "https://a", "limit": 0, "left": 0, "seconds": 1}])),
+        changed(lambda d: d.update(pulls=[{"place": "https://a", "limit": 1, "left": 0, "seconds": 1e9}])),
         changed(lambda d: d["machines"][0]["breaker"].update(rest_seconds=1e9)),
         changed(lambda d: d["machines"][0]["breaker"].update(failures=0)),
         changed(lambda d: d["rooms"][0].update(denied_seconds=1e9)),

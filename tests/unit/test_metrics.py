@@ -80,6 +80,23 @@ async def test_the_state_of_mirror_hosts_and_store_is_read_when_asked() -> None:
         assert line in lines
 
 
+async def test_what_is_left_of_pulls_and_refusals_is_shown() -> None:
+    mirror = FakeMirror()
+    quota, budget = mirror.health.quota, mirror.health.budget
+    for username, left in ((None, 60), ("me", 7), ("you", 90)):
+        host = Host.from_url("https://hub.example", username=username, password=username and Secret("x"))
+        said = {"ratelimit-limit": "100;w=21600", "ratelimit-remaining": f"{left};w=21600"}
+        quota.note(host, said.get, 200, head=True)
+    budget.answered(Host.from_url("https://docker.m.example.com"), 403)
+    lines = (await text_of(metrics_of(mirror))).splitlines()
+    shown = [line for line in lines if line.startswith(("sampan_host_pull", "sampan_refusals"))]
+    assert shown == [
+        'sampan_host_pull_limit{host="https://hub.example"} 100.0',
+        'sampan_host_pulls_left{host="https://hub.example"} 7.0',
+        'sampan_refusals_left{operator="example.com"} 89.0',
+    ]
+
+
 async def test_hedges_are_counted_by_what_came_of_them_and_usual_times_shown() -> None:
     mirror = FakeMirror()
     mirror.health.usual = [("https://a.example", "GET blob", 0.25)]
@@ -99,23 +116,6 @@ async def test_however_many_hosts_have_a_usual_time_few_are_shown() -> None:
     mirror = FakeMirror()
     mirror.health.usual = [(f"https://r{number}.example", "GET blob", 0.1) for number in range(HOSTS_MAX * 2)]
     assert (await text_of(metrics_of(mirror))).count("sampan_host_usual_seconds{") == HOSTS_MAX
-
-
-async def test_what_is_left_of_pulls_and_refusals_is_shown() -> None:
-    mirror = FakeMirror()
-    quota, budget = mirror.health.quota, mirror.health.budget
-    for username, left in ((None, 60), ("me", 7), ("you", 90)):
-        host = Host.from_url("https://hub.example", username=username, password=username and Secret("x"))
-        said = {"ratelimit-limit": "100;w=21600", "ratelimit-remaining": f"{left};w=21600"}
-        quota.note(host, said.get, 200, head=True)
-    budget.answered(Host.from_url("https://docker.m.example.com"), 403)
-    lines = (await text_of(metrics_of(mirror))).splitlines()
-    shown = [line for line in lines if line.startswith(("sampan_host_pull", "sampan_refusals"))]
-    assert shown == [
-        'sampan_host_pull_limit{host="https://hub.example"} 100.0',
-        'sampan_host_pulls_left{host="https://hub.example"} 7.0',
-        'sampan_refusals_left{operator="example.com"} 89.0',
-    ]
 
 
 async def test_the_size_of_the_store_is_not_asked_each_time() -> None:

@@ -18,6 +18,7 @@ from sampan.mirror.patience import Patience
 from sampan.mirror.route import Question
 from sampan.upstream.health import Health, Standing
 from sampan.upstream.host import Host
+from sampan.upstream.quota import Supply
 
 SLOWER_MAX = 4.0  # of a host that is asked early, the speed of bodies
 
@@ -65,7 +66,7 @@ class Hedging:
         if now < self.due_at(one, others):
             return None
         if now >= self._constant_at(one, others):
-            return next((host for host in due if self._has_spare(host)), due[0]), Hedge.OVERDUE
+            return next((host for host in due if self._can_spare(host)), due[0]), Hedge.OVERDUE
         one.is_indulged = True
         host = next((host for host in due if self._is_welcome(host, beside=one.host)), None)
         if host is None or not self._health.tempo.may_hedge(one.host):
@@ -84,7 +85,12 @@ class Hedging:
         q = self._question
         if self._health.judge(host, q.repository, q.kind, str(q.object)).standing is not Standing.READY:
             return False
-        return host.url != beside.url and not self._is_slow(host, beside) and self._has_spare(host)
+        return host.url != beside.url and not self._is_slow(host, beside) and self._can_spare(host)
+
+    def _can_spare(self, host: Host) -> bool:
+        """Nor does a question that may prove needless cost one of the last pulls."""
+        few = self._question.is_pull and self._health.quota.supply(host) is not Supply.ENOUGH
+        return self._has_spare(host) and not few
 
     def _is_slow(self, host: Host, beside: Host) -> bool:
         """Whether the body of a blob would take so long that to begin a moment earlier is no gain."""

@@ -26,6 +26,7 @@ DIRECTORY = "health"
 NAME = "hosts.json"
 ASIDE = "hosts.json.bad"
 KEEP_SECONDS = 60.0  # what a process that is killed has learned since is learned again
+LOOK_SECONDS = 5.0  # but refusals, which add up to a ban, are written down as soon as this
 ABANDONED_SECONDS = 3600.0
 TOLD_MAX = 10  # hosts named in a line of the log
 
@@ -101,14 +102,17 @@ class Keeping:
             await self._task
 
     async def _run(self) -> None:
-        is_over = False
+        is_over, looks, refusals = False, 0, self._health.budget.changes
         while not is_over:
             try:
-                async with asyncio.timeout(KEEP_SECONDS):
+                async with asyncio.timeout(LOOK_SECONDS):
                     is_over = await self._ending.wait()
             except TimeoutError:
                 pass
-            await self._keep()
+            looks += 1
+            if is_over or looks >= KEEP_SECONDS / LOOK_SECONDS or refusals != self._health.budget.changes:
+                looks, refusals = 0, self._health.budget.changes
+                await self._keep()
 
     async def _keep(self) -> None:
         if self._health.changes == self._kept_changes:

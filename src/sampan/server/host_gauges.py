@@ -23,6 +23,7 @@ def host_gauges(health: Health | None, hosts_max: int) -> Iterator[Metric]:
     """At most ``hosts_max`` of each kind; None: nobody is asked."""
     yield from _states([] if health is None else health.states()[:hosts_max])
     yield from _pulls([] if health is None else health.quota.known()[:hosts_max])
+    yield _usual([] if health is None else islice(health.usual_seconds(), hosts_max))
     yield _refusals([] if health is None else health.budget.left()[:hosts_max])
     yield _usual(() if health is None else islice(health.usual_seconds(), hosts_max))
 
@@ -52,6 +53,15 @@ def _pulls(known: Sequence[PullsLeft]) -> Iterator[Metric]:
         left.add_metric((place,), pulls.left)
     yield limit
     yield left
+
+
+def _usual(usual: Iterable[tuple[str, str, float]]) -> Metric:
+    family = GaugeMetricFamily(
+        "sampan_host_usual_seconds", "What a host usually takes for a step.", labels=("host", "step")
+    )
+    for host, step, seconds in usual:
+        family.add_metric((host, step), seconds)
+    return family
 
 
 def _refusals(left: Sequence[RefusalsLeft]) -> Metric:

@@ -91,7 +91,7 @@ class Machine:
 Branch = tuple[str, str]  # the URL of a machine or the netloc of a storage; kind
 Room = tuple[Host, str, str]  # host, repository, kind
 Thing = tuple[Host, str, str, str]  # host, repository, kind, digest or tag
-Denial = tuple[float, float, Attempt]  # until when; for how many seconds in all
+Denial = tuple[float, Attempt]  # until when
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +106,8 @@ class Memory:
 
 
 class Health:
-    """Everything remembered of all hosts; ``tempo``: how long they take; ``quota``: their pulls; ``budget``:
-    what they refused. Not thread-safe: it lives on the event loop."""
+    """Everything remembered of all hosts; ``tempo``: how long they take; ``quota``: the pulls that
+    they count; ``budget``: the refusals that they may give. Not thread-safe: it lives on the event loop."""
 
     def __init__(self, clock: Clock) -> None:
         self.tempo = Tempo(clock)
@@ -121,16 +121,17 @@ class Health:
         self._rooms: Recent[Room, Breaker] = Recent()
         self._things: Recent[Thing, Breaker] = Recent()
         self._denied: Recent[Room | Thing, Denial] = Recent()
-
-    @property
-    def changes(self) -> int:
-        """How often something was added."""
-        return self._changes + self.quota.changes + self.budget.changes
+        self._missed: Recent[Thing, float] = Recent()  # for how many seconds it was believed
 
     @property
     def memory(self) -> Memory:
         """To be written down, or to be filled before the first request."""
         return Memory(self._machines, self._branches, self._storages, self._rooms, self._denied)
+
+    @property
+    def changes(self) -> int:
+        """How often something was added."""
+        return self._changes + self.quota.changes + self.budget.changes
 
     # -- what is known ---------------------------------------------------------------------------
 
@@ -141,7 +142,7 @@ class Health:
         for key in keys:
             denied = self._denied.get(key)
             if denied is not None and now < denied[0]:
-                return Verdict(Standing.DENIED, denied[0] - now, denied[2])
+                return Verdict(Standing.DENIED, denied[0] - now, denied[1])
         if rest_seconds := self.budget.rest_seconds(host):
             return Verdict(Standing.OPEN, rest_seconds, self.budget.attempt(host))
         machine = self._known(host)
@@ -256,7 +257,7 @@ class Health:
             self._miss(host, (host, repository, kind, object_name), attempt)
         elif isinstance(error, Denied) and error.behind is None:
             seconds = LOGIN_SECONDS if error.status == 401 or error.outcome == "login" else DENIED_SECONDS
-            self._denied.remember((host, repository, kind), (now + seconds, seconds, attempt))
+            self._denied.remember((host, repository, kind), (now + seconds, attempt))
             self._changes += 1
         else:
             self._broke(host, (host, repository, kind, object_name), error, attempt)
@@ -265,11 +266,10 @@ class Health:
 
     def _miss(self, host: Host, thing: Thing, attempt: Attempt) -> None:
         """What is still not there is asked for half as often each time, where that counts against us."""
-        now, last = self._clock.monotonic(), self._denied.get(thing)
-        seconds = MISSING_SECONDS
-        if last is not None and host.refusals_max is not None:
-            seconds = min(last[1] * 2, MISSING_SECONDS_MAX)
-        self._denied.remember(thing, (now + seconds, seconds, attempt))
+        last = self._missed.get(thing, 0.0) if host.refusals_max is not None else 0.0
+        seconds = min(max(last * 2, MISSING_SECONDS), MISSING_SECONDS_MAX)
+        self._missed.remember(thing, seconds)
+        self._denied.remember(thing, (self._clock.monotonic() + seconds, attempt))
 
     def _broke(self, host: Host, thing: Thing, error: HostError, attempt: Attempt) -> None:
         now = self._clock.monotonic()

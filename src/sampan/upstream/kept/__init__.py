@@ -12,8 +12,9 @@ last longer than the seconds that were left.
 belongs to the host as it is configured, its login included, and for that the document would have to hold the
 login, or something that shows whether a guess at it is right. So it has rooms of those hosts alone whose
 settings have no secret, by their name and a digest of those settings; the others are asked anew. Of a refused
-login nothing is kept: to start anew is what people do when they have corrected one. Whoever is not configured
-any more is forgotten, and so are objects: a 404 is believed for a minute.
+login nothing is kept: to start anew is what people do when they have corrected one. Refusals are an
+operator's and pulls a machine's, but for those of a login. Whoever is not configured any more is forgotten,
+and so are objects: a 404 is believed for a minute.
 """
 
 from sampan.upstream.kept.document import BYTES_MAX, NotKept

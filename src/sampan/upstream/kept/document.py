@@ -13,8 +13,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from sampan.oci.headers import WINDOW_SECONDS_MAX
 from sampan.upstream.health import DENIED_SECONDS, RATE_LIMIT_SECONDS_MAX
-from sampan.upstream.host import REFUSALS_LIMIT, Host
+from sampan.upstream.host import Host
 from sampan.upstream.tempo import SAMPLES_MAX
 
 VERSION: Literal[1] = 1
@@ -23,9 +24,8 @@ BYTES_MAX = 2 * 1024 * 1024
 MACHINES_MAX = BRANCHES_MAX = 200
 ROOMS_MAX = 500
 SERIES_MAX = 400
-OPERATORS_MAX = 200
-REFUSALS_MAX = 20_000  # of all operators together: 200 of the usual 90, or two of the most that can be set
-WINDOW_SECONDS_MAX = 7 * 86_400.0
+OPERATORS_MAX, REFUSALS_MAX = 40, 1000  # each of these operators more often than any bans for
+OPERATOR_CHARACTERS_MAX = 255
 SETTINGS_CHARACTERS = 16
 WRITTEN_MAX = 253_402_300_799.0  # the last second of the year 9999: what can be shown
 # Fields of a host that hold a secret, or may, or say who one is.
@@ -78,6 +78,22 @@ class KeptMachine(Record, frozen=True):
     bytes_per_second: Annotated[float, msgspec.Meta(ge=0, le=2.0**53)] | None = None
 
 
+class KeptRefusals(Record, frozen=True):
+    """When an operator refused us, the oldest first."""
+
+    operator: Annotated[str, msgspec.Meta(min_length=1, max_length=OPERATOR_CHARACTERS_MAX)]
+    refused_ago: Annotated[list[Seconds], msgspec.Meta(min_length=1, max_length=REFUSALS_MAX)]
+
+
+class KeptPulls(Record, frozen=True):
+    """What was left to this address, for ``seconds`` more. Of logins nothing is kept."""
+
+    place: Text
+    limit: Annotated[int, msgspec.Meta(ge=1, lt=10**9)]
+    left: Annotated[int, msgspec.Meta(ge=0, lt=10**9)]
+    seconds: Annotated[float, msgspec.Meta(gt=0, le=WINDOW_SECONDS_MAX)]
+
+
 class KeptBranch(Record, frozen=True):
     """``place``: the URL of a machine, or the netloc of a storage that one led to."""
 
@@ -106,22 +122,6 @@ class KeptRoom(Record, frozen=True):
     denied_seconds: Annotated[float, msgspec.Meta(ge=0, le=DENIED_SECONDS)] = 0.0
 
 
-class KeptRefusals(Record, frozen=True):
-    """When an operator refused us."""
-
-    operator: Text
-    refused_ago: Annotated[list[Seconds], msgspec.Meta(max_length=REFUSALS_LIMIT)]
-
-
-class KeptPulls(Record, frozen=True):
-    """What is left of the pulls of this address; those of a login are known again with the next answer."""
-
-    place: Text
-    limit: Annotated[int, msgspec.Meta(ge=1, le=2**53)]
-    left: Count
-    ends_seconds: Annotated[float, msgspec.Meta(ge=0, le=WINDOW_SECONDS_MAX)]
-
-
 class KeptSeries(Record, frozen=True):
     """How long the last answers took."""
 
@@ -140,9 +140,9 @@ class Document(Record, frozen=True):
     branches: Annotated[list[KeptBranch], msgspec.Meta(max_length=BRANCHES_MAX)] = []
     storages: Annotated[list[KeptStorage], msgspec.Meta(max_length=BRANCHES_MAX)] = []
     rooms: Annotated[list[KeptRoom], msgspec.Meta(max_length=ROOMS_MAX)] = []
+    tempo: Annotated[list[KeptSeries], msgspec.Meta(max_length=SERIES_MAX)] = []
     refusals: Annotated[list[KeptRefusals], msgspec.Meta(max_length=OPERATORS_MAX)] = []
     pulls: Annotated[list[KeptPulls], msgspec.Meta(max_length=MACHINES_MAX)] = []
-    tempo: Annotated[list[KeptSeries], msgspec.Meta(max_length=SERIES_MAX)] = []
 
 
 def settings_of(host: Host) -> str | None:

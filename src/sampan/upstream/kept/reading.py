@@ -11,21 +11,13 @@ from sampan.clock import Clock
 from sampan.errors import Attempt, printable
 from sampan.upstream.breaker import REST_SECONDS_MAX, Breaker
 from sampan.upstream.budget import Refusals
-from sampan.upstream.health import (
-    STRIKE_SECONDS,
-    Health,
-    Machine,
-    Memory,
-    Room,
-)
+from sampan.upstream.health import STRIKE_SECONDS, Health, Machine, Memory, Room
 from sampan.upstream.host import Host
 from sampan.upstream.kept.document import (
     Document,
     KeptAttempt,
     KeptBreaker,
     KeptMachine,
-    KeptPulls,
-    KeptRefusals,
     KeptRoom,
     KeptSeries,
     NotKept,
@@ -42,7 +34,7 @@ def revive(health: Health, clock: Clock, data: bytes, hosts: Collection[Host]) -
         document = msgspec.json.decode(data, type=Document)
     except (ValueError, RecursionError) as error:
         raise NotKept(printable(str(error))) from error
-    read, memory = _Reading(clock, document.written), health.memory
+    read, memory = _Reading(clock.monotonic(), max(clock.time() - document.written, 0.0)), health.memory
     named = {(host.name, settings): host for host in hosts if (settings := settings_of(host)) is not None}
     urls = {host.url for host in hosts}
     for machine in document.machines:
@@ -59,28 +51,37 @@ def revive(health: Health, clock: Clock, data: bytes, hosts: Collection[Host]) -
     for room in document.rooms:
         if (host := named.get((room.host, room.settings))) is not None:
             read.room(memory, (host, room.repository, room.kind), room)
-    operators, places = {host.operator for host in hosts}, {place_of(host) for host in hosts}
-    health.budget.recall(read.refusals(each) for each in document.refusals if each.operator in operators)
-    health.quota.recall(read.pulls(each) for each in document.pulls if each.place in places)
     for series in document.tempo:
         if series.url in urls:
             health.tempo.series.remember((series.url, series.step), read.usual(series))
+    since = clock.time() - clock.monotonic()
+    counted = {place_of(host) for host in hosts}
+    operators = {host.operator for host in hosts}
+    health.budget.recall(
+        Refusals(each.operator, tuple(read.at(ago) + since for ago in each.refused_ago))
+        for each in document.refusals
+        if each.operator in operators
+    )
+    health.quota.recall(
+        Pulls(each.place, None, each.limit, min(each.left, each.limit), read.until(each.seconds) + since)
+        for each in document.pulls
+        if each.place in counted
+    )
     return document.written
 
 
 class _Reading:
-    """Seen from now, when some time has ``_passed``; a stamp of a time that is yet to come is now's."""
+    """Seen from ``now``, ``passed`` seconds after it was written."""
 
-    def __init__(self, clock: Clock, stamp: float) -> None:
-        self._now = clock.monotonic()
-        self._written = min(stamp, clock.time())
-        self._passed = clock.time() - self._written
+    def __init__(self, now: float, passed: float) -> None:
+        self._now = now
+        self._passed = passed
 
     def machine(self, kept: KeptMachine) -> Machine:
         return Machine(
             breaker=self.breaker(kept.breaker) or Breaker(),
             strikes=kept.strikes,
-            struck_until=self._until(min(kept.struck_seconds, STRIKE_SECONDS * kept.strikes)),
+            struck_until=self.until(min(kept.struck_seconds, STRIKE_SECONDS * kept.strikes)),
             verified_blobs=kept.verified_blobs,
             verified_bytes=kept.verified_bytes,
             bytes_per_second=kept.bytes_per_second,
@@ -90,17 +91,10 @@ class _Reading:
         if (breaker := self.breaker(kept.breaker)) is not None:
             memory.rooms.remember(key, breaker)
         if (denied := _attempt_of(kept.denied)) is not None and kept.denied_seconds > self._passed:
-            memory.denied.remember(key, (self._until(kept.denied_seconds), kept.denied_seconds, denied))
-
-    def refusals(self, kept: KeptRefusals) -> Refusals:
-        return Refusals(kept.operator, tuple(self._written - ago for ago in kept.refused_ago))
-
-    def pulls(self, kept: KeptPulls) -> Pulls:
-        left = min(kept.left, kept.limit)
-        return Pulls(kept.place, None, kept.limit, left, self._written + kept.ends_seconds)
+            memory.denied.remember(key, (self.until(kept.denied_seconds), denied))
 
     def usual(self, kept: KeptSeries) -> Usual:
-        return Usual(deque(kept.seconds, maxlen=SAMPLES_MAX), self._at(kept.heard_ago))
+        return Usual(deque(kept.seconds, maxlen=SAMPLES_MAX), self.at(kept.heard_ago))
 
     def breaker(self, kept: KeptBreaker | None) -> Breaker | None:
         """One whose rest has been over for as long as the longest of rests is forgotten."""
@@ -109,17 +103,19 @@ class _Reading:
         seconds = kept.rest_seconds if kept.firm else min(kept.rest_seconds, REST_SECONDS_MAX)
         return Breaker(
             failures=kept.failures,
-            rest_until=self._until(seconds),
-            failed_at=self._at(kept.failed_ago),
+            rest_until=self.until(seconds),
+            failed_at=self.at(kept.failed_ago),
             opened=kept.opened,
             firm=kept.firm,
             last=_attempt_of(kept.last),
         )
 
-    def _until(self, seconds: float) -> float:
+    def until(self, seconds: float) -> float:
+        """When ``seconds`` that were left then are over."""
         return self._now + seconds - self._passed
 
-    def _at(self, ago: float) -> float:
+    def at(self, ago: float) -> float:
+        """When it was, if it was so long ago then."""
         return self._now - ago - self._passed
 
 

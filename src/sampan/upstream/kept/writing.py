@@ -10,8 +10,9 @@ import msgspec
 from sampan.clock import Clock
 from sampan.errors import Attempt
 from sampan.upstream.breaker import Breaker
-from sampan.upstream.health import Branch, Denial, Health, Machine, Memory, Room
-from sampan.upstream.host import REFUSALS_LIMIT, Host
+from sampan.upstream.budget import Refusals
+from sampan.upstream.health import Branch, Health, Machine, Memory, Room
+from sampan.upstream.host import Host
 from sampan.upstream.kept.document import (
     BRANCHES_MAX,
     MACHINES_MAX,
@@ -34,6 +35,7 @@ from sampan.upstream.kept.document import (
     Record,
     settings_of,
 )
+from sampan.upstream.quota import Pulls
 from sampan.upstream.tempo import Usual
 
 Key = TypeVar("Key")
@@ -43,7 +45,9 @@ R = TypeVar("R", bound=Record)
 
 def written(health: Health, clock: Clock) -> bytes:
     """What ``health`` knows, as a document of at most ``BYTES_MAX`` bytes."""
-    write, memory = _Writing(clock.monotonic()), health.memory
+    write, memory = _Writing(clock.monotonic(), clock.time()), health.memory
+    refusals = health.budget.remembered()
+    pulls = [each for each in health.quota.known() if each.username is None]
     branches = _newest(memory.branches, BRANCHES_MAX, write.branch)
     told_of = {(each.place, each.kind) for each in branches}
     storages = {branch: place for branch, place in memory.storages.items() if (place, branch[1]) in told_of}
@@ -55,37 +59,11 @@ def written(health: Health, clock: Clock) -> bytes:
         branches=branches,
         storages=_newest(storages, BRANCHES_MAX, write.storage),
         rooms=_newest(rooms, ROOMS_MAX, write.room),
-        refusals=_refusals(health, clock.time()),
-        pulls=_pulls(health, clock.time()),
         tempo=_newest(health.tempo.series, SERIES_MAX, write.series),
+        refusals=_newest({each.operator: each for each in refusals}, OPERATORS_MAX, write.refusals),
+        pulls=_newest({each.place: each for each in pulls}, MACHINES_MAX, write.pulls),
     )
     return msgspec.json.encode(document)
-
-
-def _refusals(health: Health, time: float) -> list[KeptRefusals]:
-    """Those who have refused the most first: they are nearest to a ban."""
-    records: list[KeptRefusals] = []
-    left = REFUSALS_MAX
-    for each in sorted(health.budget.remembered(), key=lambda refusals: -len(refusals.at)):
-        ago = [_ago(time, at) for at in each.at[-REFUSALS_LIMIT:]]
-        record = KeptRefusals(operator=each.operator, refused_ago=ago)
-        if len(records) < OPERATORS_MAX and len(ago) <= left and _is_readable(record):
-            records.append(record)
-            left -= len(ago)
-    return records
-
-
-def _pulls(health: Health, time: float) -> list[KeptPulls]:
-    records = [
-        KeptPulls(place=each.place, limit=each.limit, left=each.left, ends_seconds=_ago(each.ends_at, time))
-        for each in health.quota.known()
-        if each.username is None
-    ]
-    return [record for record in records if _is_readable(record)][-MACHINES_MAX:]
-
-
-def _ago(now: float, at: float) -> float:
-    return round(max(now - at, 0.0), 3)
 
 
 def _rooms(memory: Memory) -> Iterator[Room]:
@@ -120,8 +98,9 @@ def _is_readable(record: Record) -> bool:
 class _Writing:
     """What is known, seen from ``now``; None: it is not worth a word."""
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, wall: float) -> None:
         self._now = now
+        self._wall = wall
         self._settings: dict[Host, str | None] = {}
 
     def machine(self, url: str, known: Machine) -> KeptMachine | None:
@@ -143,10 +122,10 @@ class _Writing:
     def storage(self, branch: Branch, storage: str) -> KeptStorage:
         return KeptStorage(url=branch[0], kind=branch[1], storage=storage)
 
-    def room(self, room: Room, known: tuple[Breaker | None, Denial | None]) -> KeptRoom | None:
+    def room(self, room: Room, known: tuple[Breaker | None, tuple[float, Attempt] | None]) -> KeptRoom | None:
         host, repository, kind = room
         breaker = None if known[0] is None else self._breaker(known[0])
-        until, _, denied = known[1] or (0.0, 0.0, None)
+        until, denied = known[1] or (0.0, None)
         if denied is not None and (until <= self._now or denied.status == 401 or denied.outcome == "login"):
             denied = None
         if host not in self._settings:
@@ -168,6 +147,14 @@ class _Writing:
         seconds = [round(each, 3) for each in usual.seconds]
         return KeptSeries(url=key[0], step=key[1], heard_ago=self._ago(usual.heard_at), seconds=seconds)
 
+    def refusals(self, operator: str, known: Refusals) -> KeptRefusals:
+        ago = [round(max(self._wall - at, 0.0), 3) for at in known.at[-REFUSALS_MAX:]]
+        return KeptRefusals(operator=operator, refused_ago=ago)
+
+    def pulls(self, place: str, known: Pulls) -> KeptPulls:
+        seconds = round(known.ends_at - self._wall, 3)
+        return KeptPulls(place=place, limit=known.limit, left=known.left, seconds=seconds)
+
     def _breaker(self, known: Breaker) -> KeptBreaker | None:
         """A probe that is under way will not come back to tell: the next request is one."""
         if known.failures == 0:
@@ -185,7 +172,7 @@ class _Writing:
         return round(max(until - self._now, 0.0), 3)
 
     def _ago(self, at: float) -> float:
-        return _ago(self._now, at)
+        return round(max(self._now - at, 0.0), 3)
 
 
 def _attempt(known: Attempt | None) -> KeptAttempt | None:
