@@ -1,4 +1,4 @@
-"""What Prometheus is told of hosts: how each stands, how long it takes, how many pulls and refusals are left.
+"""What Prometheus is told of hosts: how each stands, and what is left of its pulls and of its refusals.
 
 It only reads; every name is explained in docs/metrics.md.
 """
@@ -25,7 +25,6 @@ def host_gauges(health: Health | None, hosts_max: int) -> Iterator[Metric]:
     yield from _pulls([] if health is None else health.quota.known()[:hosts_max])
     yield _usual([] if health is None else islice(health.usual_seconds(), hosts_max))
     yield _refusals([] if health is None else health.budget.left()[:hosts_max])
-    yield _usual(() if health is None else islice(health.usual_seconds(), hosts_max))
 
 
 def _states(states: Sequence[HostStatus]) -> Iterator[Metric]:
@@ -70,13 +69,4 @@ def _refusals(left: Sequence[RefusalsLeft]) -> Metric:
     )
     for one in left:
         family.add_metric((one.operator,), one.refusals)
-    return family
-
-
-def _usual(usual: Iterable[tuple[str, str, float]]) -> Metric:
-    family = GaugeMetricFamily(
-        "sampan_host_usual_seconds", "What a host usually takes for a step.", labels=("host", "step")
-    )
-    for host, step, seconds in usual:
-        family.add_metric((host, step), seconds)
     return family
