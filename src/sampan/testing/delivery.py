@@ -140,6 +140,8 @@ async def reset(writer: asyncio.StreamWriter) -> None:
     """Reset the connection, but not before what was written has reached the peer's kernel."""
     connection: socket.socket = writer.get_extra_info("socket")
     for _ in range(int(DRAIN_SECONDS_MAX * 1000)):
+        if connection.fileno() < 0:
+            return  # the peer was quicker
         if not writer.transport.get_write_buffer_size() and not _unacknowledged_bytes(connection):
             break
         await asyncio.sleep(0.001)
