@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -34,6 +34,7 @@ ALPINE = image("library/alpine", "3", layers=[random_layer(1, 200_000)])
 MANY = image("library/many", "1", layers=[random_layer(seed, 20_000 + seed) for seed in range(20)])
 NEXT = image("library/next", "1", layers=[random_layer(30, 50_000)])
 NAME = "mirror.example"
+PORTS_TRIED = 10
 ONCE_CONNECTING = 1.05  # another host is asked beside one that has not connected within a second
 
 
@@ -187,16 +188,30 @@ async def test_n4_the_name_leads_to_somebody_else(tmp_path: Path) -> None:
 # -- N5: one family of addresses is broken ------------------------------------------------------------
 
 
+@asynccontextmanager
+async def half_dead(
+    dead_end: type[BlackHole | ClosedPort], broken: str, well: str
+) -> AsyncIterator[FakeRegistry]:
+    """A host at ``well``, and at the same port of ``broken`` a dead end: not everyone's port is free there."""
+    for left in reversed(range(PORTS_TRIED)):
+        async with AsyncExitStack() as stack:
+            half = await stack.enter_async_context(FakeRegistry("half", host=well))
+            try:
+                await stack.enter_async_context(dead_end(host=broken, port=half.port))
+            except OSError:
+                if not left:
+                    raise
+                continue
+            yield half
+            return
+
+
 @pytest.mark.parametrize("dead_end", [BlackHole, ClosedPort])
-@pytest.mark.parametrize(("broken", "well"), [("::1", "127.0.0.1"), ("127.0.0.1", "::1")])
+@pytest.mark.parametrize(("broken", "well"), [("::1", "127.0.0.77"), ("127.0.0.77", "::1")])
 async def test_n5_one_of_two_addresses_leads_nowhere(
     tmp_path: Path, dead_end: type[BlackHole | ClosedPort], broken: str, well: str
 ) -> None:
-    async with (
-        FakeRegistry("half", host=well) as half,
-        dead_end(host=broken, port=half.port),
-        named([broken, well]) as (_, transport),
-    ):
+    async with half_dead(dead_end, broken, well) as half, named([broken, well]) as (_, transport):
         half.add(ALPINE)
         host = Host.from_url(f"http://{NAME}:{half.port}", private=True)
         async with trial(tmp_path, [host], transport=transport) as endured:

@@ -40,7 +40,11 @@ class _DeadEnd(ABC):
 
     async def __aenter__(self) -> Self:
         self._socket = self._made()
-        self._socket.bind((self.host, self.port))
+        try:
+            self._socket.bind((self.host, self.port))
+        except OSError:
+            self._socket.close()
+            raise
         self.port = self._socket.getsockname()[1]
         await self._open()
         return self
