@@ -192,7 +192,7 @@ async def test_n4_the_name_leads_to_somebody_else(tmp_path: Path) -> None:
 async def half_dead(
     dead_end: type[BlackHole | ClosedPort], broken: str, well: str
 ) -> AsyncIterator[FakeRegistry]:
-    """A host at ``well``, and at the same port of ``broken`` a dead end: not everyone's port is free there."""
+    """A host at ``well``, and at the same port of ``broken`` a dead end, if that is free there."""
     for left in reversed(range(PORTS_TRIED)):
         async with AsyncExitStack() as stack:
             half = await stack.enter_async_context(FakeRegistry("half", host=well))
