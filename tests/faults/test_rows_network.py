@@ -23,7 +23,7 @@ from sampan.testing import (
     random_layer,
 )
 from sampan.testing.dns import NXDOMAIN, SERVFAIL, SILENCE, Answers, FakeNameserver, Saying
-from sampan.upstream.breaker import REST_SECONDS
+from sampan.upstream.health import REST_SECONDS
 from sampan.upstream.host import Host
 from sampan.upstream.nameserver import Nameserver
 from sampan.upstream.transport import DNS_CACHE_SECONDS, Transport
@@ -34,7 +34,7 @@ ALPINE = image("library/alpine", "3", layers=[random_layer(1, 200_000)])
 MANY = image("library/many", "1", layers=[random_layer(seed, 20_000 + seed) for seed in range(20)])
 NEXT = image("library/next", "1", layers=[random_layer(30, 50_000)])
 NAME = "mirror.example"
-PORTS_TRIED_MAX = 20
+PORTS_TRIED = 10
 ONCE_CONNECTING = 1.05  # another host is asked beside one that has not connected within a second
 
 
@@ -189,31 +189,29 @@ async def test_n4_the_name_leads_to_somebody_else(tmp_path: Path) -> None:
 
 
 @asynccontextmanager
-async def half_of_a_host(
+async def half_dead(
     dead_end: type[BlackHole | ClosedPort], broken: str, well: str
 ) -> AsyncIterator[FakeRegistry]:
-    """A registry at ``well``, and nothing at the same port of ``broken``: one that is free at both."""
-    for _ in range(PORTS_TRIED_MAX):
+    """A host at ``well``, and at the same port of ``broken`` a dead end, if that is free there."""
+    for left in reversed(range(PORTS_TRIED)):
         async with AsyncExitStack() as stack:
             half = await stack.enter_async_context(FakeRegistry("half", host=well))
             try:
                 await stack.enter_async_context(dead_end(host=broken, port=half.port))
-            except OSError:  # somebody has it there
+            except OSError:
+                if not left:
+                    raise
                 continue
             yield half
             return
-    raise AssertionError("no port is free at both addresses")
 
 
 @pytest.mark.parametrize("dead_end", [BlackHole, ClosedPort])
-@pytest.mark.parametrize(("broken", "well"), [("::1", "127.0.0.1"), ("127.0.0.1", "::1")])
+@pytest.mark.parametrize(("broken", "well"), [("::1", "127.0.0.77"), ("127.0.0.77", "::1")])
 async def test_n5_one_of_two_addresses_leads_nowhere(
     tmp_path: Path, dead_end: type[BlackHole | ClosedPort], broken: str, well: str
 ) -> None:
-    async with (
-        half_of_a_host(dead_end, broken, well) as half,
-        named([broken, well]) as (_, transport),
-    ):
+    async with half_dead(dead_end, broken, well) as half, named([broken, well]) as (_, transport):
         half.add(ALPINE)
         host = Host.from_url(f"http://{NAME}:{half.port}", private=True)
         async with trial(tmp_path, [host], transport=transport) as endured:
