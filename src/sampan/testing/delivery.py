@@ -140,11 +140,13 @@ async def reset(writer: asyncio.StreamWriter) -> None:
     """Reset the connection, but not before what was written has reached the peer's kernel."""
     connection: socket.socket = writer.get_extra_info("socket")
     for _ in range(int(DRAIN_SECONDS_MAX * 1000)):
-        if not writer.transport.get_write_buffer_size() and not _unacknowledged_bytes(connection):
+        is_closed = connection.fileno() < 0  # the peer was quicker
+        if is_closed or not (writer.transport.get_write_buffer_size() or _unacknowledged_bytes(connection)):
             break
         await asyncio.sleep(0.001)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-    writer.transport.abort()
+    if connection.fileno() >= 0:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        writer.transport.abort()
 
 
 def _unacknowledged_bytes(connection: socket.socket) -> int:
