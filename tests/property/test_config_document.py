@@ -40,14 +40,18 @@ VALUES = st.recursive(
     max_leaves=6,
 )  # fmt: skip
 TABLES = st.sampled_from(
-    ["server", "store", "tags", "pull", "rewrite", "node", 'registry."docker.io"', 'registry."*"', "registry.a",
-     "profile.cn",
-     'profile.cn.registry."ghcr.io"', "webhook", "registry", "profile", '"\\u001b"', "x"]
+    [
+        "server", "store", "tags", "pull", "rewrite", "node", 'registry."docker.io"', 'registry."*"',
+        "registry.a", "profile.cn", 'profile.cn.registry."ghcr.io"', "webhook", "registry", "profile",
+        '"\\u001b"', "x",
+    ]
 )  # fmt: skip
 KEYS = st.sampled_from(
-    ["listen", "path", "max_size", "fresh_for", "stale_for", "agree", "lock", "mirrors", "origin",
-     "origin_url", "via", "except", "when", "htpasswd", "tls_cert", "anonymous", "default_registry", "store", "mirors",
-     '"\\u202e"', "a.b"]
+    [
+        "listen", "path", "max_size", "fresh_for", "stale_for", "agree", "lock", "mirrors", "origin",
+        "origin_url", "via", "except", "when", "htpasswd", "tls_cert", "anonymous", "default_registry",
+        "store", "mirors", '"\\u202e"', "a.b",
+    ]
 )  # fmt: skip
 LINES = st.one_of(
     TABLES.map(lambda name: f"[{name}]"),
