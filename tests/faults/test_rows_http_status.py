@@ -7,12 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from faults.trial import trial
-from faults.two_hosts import ALPINE, AT_ONCE_SECONDS, BLOBS, BUSYBOX, EDGE, ordeal
-from sampan.testing import FakeRegistry, Match, faults
+from faults.two_hosts import ALPINE, AT_ONCE_SECONDS, BLOBS, BUSYBOX, EDGE, Calendar, ordeal
+from sampan.testing import Match, faults
 from sampan.testing.catalogue import BLOB, MANIFEST, Apply, Case, cases
 from sampan.upstream.health import DENIED_SECONDS, MISSING_SECONDS, NOT_A_REGISTRY_SECONDS
-from standstill import LoopClock
 
 pytestmark = pytest.mark.standstill
 
@@ -109,13 +107,6 @@ async def test_h5_a_missing_blob_is_asked_for_again_after_a_minute(tmp_path: Pat
         assert bad.count("blob") == 1
         await asyncio.sleep(MISSING_SECONDS)
         assert (await endured.ask(blob)).body == ALPINE.blobs[0].read()
-
-
-class Calendar(LoopClock):
-    """The loop's time, and dates that go with it."""
-
-    def time(self) -> float:
-        return self.monotonic()
 
 
 DATE = "Thu, 01 Jan 1970 00:{minutes:02}:{seconds:02} GMT"  # of the loop's time, which began at 1000 s

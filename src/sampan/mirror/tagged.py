@@ -11,6 +11,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -26,6 +27,7 @@ from sampan.oci.attached import is_attached
 from sampan.store.tags import TagRecord, TagStore
 from sampan.upstream.client import RegistryClient
 from sampan.upstream.host import Host
+from sampan.upstream.url import Url, registrable_domain
 
 QUIET_TAGS_MAX = 10_000
 CLOCK_STEP_SECONDS = 60.0  # a clock that is set back by less makes no record a stranger's
@@ -275,10 +277,28 @@ class Tags:
                 await asyncio.wait(waiting)
 
     async def _ask_group(self, ballot: Ballot, question: Question, hosts: Sequence[Host]) -> None:
-        getter = self._getter(question.repository, str(question.object))
+        led: dict[Host, Url] = {}
+
+        async def ask(host: Host, connected: Callable[[], None]) -> AnyManifest:
+            return await self._client.manifest(
+                host,
+                question.repository,
+                str(question.object),
+                on_connected=connected,
+                on_led=partial(led.__setitem__, host),
+            )
+
         try:
-            won = await self._asking.first(question, getter, hosts=hosts)
+            won = await self._asking.first(question, ask, hosts=hosts)
         except AllHostsFailed as error:
             ballot.abstain(error)
         else:
-            ballot.count(Voice(won.answer, won.host.name), won.attempts)
+            operator = (
+                self._operator(question.registry, led[won.host]) if won.host in led else hosts[0].operator
+            )
+            ballot.count(Voice(won.answer, won.host.name, operator), won.attempts)
+
+    def _operator(self, registry: str, url: Url) -> str:
+        """Who runs the machine at ``url``, to which one of the hosts led."""
+        known = (host for host in self._asking.hosts(registry) if host.base.origin == url.origin)
+        return next((host.operator for host in known), registrable_domain(url.host))

@@ -37,6 +37,7 @@ CODES = {
 HUGE_HEADER_BYTES = 100 * 1024
 MANY_HEADERS = 10_000
 MANY_INTERIM = 1_000
+BOMB_BYTES = 64 * 1024 * 1024
 
 
 # -- another answer ---------------------------------------------------------------------------------
@@ -129,6 +130,16 @@ def stale(content: Content) -> Fault:
     return replace(answer_with(content, "stale tag"), on=Match(kind="manifest", tagged=True))
 
 
+def endless_pages() -> Fault:
+    """The right page of a list, and a Link to a next one that nobody has seen yet."""
+
+    def change(request: Request, right: Reply) -> Reply:
+        number = int(request.query.get("page", "0")) + 1
+        return right.with_header("Link", f'<{request.path}?page={number}>; rel="next"')
+
+    return Fault("endless pages", change, Match(kind="tags"))
+
+
 # -- headers and framing ----------------------------------------------------------------------------
 
 
@@ -166,6 +177,14 @@ def gzip_encoded() -> Fault:
         return right.with_body(packed).with_header("Content-Encoding", "gzip")
 
     return Fault("gzip", change)
+
+
+def gzip_bomb(size_bytes: int = BOMB_BYTES) -> Fault:
+    """A body that unpacks to ``size_bytes`` of nothing, with Content-Encoding."""
+    packed = Body.of(gzip.compress(bytes(size_bytes), mtime=0))
+    return Fault(
+        "gzip bomb", lambda _request, right: right.with_body(packed).with_header("Content-Encoding", "gzip")
+    )
 
 
 def chunked() -> Fault:

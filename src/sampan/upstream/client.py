@@ -25,6 +25,7 @@ from sampan.upstream import lists
 from sampan.upstream.answers import declared_digest, error_of, is_page, manifest_of, media_type_of
 from sampan.upstream.behind import Behind
 from sampan.upstream.call import FIRST_BYTE_SECONDS, READ_SECONDS, Call
+from sampan.upstream.heads import Heads
 from sampan.upstream.limits import Limits
 from sampan.upstream.login import Login
 from sampan.upstream.stream import BlobStream, open_stream
@@ -37,12 +38,12 @@ if TYPE_CHECKING:
     from sampan.upstream.login import Credentials
     from sampan.upstream.response import Response
     from sampan.upstream.transport import Transport
+    from sampan.upstream.url import Url
 
 __all__ = ["BlobStream", "Ping", "RegistryClient"]
 
 BASE_PATH = "/v2/"
 ERROR_BYTES_MAX = 64 * 1024  # of an error's body; what is shown of it is far less
-HOSTS_REMEMBERED_MAX = 10_000  # strangers may choose the hosts
 SMALL_SECONDS = 15.0  # a manifest, a list or a size, with login, redirects and all
 _HAS_NAMESPACE = re.compile(r"[?&]ns=")
 
@@ -79,7 +80,7 @@ class RegistryClient:
         self._first_byte_seconds = first_byte_seconds
         self._read_seconds = read_seconds
         self._small_seconds = small_seconds
-        self._answers_head: dict[str, bool] = {}  # by host name: whether HEAD of a manifest is any use
+        self._heads = Heads()
 
     async def close(self) -> None:
         """Ends what is in flight and closes every connection."""
@@ -116,8 +117,10 @@ class RegistryClient:
         object: str | Digest,  # noqa: A002 - the glossary's word for a tag or a digest
         *,
         on_connected: Callable[[], None] | None = None,
+        on_led: Callable[[Url], None] | None = None,
     ) -> Manifest | Index:
-        """The manifest that ``object``, a tag or a digest, means at ``host``.
+        """The manifest that ``object``, a tag or a digest, means at ``host``. ``on_led`` hears where it came
+        from when ``host`` led to another machine.
 
         By digest it is verified: WrongContent when the bytes are others. By tag it must agree with
         the digest that the host itself declares.
@@ -136,6 +139,9 @@ class RegistryClient:
                 content_encoding=response.header("Content-Encoding"),
             )
             self.behind.note(host, manifest.digest, response)
+            self._heads.given(host.name, path)
+            if on_led is not None and response.behind is not None:
+                on_led(response.url)
             return manifest
 
     async def head_manifest(
@@ -151,21 +157,22 @@ class RegistryClient:
         None: this host does not answer HEAD usefully, ask :meth:`manifest`. Not every host that has a
         manifest says so to HEAD, so a 404 counts as Missing only where HEAD has worked before.
         """
-        if self._answers_head.get(host.name) is False:
+        if self._heads.answers(host.name) is False:
             return None
         name = _name_at(host, repository)
         path = manifest_path(name, object)
         async with self._small(host, name, "HEAD", path, {"Accept": ACCEPT}, on_connected) as response:
             if response.status in (405, 501):
-                self._note_head(host, useful=False)
+                self._heads.note(host.name, useful=False)
                 return None
-            if response.status == 404 and not self._answers_head.get(host.name):
+            if response.status == 404 and not self._heads.answers(host.name):
+                self._heads.doubt(host.name, path)
                 return None
             await self._expect(response, host, 200)
             found = _described(response)
             if found is not None:
                 self.behind.note(host, found.digest, response)
-        self._note_head(host, useful=found is not None or self._answers_head.get(host.name, False))
+        self._heads.note(host.name, useful=found is not None or bool(self._heads.answers(host.name)))
         if found is not None and isinstance(object, Digest) and found.digest != object:
             raise WrongContent(
                 f"{response.served_by}: says that {object} is another", outcome="wrong-content"
@@ -175,11 +182,6 @@ class RegistryClient:
     def has_room(self, host: Host) -> bool:
         """Whether a request to ``host`` would not have to wait for one of our own connections to it."""
         return not self._limits.slots(host).locked()
-
-    def _note_head(self, host: Host, *, useful: bool) -> None:
-        if len(self._answers_head) >= HOSTS_REMEMBERED_MAX:
-            self._answers_head.clear()
-        self._answers_head[host.name] = useful
 
     # -- blobs -------------------------------------------------------------------------------------
 
