@@ -12,8 +12,7 @@ import pytest
 
 from faults.trial import Trial, trial
 from faults.two_hosts import ALPINE, AT_ONCE_SECONDS, BLOBS, Calendar, ordeal
-from sampan.errors import AllHostsFailed
-from sampan.testing import FakeRegistry, Fault, Image, Match, faults, image, index, random_layer
+from sampan.testing import FakeRegistry, Fault, Match, faults, image, index
 from sampan.testing.catalogue import BLOB, MANIFEST, TAGS, Apply, Case, cases
 
 pytestmark = pytest.mark.standstill
@@ -54,7 +53,7 @@ async def test_h21_our_own_answers_to_head_say_all_of_it(tmp_path: Path, case: C
             assert answer.headers["docker-content-digest"] == content.digest
         await endured.pull(ALPINE)
         await endured.assert_endured(
-            bad, reasons=[], requests_max=2 + BLOBS, seconds_max=AT_ONCE_SECONDS, holds=[ALPINE]
+            bad, reasons=[], requests_max=3 + BLOBS, seconds_max=AT_ONCE_SECONDS, holds=[ALPINE]
         )
 
 
@@ -77,7 +76,7 @@ async def test_h22_chunks_without_an_end_are_read_to_the_size_of_the_blob(tmp_pa
         assert max(request.bytes_sent for request in bad.requests) < 16 * 1024 * 1024
 
 
-@pytest.mark.parametrize("case", [*cases("H23")], ids=str)
+@pytest.mark.parametrize("case", cases("H23"), ids=str)
 async def test_h23_a_body_that_is_shorter_than_it_was_said_to_be(tmp_path: Path, case: Case[Apply]) -> None:
     async with ordeal(tmp_path) as (endured, bad, good):
         case.apply(bad, ALPINE)
@@ -85,13 +84,29 @@ async def test_h23_a_body_that_is_shorter_than_it_was_said_to_be(tmp_path: Path,
         await endured.assert_endured(
             bad, reasons=["truncated"], requests_max=1 + BLOBS, seconds_max=AT_ONCE_SECONDS, holds=[ALPINE]
         )
-        rest = next(request for request in good.requests if request.digest == LAYER.digest)
-        assert rest.headers.get("range") == f"bytes={LAYER.size // 2}-"
+        assert good.count("manifest") == 0
+
+
+async def test_h23_what_came_before_the_end_is_not_fetched_again(tmp_path: Path) -> None:
+    async with ordeal(tmp_path) as (endured, bad, good):
+        bad.script(faults.cut_off(), on=Match(kind="blob", digest=LAYER.digest))
+        await endured.pull(ALPINE)
+        await endured.assert_endured(
+            bad, reasons=["truncated"], requests_max=1 + BLOBS, seconds_max=AT_ONCE_SECONDS, holds=[ALPINE]
+        )
+        (rest,) = good.requests
+        assert rest.headers["range"] == f"bytes={LAYER.size // 2}-"
 
 
 @pytest.mark.parametrize("case", cases("H24"), ids=str)
 async def test_h24_bytes_beyond_the_end_are_not_taken(tmp_path: Path, case: Case[Apply]) -> None:
-    await _is_served_by_the_first(tmp_path, case.apply)
+    async with ordeal(tmp_path) as (endured, bad, _):
+        case.apply(bad, ALPINE)
+        await endured.pull(ALPINE)
+        # Those that come together with the blob's last make malformed HTTP of it, later ones do not.
+        await endured.assert_endured(
+            bad, reasons=[], requests_max=1 + BLOBS, seconds_max=AT_ONCE_SECONDS, holds=[ALPINE]
+        )
 
 
 async def test_h24_a_length_that_is_too_small(tmp_path: Path) -> None:
@@ -141,7 +156,7 @@ async def cut_short(path: Path) -> AsyncIterator[tuple[Trial, FakeRegistry, Fake
     ):
         for host in (cuts, bad, good):
             host.add(ALPINE)
-        cuts.script(faults.truncated(), on=Match(kind="blob", digest=LAYER.digest))
+        cuts.script(faults.cut_off(), on=Match(kind="blob", digest=LAYER.digest))
         async with trial(path, [cuts, bad, good]) as endured:
             yield endured, bad, good
 
@@ -260,7 +275,7 @@ async def test_h29_a_blob_said_to_be_encoded(tmp_path: Path, case: Case[Apply]) 
 
 async def test_h29_an_encoded_blob_of_no_length(tmp_path: Path) -> None:
     async with ordeal(tmp_path) as (endured, bad, _):
-        packed = faults.gzip_encoded().joined(faults.chunked())
+        packed = faults.gzip_encoded().joined(faults.longer_by(10_000)).joined(faults.chunked())
         bad.script(packed, on=Match(kind="blob", digest=LAYER.digest))
         await endured.pull(ALPINE)
         await endured.assert_endured(
@@ -345,7 +360,7 @@ async def test_h32_a_base_that_is_none(tmp_path: Path, case: Case[Apply]) -> Non
 
 H33 = {
     "no tags": ("ok", 1),
-    "tags 401": ("login", 1),
+    "tags 401": ("denied", 1),
     "next page elsewhere": ("protocol", 1),
     "next page is this page": ("protocol", 2),
 }

@@ -6,8 +6,10 @@ This is the only API that the server, the pull client and the bundle maker use. 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from sampan.clock import Clock, SystemClock
 from sampan.errors import AllHostsFailed, Attempt, NotFound
@@ -18,6 +20,7 @@ from sampan.mirror.fetch import BlobSource
 from sampan.mirror.looking import Looking
 from sampan.mirror.manifests import AnyManifest, Manifests
 from sampan.mirror.patience import Patience
+from sampan.mirror.race import Won
 from sampan.mirror.referring import EMPTY_INDEX, referrers_index
 from sampan.mirror.room import Room
 from sampan.mirror.route import Question, eligible
@@ -31,6 +34,8 @@ from sampan.store.tags import TagStore
 from sampan.upstream.client import RegistryClient
 from sampan.upstream.health import Health
 from sampan.upstream.host import Host
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +185,7 @@ class Mirror:
                 if known or (is_there and isinstance(error, NotFound)):
                     break
                 raise
+            _log_failures(question, won)
             listed, is_there = won.answer, True
             hosts.remove(won.host)
         return sorted(known.union(listed))
@@ -193,13 +199,15 @@ class Mirror:
             connected()
             return await self._client.referrers(host, repository, digest)
 
+        question = Question(registry, repository, "referrers", digest)
         try:
-            won = await self._asking.first(Question(registry, repository, "referrers", digest), ask)
+            won = await self._asking.first(question, ask)
         except AllHostsFailed as error:
             known = await self._known_referrers(registry, repository, digest)
             if known is None and error.attempts and not isinstance(error, NotFound):
                 raise
             return known or EMPTY_INDEX
+        _log_failures(question, won)
         return won.answer
 
     async def _known_referrers(self, registry: str, repository: str, digest: Digest) -> Index | None:
@@ -222,3 +230,9 @@ class Mirror:
         await self._looking.close()
         await self._room.close()
         await self._client.close()
+
+
+def _log_failures(question: Question, won: Won[Any]) -> None:
+    """Who failed before the answer to ``question``. Lists carry no attempts, as manifests and blobs do."""
+    if won.attempts:
+        log.info("%s: by %s; %s", question, won.host.name, "; ".join(map(str, won.attempts)))

@@ -1,8 +1,8 @@
 """Which hosts answer HEAD of a manifest usefully: not all that give one say so when they are asked for its
 headers alone.
 
-The one guarantee: a host that does not is asked so once, and by GET from then on. Whether a 404 means that the
-manifest is missing or that HEAD is, the next GET tells.
+The one guarantee: a host that does not is asked so once, and by GET from then on. Whether a 404 means that
+the manifest is missing or that HEAD is, the next GET tells.
 """
 
 from __future__ import annotations
