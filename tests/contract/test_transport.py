@@ -178,6 +178,7 @@ async def test_even_a_private_host_leads_to_no_metadata_service(target: str) -> 
 # -- redirects --------------------------------------------------------------------------------------
 
 
+@pytest.mark.row("H14")
 async def test_credentials_do_not_come_back_by_way_of_a_stranger() -> None:
     async with FakeRegistry("home") as home, FakeRegistry("stranger") as stranger:
         home.script(faults.redirect(f"{stranger.url}/there"), times=1)
@@ -206,6 +207,7 @@ async def test_a_redirect_within_the_host_keeps_its_credentials() -> None:
         assert [request.headers["x-key"] for request in registry.requests] == ["secret", "secret"]
 
 
+@pytest.mark.row("H14")
 async def test_a_post_is_never_sent_elsewhere() -> None:
     async with FakeRegistry() as registry:
         registry.script(faults.redirect("/elsewhere"))
@@ -384,6 +386,7 @@ async def test_a_client_certificate_is_shown_to_its_host_alone(tmp_path: Path, a
         assert not other.requests
 
 
+@pytest.mark.row("H14")
 async def test_https_is_never_left_for_http(tmp_path: Path, authority: trustme.CA) -> None:
     async with FakeRegistry(tls=server_tls(authority, "127.0.0.1")) as home, FakeRegistry() as plain:
         home.script(faults.redirect(f"{plain.url}/x"))
