@@ -426,3 +426,29 @@ async def test_a_client_that_goes_away_in_mid_blob_does_the_registry_no_harm(reg
     writer.transport.abort()
     await asyncio.sleep(0)
     assert await statuses(registry, "/v2/") == [200]
+
+
+async def test_a_bomb_unpacks_to_more_than_anybody_wants(registry: FakeRegistry, held: Image) -> None:
+    registry.script(faults.gzip_bomb(1_000_000))
+    seen = await ask(registry, "/v2/a/b/manifests/1")
+    assert seen.header("Content-Encoding") == "gzip"
+    assert seen.header("Docker-Content-Digest") == held.digest
+    assert gzip.decompress(seen.body) == bytes(1_000_000)
+
+
+async def test_endless_pages_never_lead_back(registry: FakeRegistry, held: Image) -> None:
+    registry.script(faults.endless_pages())
+    path = "/v2/a/b/tags/list"
+    seen = set()
+    for _ in range(5):
+        seen.add(path)
+        link = (await ask(registry, path)).header("Link") or ""
+        path = link.partition(">")[0].removeprefix("<")
+    assert len(seen | {path}) == 6
+
+
+async def test_a_body_that_is_cut_off_comes_as_far_as_that(registry: FakeRegistry, held: Image) -> None:
+    registry.script(faults.cut_off(), on=Match(kind="blob"))
+    seen = await ask(registry, blob_path(held), to_the_end=True)
+    assert seen.header("Content-Length") == str(LAYER_BYTES)
+    assert seen.body == held.layers[0].read()[: LAYER_BYTES // 2]

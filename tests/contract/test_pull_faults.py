@@ -25,7 +25,8 @@ def ignore(_: Event) -> None:
     """Nobody watches."""
 
 
-@pytest.mark.row("N1", "N11", "N13")
+@pytest.mark.row("N1", "N11", "N13", "H1", "H2", "H4", "H5", "H6", "H9", "H10")
+@pytest.mark.row("H11", "H16", "H20", "H23", "H25", "H28")
 @pytest.mark.parametrize(("row", "spoil"), FAULT_TABLE, ids=[row for row, _ in FAULT_TABLE])
 async def test_the_right_image_is_pulled_whatever_the_first_host_does(
     row: str, spoil: object, tmp_path: Path

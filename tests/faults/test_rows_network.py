@@ -23,7 +23,7 @@ from sampan.testing import (
     random_layer,
 )
 from sampan.testing.dns import NXDOMAIN, SERVFAIL, SILENCE, Answers, FakeNameserver, Saying
-from sampan.upstream.health import REST_SECONDS
+from sampan.upstream.breaker import REST_SECONDS
 from sampan.upstream.host import Host
 from sampan.upstream.nameserver import Nameserver
 from sampan.upstream.transport import DNS_CACHE_SECONDS, Transport

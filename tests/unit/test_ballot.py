@@ -17,7 +17,7 @@ def ballot(needed: int, said: str) -> Ballot:
     """``said``: a letter for each operator, 1 and 2 for the digest that it names."""
     made = Ballot(needed)
     for number, letter in enumerate(said):
-        made.count(Voice(ONE if letter == "1" else TWO, f"host{number}"), ())
+        made.count(Voice(ONE if letter == "1" else TWO, f"host{number}", f"operator{number}"), ())
     return made
 
 
@@ -41,6 +41,14 @@ def test_enough_voices_win_unless_another_digest_has_as_many(
 ) -> None:
     winner = ballot(needed, said).winner()
     assert (winner.host if winner else None) == wins
+
+
+def test_who_only_repeats_another_operator_is_no_voice() -> None:
+    made = ballot(2, "1")
+    made.count(Voice(ONE, "leads-there", "operator0"), ())
+    assert made.winner() is None
+    made.count(Voice(ONE, "host1", "operator1"), ())
+    assert made.winner() is not None
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from sampan.errors import (
     HostError,
     Interrupted,
     Missing,
+    NotARegistry,
     OtherSize,
     OverBudget,
     PullLimited,
@@ -28,6 +29,7 @@ from sampan.upstream.health import (
     LOGIN_SECONDS,
     MISSING_SECONDS,
     MISSING_SECONDS_MAX,
+    NOT_A_REGISTRY_SECONDS,
     STRIKE_SECONDS,
     UNAVAILABLE_SECONDS,
     Health,
@@ -360,12 +362,40 @@ def test_no_other_failure_shortens_the_time_that_a_host_named(ground: Ground) ->
     assert verdict.last.outcome == "rate-limited"
 
 
-def test_the_probe_after_a_rate_limit_ends_it(ground: Ground) -> None:
+def test_after_a_time_that_the_host_named_nobody_waits_for_a_probe(ground: Ground) -> None:
     ground.fail(LIMITED)
     ground.clock.advance(600)
     ground.health.begin(HOST, REPOSITORY, "blob")
-    assert ground.standing() is Standing.OPEN
+    assert ground.standing() is Standing.READY
     ground.health.reached(HOST, "blob")
+    assert ground.standing() is Standing.READY
+
+
+def test_a_limit_that_is_told_to_many_in_flight_is_one(ground: Ground) -> None:
+    ground.fail(LIMITED)
+    ground.clock.advance(0.9)
+    ground.fail(LIMITED)
+    ground.clock.advance(599.1)
+    assert ground.standing() is Standing.READY
+    for _ in range(8):
+        ground.fail(RateLimited("429", outcome="rate-limited", status=429))
+    ground.clock.advance(2 * REST_SECONDS)
+    assert ground.standing() is Standing.READY, "the second limit in a row, not the ninth"
+
+
+def test_a_longer_limit_replaces_the_one_that_holds(ground: Ground) -> None:
+    ground.fail(RateLimited("429", outcome="rate-limited", status=429, retry_after_seconds=10))
+    ground.fail(LIMITED)
+    ground.clock.advance(599)
+    assert ground.standing() is Standing.OPEN
+
+
+def test_what_is_no_registry_goes_behind_for_ten_minutes_in_that_repository(ground: Ground) -> None:
+    ground.fail(NotARegistry("a page", outcome="not-a-registry", status=200))
+    ground.clock.advance(NOT_A_REGISTRY_SECONDS - 1)
+    assert ground.standing() is Standing.DEMOTED
+    assert ground.standing(repository="library/other") is Standing.READY
+    ground.clock.advance(1)
     assert ground.standing() is Standing.READY
 
 

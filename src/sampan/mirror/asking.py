@@ -96,8 +96,10 @@ class Asking:
                 raise
             if took + wait + took > budget_seconds:
                 raise
+            limited = error.attempts
         await asyncio.sleep(wait)
-        return await self._race(question, ask, hosts, budget_seconds - took - wait)
+        won = await self._race(question, ask, hosts, budget_seconds - took - wait)
+        return replace(won, attempts=(*limited, *won.attempts))
 
     async def _race(
         self,

@@ -14,10 +14,11 @@ from sampan.oci import Digest, Index, Manifest
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """``host`` says, for its operator, that the tag names ``manifest``."""
+    """``host`` says, for ``operator``, that the tag names ``manifest``."""
 
     manifest: Manifest | Index
     host: str
+    operator: str
 
 
 @dataclass(slots=True)
@@ -30,8 +31,11 @@ class Ballot:
     _failures: list[AllHostsFailed] = field(default_factory=list)
 
     def count(self, voice: Voice, attempts: tuple[Attempt, ...]) -> None:
-        """One operator spoke; ``attempts`` at its other hosts came before that."""
-        self._voices.setdefault(voice.manifest.digest, []).append(voice)
+        """One operator spoke; ``attempts`` at its other hosts came before that. Whoever only repeats what
+        that operator said already (a mirror that leads to another) is no voice of its own."""
+        voices = self._voices.setdefault(voice.manifest.digest, [])
+        if all(other.operator != voice.operator for other in voices):
+            voices.append(voice)
         self.attempts.extend(attempts)
 
     def abstain(self, error: AllHostsFailed) -> None:

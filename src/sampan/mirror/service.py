@@ -197,6 +197,7 @@ class Mirror:
                 if known or (is_there and isinstance(error, NotFound)):
                     break
                 raise
+            _tell(question, won.attempts)
             listed, is_there = won.answer, True
             hosts.remove(won.host)
         return sorted(known.union(listed))

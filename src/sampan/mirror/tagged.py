@@ -11,6 +11,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -27,6 +28,7 @@ from sampan.oci.attached import is_attached
 from sampan.store.tags import TagRecord, TagStore
 from sampan.upstream.client import RegistryClient
 from sampan.upstream.host import Host
+from sampan.upstream.url import Url, registrable_domain
 
 QUIET_TAGS_MAX = 10_000
 CLOCK_STEP_SECONDS = 60.0  # a clock that is set back by less makes no record a stranger's
@@ -207,15 +209,23 @@ class Tags:
         except StoreError as error:
             log.warning("%s/%s:%s: that it was confirmed is not remembered: %s", *name, error.message)
 
-    def _header(self, repository: str, tag: str) -> DescriptorAsk:
+    def _header(self, repository: str, tag: str, led: dict[Host, Url] | None = None) -> DescriptorAsk:
+        """``led`` is told who led elsewhere, and where."""
+
         async def ask(host: Host, connected: Callable[[], None]) -> Descriptor | None:
-            return await self._client.head_manifest(host, repository, tag, on_connected=connected)
+            on_led = None if led is None else partial(led.__setitem__, host)
+            return await self._client.head_manifest(
+                host, repository, tag, on_connected=connected, on_led=on_led
+            )
 
         return ask
 
-    def _getter(self, repository: str, tag: str) -> ManifestAsk:
+    def _getter(self, repository: str, tag: str, led: dict[Host, Url] | None = None) -> ManifestAsk:
+        """As :meth:`_header`."""
+
         async def ask(host: Host, connected: Callable[[], None]) -> AnyManifest:
-            return await self._client.manifest(host, repository, tag, on_connected=connected)
+            on_led = None if led is None else partial(led.__setitem__, host)
+            return await self._client.manifest(host, repository, tag, on_connected=connected, on_led=on_led)
 
         return ask
 
@@ -322,22 +332,35 @@ class Tags:
         hosts: Sequence[Host],
         known: tuple[TagRecord, AnyManifest] | None,
     ) -> None:
+        led: dict[Host, Url] = {}
         try:
-            won = await self._said(question, hosts, known)
+            won = await self._said(question, hosts, known, led)
         except AllHostsFailed as error:
             ballot.abstain(error)
         else:
-            ballot.count(Voice(won.answer, won.host.name), won.attempts)
+            url = led.get(won.host)
+            operator = hosts[0].operator if url is None else self._operator(question.registry, url)
+            ballot.count(Voice(won.answer, won.host.name, operator), won.attempts)
 
     async def _said(
-        self, question: Question, hosts: Sequence[Host], known: tuple[TagRecord, AnyManifest] | None
+        self,
+        question: Question,
+        hosts: Sequence[Host],
+        known: tuple[TagRecord, AnyManifest] | None,
+        led: dict[Host, Url],
     ) -> Won[AnyManifest]:
-        """What one group says. A HEAD is enough where it says what is known already."""
+        """What one group says; ``led`` is told who led elsewhere, and where. A HEAD is enough where it says
+        what is known already."""
         repository, tag = question.repository, str(question.object)
         if known is not None:
             head = await self._asking.first(
-                replace(question, method="HEAD"), self._header(repository, tag), hosts=hosts
+                replace(question, method="HEAD"), self._header(repository, tag, led), hosts=hosts
             )
             if head.answer is not None and head.answer.digest == known[0].descriptor.digest:
                 return Won(known[1], head.host, head.asked_at, head.attempts)
-        return await self._asking.first(question, self._getter(repository, tag), hosts=hosts)
+        return await self._asking.first(question, self._getter(repository, tag, led), hosts=hosts)
+
+    def _operator(self, registry: str, url: Url) -> str:
+        """Who runs the machine at ``url``, to which one of the hosts led."""
+        known = (host for host in self._asking.hosts(registry) if host.base.origin == url.origin)
+        return next((host.operator for host in known), registrable_domain(url.host))

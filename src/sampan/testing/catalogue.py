@@ -72,7 +72,7 @@ def _resumed(fault: Callable[[Image], Fault]) -> Apply:
 
     def apply(registry: FakeRegistry, image: Image) -> None:
         layer = image.blobs[-1].digest
-        registry.script(faults.truncated(), on=Match(kind="blob", digest=layer, ranged=False), times=1)
+        registry.script(faults.cut_off(), on=Match(kind="blob", digest=layer, ranged=False), times=1)
         registry.script(fault(image), on=Match(kind="blob", digest=layer, ranged=True))
 
     return apply

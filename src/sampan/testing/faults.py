@@ -12,6 +12,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sampan.testing.body import Body
+from sampan.testing.excess import endless_pages as endless_pages
+from sampan.testing.excess import gzip_bomb as gzip_bomb
+from sampan.testing.excess import huge_header as huge_header
+from sampan.testing.excess import interim_flood as interim_flood
+from sampan.testing.excess import long_status_line as long_status_line
+from sampan.testing.excess import many_headers as many_headers
 from sampan.testing.fault import WITH_BODY, Fault
 from sampan.testing.images import random_bytes
 from sampan.testing.match import Match
@@ -27,6 +33,7 @@ UNREACHABLE_URL = "http://127.0.0.1:1"  # nothing listens on the port of the lon
 LYING_DIGEST = "sha256:" + "00" * 32
 HTML_PAGE = b"<!DOCTYPE html><html><head><title>Welcome</title></head><body>Please log in.</body></html>\n"
 ALLOW_LIST_MESSAGE = "this image is not in the allowlist"
+CUT_OFF_BYTES_PER_SECOND = 20_000_000
 CODES = {
     401: "UNAUTHORIZED",
     403: "DENIED",
@@ -34,9 +41,6 @@ CODES = {
     405: "UNSUPPORTED",
     429: "TOOMANYREQUESTS",
 }
-HUGE_HEADER_BYTES = 100 * 1024
-MANY_HEADERS = 10_000
-MANY_INTERIM = 1_000
 
 
 # -- another answer ---------------------------------------------------------------------------------
@@ -203,28 +207,6 @@ def second_header(name: str, value: str) -> Fault:
     )
 
 
-def huge_header(size_bytes: int = HUGE_HEADER_BYTES) -> Fault:
-    """One header of ``size_bytes``."""
-    return replace(header("X-Huge", "x" * size_bytes), name="huge header")
-
-
-def many_headers(count: int = MANY_HEADERS) -> Fault:
-    """``count`` more headers."""
-    extra = tuple((f"X-Many-{number}", "x") for number in range(count))
-    return Fault("many headers", lambda _request, right: replace(right, headers=(*right.headers, *extra)))
-
-
-def long_status_line(size_bytes: int = HUGE_HEADER_BYTES) -> Fault:
-    """A reason phrase of ``size_bytes``."""
-    return Fault("long status line", lambda _request, right: replace(right, reason="x" * size_bytes))
-
-
-def interim_flood(count: int = MANY_INTERIM) -> Fault:
-    """``count`` times 103 before the answer."""
-    flood = b"HTTP/1.1 103 Early Hints\r\n\r\n" * count
-    return Fault("interim flood", lambda _request, right: replace(right, preface=flood))
-
-
 def status_line(code: int) -> Fault:
     """The right headers and body under another status."""
     return Fault(f"status line {code}", lambda _request, right: replace(right, status=code))
@@ -359,6 +341,11 @@ def truncated(after_bytes: int | None = None) -> Fault:
     return _cut("truncated", after_bytes, Ending.CLOSE)
 
 
+def cut_off(after_bytes: int | None = None) -> Fault:
+    """As :func:`truncated`, but a moment after those bytes: whoever reads them as they come has them."""
+    return _cut("cut off", after_bytes, Ending.CLOSE, bytes_per_second=CUT_OFF_BYTES_PER_SECOND)
+
+
 def empty() -> Fault:
     """The right headers, Content-Length included, and no body."""
     return _cut("no body", 0, Ending.CLOSE)
@@ -385,9 +372,11 @@ def held(gate: asyncio.Event, at: int = BEFORE_HEAD) -> Fault:
     return delivered("held", Delivery(hold_at=at, gate=gate), on)
 
 
-def _cut(name: str, after_bytes: int | None, ending: Ending) -> Fault:
+def _cut(
+    name: str, after_bytes: int | None, ending: Ending, *, bytes_per_second: float | None = None
+) -> Fault:
     def change(_request: Request, right: Reply) -> Reply:
         where = right.body.size // 2 if after_bytes is None else after_bytes
-        return right.delivered(Delivery(stop_at=where, ending=ending))
+        return right.delivered(Delivery(stop_at=where, ending=ending, bytes_per_second=bytes_per_second))
 
     return Fault(name, change, WITH_BODY)

@@ -1,4 +1,5 @@
-"""One request as a value: what is to be sent, wherever redirects lead, and how long it may take."""
+"""One request as a value: what is to be sent, wherever redirects lead, how long it may take, and by which way
+each hop is reached."""
 
 from __future__ import annotations
 
@@ -7,6 +8,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
+
+    from sampan.upstream.proxies import Proxy
+    from sampan.upstream.tls import TlsOptions
 
 FIRST_BYTE_SECONDS = 10.0
 READ_SECONDS = 10.0
@@ -30,3 +34,19 @@ class Call:
     connected: Callable[[], None] | None = None
     content: Callable[[], AsyncIterator[bytes]] | None = None
     login: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a hop is reached; hops with equal ways share a pool of connections."""
+
+    tls: TlsOptions
+    private: bool
+    proxy: Proxy | None
+
+    @property
+    def proxy_url(self) -> str | None:
+        """Of a proxy that speaks HTTP, with its secrets; None where there is no such proxy."""
+        if self.proxy is None or self.proxy.scheme == "socks5":
+            return None
+        return self.proxy.reveal_url()

@@ -10,17 +10,14 @@ registry; the host's own name for it is found here.
 from __future__ import annotations
 
 import asyncio
-import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import quote
 
 from sampan.errors import HostError, Missing, NotARegistry, PullLimited, TimedOut, WrongContent
 from sampan.oci.digest import Digest
 from sampan.oci.distribution import (
     DOCKER_CONTENT_DIGEST,
-    OCI_NAMESPACE,
     RATE_REMAINING,
     blob_path,
     manifest_path,
@@ -39,8 +36,10 @@ from sampan.upstream.answers import (
 from sampan.upstream.behind import Behind
 from sampan.upstream.budget import Budget
 from sampan.upstream.call import FIRST_BYTE_SECONDS, READ_SECONDS, Call
+from sampan.upstream.heads import Heads
 from sampan.upstream.limits import Limits
 from sampan.upstream.login import Login
+from sampan.upstream.naming import asked_of, check_namespace, name_at
 from sampan.upstream.quota import Quota
 from sampan.upstream.stream import BlobStream, open_stream
 
@@ -52,18 +51,17 @@ if TYPE_CHECKING:
     from sampan.upstream.login import Credentials
     from sampan.upstream.response import Response
     from sampan.upstream.transport import Transport
+    from sampan.upstream.url import Url
 
 __all__ = ["BlobStream", "Ping", "RegistryClient"]
 
 BASE_PATH = "/v2/"
 ERROR_BYTES_MAX = 64 * 1024  # of an error's body; what is shown of it is far less
-HOSTS_REMEMBERED_MAX = 10_000  # strangers may choose the hosts
 # Mirrors that limit their rate sleep before the first byte of a blob, a second for each MiB at one of them.
 # Others are asked beside such a host; where nobody else has it, it is waited for as long as a question may
 # take (mirror/patience.py).
 BLOB_FIRST_BYTE_SECONDS = 35.0
 SMALL_SECONDS = 15.0  # a manifest, a list or a size, with login, redirects and all
-_HAS_NAMESPACE = re.compile(r"[?&]ns=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +103,7 @@ class RegistryClient:
         self._blob_first_byte_seconds = blob_first_byte_seconds
         self._read_seconds = read_seconds
         self._small_seconds = small_seconds
-        self._answers_head: dict[str, bool] = {}  # by host name: whether HEAD of a manifest is any use
+        self._heads = Heads()
 
     async def close(self) -> None:
         """Ends what is in flight and closes every connection."""
@@ -116,7 +114,7 @@ class RegistryClient:
         """What ``host`` says of itself (``/v2/``). The login that it asks for is used when it is asked for
         something of ``repository`` next. Raises NotARegistry for a web page, and what other statuses mean.
         """
-        name, path = _name_at(host, repository), _asked_of(host, BASE_PATH)
+        name, path = name_at(host, repository), asked_of(host, BASE_PATH)
         call = Call("GET", {}, first_byte_seconds=self._first_byte_seconds, read_seconds=self._read_seconds)
         async with self._limits.turn(host):
             self._limits.count(host)
@@ -142,13 +140,15 @@ class RegistryClient:
         object: str | Digest,  # noqa: A002 - the glossary's word for a tag or a digest
         *,
         on_connected: Callable[[], None] | None = None,
+        on_led: Callable[[Url], None] | None = None,
     ) -> Manifest | Index:
-        """The manifest that ``object``, a tag or a digest, means at ``host``.
+        """The manifest that ``object``, a tag or a digest, means at ``host``. ``on_led`` hears where it came
+        from when ``host`` led to another machine.
 
         By digest it is verified: WrongContent when the bytes are others. By tag it must agree with
         the digest that the host itself declares.
         """
-        name = _name_at(host, repository)
+        name = name_at(host, repository)
         path = manifest_path(name, object)
         self._quota.begin(host)
         wanted = object if isinstance(object, Digest) else None
@@ -163,6 +163,9 @@ class RegistryClient:
                 content_encoding=response.header("Content-Encoding"),
             )
             self.behind.note(host, manifest.digest, response)
+            self._heads.given(host.name, path)
+            if on_led is not None and response.behind is not None:
+                on_led(response.url)
             return manifest
 
     async def head_manifest(
@@ -172,27 +175,31 @@ class RegistryClient:
         object: str | Digest,  # noqa: A002 - as above
         *,
         on_connected: Callable[[], None] | None = None,
+        on_led: Callable[[Url], None] | None = None,
     ) -> Descriptor | None:
-        """What ``object`` means at ``host``, without its bytes; nothing is verified.
+        """What ``object`` means at ``host``, without its bytes; nothing is verified. ``on_led`` as there.
 
         None: this host does not answer HEAD usefully, ask :meth:`manifest`. Not every host that has a
         manifest says so to HEAD, so a 404 counts as Missing only where HEAD has worked before.
         """
-        if self._answers_head.get(host.name) is False:
+        if self._heads.answers(host.name) is False:
             return None
-        name = _name_at(host, repository)
+        name = name_at(host, repository)
         path = manifest_path(name, object)
         async with self._small(host, name, "HEAD", path, {"Accept": ACCEPT}, on_connected) as response:
             if response.status in (405, 501):
-                self._note_head(host, useful=False)
+                self._heads.note(host.name, useful=False)
                 return None
-            if response.status == 404 and not self._answers_head.get(host.name):
+            if response.status == 404 and not self._heads.answers(host.name):
+                self._heads.doubt(host.name, path)
                 return None
             await self._expect(response, host, 200, pulls="HEAD")
             found = described(response)
             if found is not None:
                 self.behind.note(host, found.digest, response)
-        self._note_head(host, useful=found is not None or self._answers_head.get(host.name, False))
+                if on_led is not None and response.behind is not None:
+                    on_led(response.url)
+        self._heads.note(host.name, useful=found is not None or bool(self._heads.answers(host.name)))
         if found is not None and isinstance(object, Digest) and found.digest != object:
             raise WrongContent(
                 f"{response.served_by}: says that {object} is another", outcome="wrong-content"
@@ -206,11 +213,6 @@ class RegistryClient:
     def has_spare(self, host: Host) -> bool:
         """Whether a request to ``host`` that may prove needless takes nothing from those that are needed."""
         return self.has_room(host) and self._limits.has_plenty(host)
-
-    def _note_head(self, host: Host, *, useful: bool) -> None:
-        if len(self._answers_head) >= HOSTS_REMEMBERED_MAX:
-            self._answers_head.clear()
-        self._answers_head[host.name] = useful
 
     # -- blobs -------------------------------------------------------------------------------------
 
@@ -231,7 +233,7 @@ class RegistryClient:
 
         The bytes are not verified. Leaving early closes the connection.
         """
-        name = _name_at(host, repository)
+        name = name_at(host, repository)
         last = "" if stop is None else stop - 1
         headers = {"Range": f"bytes={offset}-{last}"} if offset or stop is not None else {}
         async with self._open(host, name, "GET", blob_path(name, digest), headers, on_connected) as response:
@@ -241,7 +243,7 @@ class RegistryClient:
 
     async def stat_blob(self, host: Host, repository: str, digest: Digest) -> int:
         """The size of a blob in bytes, as ``host`` says. Asks for one byte where HEAD is no use."""
-        name = _name_at(host, repository)
+        name = name_at(host, repository)
         path = blob_path(name, digest)
         async with self._small(host, name, "HEAD", path, {}, None) as response:
             if response.status not in (405, 501):
@@ -259,14 +261,14 @@ class RegistryClient:
 
     async def tags(self, host: Host, repository: str) -> list[str]:
         """The tags of ``repository`` at ``host``, in its order, all pages together."""
-        name = _name_at(host, repository)
+        name = name_at(host, repository)
         return await lists.tags(self._pages(host, name), name)
 
     async def referrers(
         self, host: Host, repository: str, digest: Digest, *, artifact_type: str | None = None
     ) -> Index:
         """What refers to ``digest`` at ``host``; where it has no such list, its fallback tag."""
-        name = _name_at(host, repository)
+        name = name_at(host, repository)
         try:
             return await lists.referrers(self._pages(host, name), name, digest, artifact_type)
         except Missing:
@@ -298,7 +300,7 @@ class RegistryClient:
         limit = asyncio.timeout(None)  # runs from when it is this request's turn
         try:
             async with limit, self._open(host, name, method, path, headers, on_connected, limit) as response:
-                _check_namespace(response, host)
+                check_namespace(response, host)
                 yield response
         except TimeoutError as error:
             if not limit.expired():
@@ -329,7 +331,7 @@ class RegistryClient:
                 read_seconds=self._read_seconds,
                 connected=on_connected,
             )
-            return await self._sent(host, _asked_of(host, path), call)
+            return await self._sent(host, asked_of(host, path), call)
 
         async with self._limits.turn(host):
             if limit is not None:
@@ -377,30 +379,3 @@ class RegistryClient:
         if isinstance(error, PullLimited):
             error.retry_after_seconds = self._quota.limited(host, error, head=pulls == "HEAD")
         raise error
-
-
-def _name_at(host: Host, repository: str) -> str:
-    name = host.repository_for(repository)
-    if name is None:
-        raise Missing(
-            f"{host.name}: not asked for {repository}, its settings leave it out", outcome="missing"
-        )
-    return name
-
-
-def _asked_of(host: Host, path: str) -> str:
-    """``path``, with the registry that is meant where the host has to be told."""
-    if host.namespace is None or _HAS_NAMESPACE.search(path):  # a link to the next page has it
-        return path
-    return f"{path}{'&' if '?' in path else '?'}ns={quote(host.namespace, safe='')}"
-
-
-def _check_namespace(response: Response, host: Host) -> None:
-    """A host that takes no notice of ``ns`` would answer for another registry's repository of that name."""
-    if host.namespace is None or response.status != 200 or response.behind is not None:
-        return
-    if response.header(OCI_NAMESPACE) != host.namespace:
-        raise NotARegistry(
-            f"{host.name}: does not say that it answers for {host.namespace}: no mirror that knows ns",
-            outcome="protocol",
-        )

@@ -50,6 +50,7 @@ LOGIN_SECONDS = 300.0  # Docker Hub's outages look like failed logins: shorter
 MISSING_SECONDS = 60.0
 MISSING_SECONDS_MAX = 3600.0  # doubled up to here where refusals are counted
 RATE_LIMIT_SECONDS_MIN, RATE_LIMIT_SECONDS_MAX = 1.0, 3600.0
+NOT_A_REGISTRY_SECONDS = 600.0  # a parked domain or a challenge is one for longer than a hiccup lasts
 STRIKE_SECONDS = 600.0
 EARNED_BLOBS = 3
 EARNED_BYTES = 16 * 1024 * 1024
@@ -204,10 +205,12 @@ class Health:
 
     def begin(self, host: Host, repository: str, kind: str) -> None:
         """A request goes out. If it is the first after a rest it is a probe: until it is known how
-        it ended, the others see the host as it was."""
+        it ended, the others see the host as it was. Not so after a time that the host named: whoever
+        waited for it was told the same, and nothing is to be found out."""
         now = self._clock.monotonic()
         for breaker in self._breakers(host, repository, kind):
-            breaker.probe(now)
+            if not breaker.firm:
+                breaker.probe(now)
 
     def excuse(self, host: Host, repository: str, kind: str) -> None:
         """What :meth:`begin` announced ended without a word of the host: nobody knows more than before,
@@ -280,7 +283,10 @@ class Health:
         if isinstance(error, RateLimited):
             asked = error.retry_after_seconds
             rest = None if asked is None else min(max(asked, RATE_LIMIT_SECONDS_MIN), RATE_LIMIT_SECONDS_MAX)
-            place.fail(now, attempt, open_at=1, rest_seconds=rest, firm=True)
+            until = 0.0 if rest is None else now + rest
+            # What was in flight is told of the same limit a moment later: who waits for it need not know.
+            if not place.holds(now) or until >= place.rest_until + RATE_LIMIT_SECONDS_MIN:
+                place.fail(now, attempt, open_at=1, rest_seconds=rest, firm=True)
         elif isinstance(error, Unreachable):
             place.fail(now, attempt, open_at=open_at)
         elif isinstance(error, Denied):  # by the storage: it may be about this one, or about us
@@ -288,7 +294,9 @@ class Health:
             one.fail(now, attempt, open_at=1, rest_seconds=MISSING_SECONDS)
             place.fail_once(now, attempt)
         else:
-            self._rooms.of(thing[:3], Breaker).fail(now, attempt, open_at=open_at)
+            # Another size is no such word: it may be the manifest that is wrong.
+            rest = NOT_A_REGISTRY_SECONDS if error.outcome == "not-a-registry" else None
+            self._rooms.of(thing[:3], Breaker).fail(now, attempt, open_at=open_at, rest_seconds=rest)
             if error.outcome == "first-byte-timeout":
                 self._branch(error.behind or host.url, kind).fail_once(now, attempt)
 

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, NoReturn
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from sampan.errors import ConfigError
 from sampan.secret import Secret
@@ -54,6 +54,12 @@ class Proxy:
         port = SOCKS_PORT if scheme == "socks5" and not re.search(r":[0-9]+\Z", rest) else address.port
         username, password = _userinfo(match["userinfo"])
         return cls(scheme, address.host, port, username, password)
+
+    def reveal_url(self) -> str:
+        """All of it, user and password included."""
+        password = self.password.reveal() if self.password else ""
+        user = "" if self.username is None else f"{quote(self.username, safe='')}:{quote(password, safe='')}@"
+        return f"{self.scheme}://{user}{self.netloc}"
 
     @property
     def netloc(self) -> str:

@@ -14,16 +14,18 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import aiohttp_socks
 import yarl
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http_exceptions import HttpProcessingError
 
 from sampan.errors import ConfigError, HostError, NotARegistry
 from sampan.oci.passage import LOOP_HEADER, render_passed
-from sampan.upstream.call import Call
+from sampan.upstream.call import Call, Way
 from sampan.upstream.dialer import (
     Dial,
     Names,
@@ -47,26 +49,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import SimpleNamespace
 
+    from aiohttp import StreamReader
+    from aiohttp.http import RawResponseMessage
+
     from sampan.upstream.host import Host
 
 REDIRECTS_MAX = 5
 READ_BUFFER_BYTES = 256 * 1024  # twice this may arrive while as much is written: a MiB for each body
 HEADER_BYTES_MAX = 16 * 1024  # each; presigned Locations have up to 3 thousand
 HEADERS_MAX = 128
+INTERIM_MAX = 100  # answers of 1xx in a row
 STALE_CONNECTIONS_MAX = 8  # idle connections that the peer may have closed, one after the other
 IDLE_SECONDS = 15.0
 DNS_CACHE_SECONDS = 30
 
 _NO_LIMITS = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
-
-
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """How a hop is reached; hops with equal ways share a pool of connections."""
-
-    tls: TlsOptions
-    private: bool
-    proxy: Proxy | None
 
 
 class Transport:
@@ -90,7 +87,7 @@ class Transport:
         self._patience = patience
         self._proxies = proxies or ProxySettings()
         self._contexts: dict[TlsOptions, ssl.SSLContext] = {}
-        self._sessions: dict[_Way, aiohttp.ClientSession] = {}
+        self._sessions: dict[Way, aiohttp.ClientSession] = {}
         self._names = names
         self._headers = {"User-Agent": user_agent, "Accept-Encoding": "identity"}
         self._instance_id = instance_id
@@ -155,7 +152,7 @@ class Transport:
         home = trusted and url.origin == host.base.origin
         behind = url.netloc if url.netloc != start.netloc else None  # a step up to https is no other machine
         proxy = Proxy.parse(host.proxy) if host.proxy else self._proxies.proxy_for(url)
-        way = _Way(TlsOptions.of(host) if home else TlsOptions.of(host).elsewhere(), host.private, proxy)
+        way = Way(TlsOptions.of(host) if home else TlsOptions.of(host).elsewhere(), host.private, proxy)
         headers = {**self._headers, **(host.headers if home else {}), **call.headers}
         if self._instance_id is not None:
             headers[LOOP_HEADER] = render_passed(self._instance_id)
@@ -182,7 +179,7 @@ class Transport:
 
     async def _exchange(
         self,
-        way: _Way,
+        way: Way,
         url: Url,
         call: Call,
         headers: Mapping[str, str],
@@ -202,7 +199,7 @@ class Transport:
                     headers=headers,
                     data=call.body if call.content is None else dial.sending(call.content()),
                     allow_redirects=False,
-                    proxy=_proxy_url(way.proxy),
+                    proxy=yarl.URL(way.proxy_url, encoded=True) if way.proxy_url else None,
                     # Only where it is used: to make one takes 25 ms, for all the authorities' certificates.
                     ssl="https" not in (url.scheme, way.proxy and way.proxy.scheme) or self._context(way.tls),
                     trace_request_ctx=dial,
@@ -226,11 +223,14 @@ class Transport:
 
     # -- sessions ----------------------------------------------------------------------------------
 
-    def _session(self, way: _Way) -> aiohttp.ClientSession:
+    def _session(self, way: Way) -> aiohttp.ClientSession:
         session = self._sessions.get(way)
         if session is None:
+            connector = self._connector(way)
+            make: Any = partial(_Handler, loop=asyncio.get_running_loop())
+            connector._factory = make  # noqa: SLF001 (the client has no other way to count them)
             session = self._sessions[way] = aiohttp.ClientSession(
-                connector=self._connector(way),
+                connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 trust_env=False,
@@ -244,7 +244,7 @@ class Transport:
             )
         return session
 
-    def _connector(self, way: _Way) -> aiohttp.TCPConnector:
+    def _connector(self, way: Way) -> aiohttp.TCPConnector:
         options: dict[str, Any] = {
             "limit": 0,  # the limits are per host, and the client's (limits.py)
             "keepalive_timeout": IDLE_SECONDS,
@@ -371,13 +371,18 @@ async def _one_try(
         raise _Dropped(error) from error
 
 
-def _proxy_url(proxy: Proxy | None) -> yarl.URL | None:
-    if proxy is None or proxy.scheme == "socks5":
-        return None
-    password = proxy.password.reveal() if proxy.password else None
-    return yarl.URL.build(
-        scheme=proxy.scheme, host=proxy.host, port=proxy.port, user=proxy.username, password=password
-    )
+class _Handler(ResponseHandler):
+    """A connection, which ends when its peer says over and over that it is about to answer."""
+
+    interim = 0
+
+    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
+        self.interim = 0 if data[0].code >= 200 and self.interim <= INTERIM_MAX else self.interim + 1
+        if self.interim <= INTERIM_MAX:
+            super().feed_data(data, size)
+        elif self.transport is not None:
+            self.set_exception(HttpProcessingError(message="nothing but interim answers"))
+            self.transport.abort()
 
 
 def _trace() -> aiohttp.TraceConfig:
