@@ -23,7 +23,7 @@ from enum import IntEnum
 from typing import Generic, TypeVar
 
 from sampan.clock import Clock
-from sampan.errors import Attempt, Denied, HostError, Missing, RateLimited, TimedOut, Unreachable
+from sampan.errors import Attempt, Denied, HostError, Interrupted, Missing, RateLimited, TimedOut, Unreachable
 from sampan.upstream.host import Host
 
 REST_SECONDS = 10.0  # after the first failure; doubled with each further one
@@ -295,9 +295,18 @@ class Health:
         machine.bytes_per_second = sample if old is None else old + SPEED_WEIGHT * (sample - old)
 
     def fail(
-        self, host: Host, repository: str, kind: str, object_name: str, error: HostError, attempt: Attempt
+        self,
+        host: Host,
+        repository: str,
+        kind: str,
+        object_name: str,
+        error: HostError,
+        attempt: Attempt,
+        *,
+        answered: bool = True,
     ) -> None:
-        """``error`` came back; what it says decides what is remembered, and how long."""
+        """``error`` came back; what it says decides what is remembered, and how long. ``answered``: whether
+        an answer had begun."""
         now = self._clock.monotonic()
         if error.behind is not None:
             self._storages.remember((host.url, kind), error.behind)
@@ -310,11 +319,11 @@ class Health:
             seconds = LOGIN_SECONDS if error.status == 401 or error.outcome == "login" else DENIED_SECONDS
             self._denied.remember((host, repository, kind), (now + seconds, attempt))
         else:
-            self._broke(host, (host, repository, kind, object_name), error, attempt)
+            self._broke(host, (host, repository, kind, object_name), error, attempt, answered=answered)
         if error.strike:
             self.strike(host)
 
-    def _broke(self, host: Host, thing: Thing, error: HostError, attempt: Attempt) -> None:
+    def _broke(self, host: Host, thing: Thing, error: HostError, attempt: Attempt, *, answered: bool) -> None:
         now = self._clock.monotonic()
         kind = thing[2]
         # Where the machine failed to serve, or the storage that it led to: that one's manifests are well.
@@ -332,6 +341,8 @@ class Health:
             one = self._things.of(thing, _Breaker)
             one.fail(now, attempt, open_at=1, rest_seconds=MISSING_SECONDS)
             place.fail_once(now, attempt)
+        elif isinstance(error, Interrupted) and not answered:  # many at a time where a line flaps
+            self._branch(error.behind or host.url, kind).fail_once(now, attempt)
         else:
             self._rooms.of(thing[:3], _Breaker).fail(now, attempt, open_at=open_at)
             if error.outcome == "first-byte-timeout":
