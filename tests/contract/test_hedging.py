@@ -14,7 +14,7 @@ from rig import ALPINE, HUB, Rig, mirror_of
 from sampan.mirror.patience import Patience
 from sampan.mirror.tagged import TagPolicy
 from sampan.oci import Digest
-from sampan.testing import FakeRegistry, Match, faults, image, random_layer
+from sampan.testing import FakeRegistry, Match, artifact, faults, image, random_layer
 from sampan.testing.images import Image
 from sampan.upstream.host import Host
 from sampan.upstream.tempo import HEDGES_SAVED_MAX, LATE_SECONDS_MIN, SAMPLES_MIN
@@ -73,6 +73,8 @@ async def scene(
     images = [image(ALPINE, f"t{n}", layers=[random_layer(n, 1_000)]) for n in range(SOON + more)]
     for each in images:
         good.add(bad.add(each))
+        # An empty list of referrers would be asked for elsewhere, too.
+        good.add(bad.add(artifact(each, "application/x.signature")))
     hosts = [Host.from_url(bad.url), Host.from_url(good.url, requests_per_minute=limited)]
     policy = TagPolicy(fresh_for_seconds=0.0)
     async with mirror_of(tmp_path, hosts, policy=policy) as rig:

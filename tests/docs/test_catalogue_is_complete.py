@@ -1,4 +1,4 @@
-"""The catalogue of faults and abuses is whole: every row has a test, every test's row is one, in both languages."""
+"""The catalogue of faults and abuses is whole: every row has a test, and both languages show which."""
 
 from __future__ import annotations
 

@@ -143,6 +143,16 @@ def test_a_host_that_is_cut_off_in_every_body_is_opened_though_it_answers(ground
     assert ground.standing() is Standing.OPEN
 
 
+def test_connections_that_are_cut_at_one_time_before_an_answer_count_as_one(ground: Ground) -> None:
+    cut = Interrupted("cut", outcome="reset")
+    for _ in range(8):
+        attempt = Attempt(HOST.name, cut.outcome, 0.1)
+        ground.health.fail(HOST, REPOSITORY, "blob", "object", cut, attempt, answered=False)
+    assert ground.standing(repository="any/other") is Standing.DEMOTED
+    ground.health.reached(HOST, "blob")
+    assert ground.standing() is Standing.READY
+
+
 @pytest.mark.parametrize(
     ("error", "seconds"),
     [

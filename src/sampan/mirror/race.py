@@ -201,8 +201,8 @@ class Race(Generic[Answer]):
     def _failed(self, one: Asked[Answer], error: HostError) -> None:
         attempt = self._attempted(one, error)
         self._noted(attempt)
-        question = self._question
-        self._health.fail(one.host, question.repository, question.kind, str(question.object), error, attempt)
+        q = self._question
+        self._health.fail(one.host, q.repository, q.kind, str(q.object), error, attempt, answered=False)
 
     def _attempted(self, one: Asked[Answer], error: HostError) -> Attempt:
         seconds = self._clock.monotonic() - one.asked_at

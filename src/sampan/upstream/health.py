@@ -27,6 +27,7 @@ from sampan.errors import (
     Attempt,
     Denied,
     HostError,
+    Interrupted,
     Missing,
     OtherSize,
     OverBudget,
@@ -246,9 +247,18 @@ class Health:
         machine.bytes_per_second = sample if old is None else old + SPEED_WEIGHT * (sample - old)
 
     def fail(
-        self, host: Host, repository: str, kind: str, object_name: str, error: HostError, attempt: Attempt
+        self,
+        host: Host,
+        repository: str,
+        kind: str,
+        object_name: str,
+        error: HostError,
+        attempt: Attempt,
+        *,
+        answered: bool = True,
     ) -> None:
-        """``error`` came back; what it says decides what is remembered, and how long."""
+        """``error`` came back; what it says decides what is remembered, and how long. ``answered``: whether
+        an answer had begun."""
         now = self._clock.monotonic()
         if isinstance(error, PullLimited | OverBudget):
             self.excuse(host, repository, kind)  # ``quota`` and ``budget`` know
@@ -263,7 +273,7 @@ class Health:
             self._denied.remember((host, repository, kind), (now + seconds, attempt))
             self._changes += 1
         else:
-            self._broke(host, (host, repository, kind, object_name), error, attempt)
+            self._broke(host, (host, repository, kind, object_name), error, attempt, answered=answered)
         if error.strike:
             self.strike(host)
 
@@ -274,7 +284,7 @@ class Health:
         self._missed.remember(thing, seconds)
         self._denied.remember(thing, (self._clock.monotonic() + seconds, attempt))
 
-    def _broke(self, host: Host, thing: Thing, error: HostError, attempt: Attempt) -> None:
+    def _broke(self, host: Host, thing: Thing, error: HostError, attempt: Attempt, *, answered: bool) -> None:
         now = self._clock.monotonic()
         kind = thing[2]
         # Where the machine failed to serve, or the storage that it led to: that one's manifests are well.
@@ -293,6 +303,8 @@ class Health:
             one = self._things.of(thing, Breaker)
             one.fail(now, attempt, open_at=1, rest_seconds=MISSING_SECONDS)
             place.fail_once(now, attempt)
+        elif isinstance(error, Interrupted) and not answered:  # many at a time where a line flaps
+            self._branch(error.behind or host.url, kind).fail_once(now, attempt)
         else:
             # Another size is no such word: it may be the manifest that is wrong.
             rest = NOT_A_REGISTRY_SECONDS if error.outcome == "not-a-registry" else None
