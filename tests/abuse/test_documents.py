@@ -233,20 +233,28 @@ EVIL_HELPERS = [
 
 
 def test_row_56_a_login_program_is_named_plainly_and_runs_without_a_shell(tmp_path: Path) -> None:
-    """Whatever the file says, nothing runs but ``docker-credential-NAME``; the host is asked as by all."""
-    host = FakeRegistry("host")
-    host.add(image("library/alpine", "3"))
+    """Whatever the file says, nothing runs but ``docker-credential-NAME``; hosts are asked as by anybody."""
+    hosts = [FakeRegistry(f"host {number}") for number in range(len(EVIL_HELPERS))]
+    for host in hosts:
+        host.add(image("library/alpine", "3"))
     (tmp_path / ".docker").mkdir()
     trap = tmp_path / "docker-credential-x"
     trap.write_text("#!/bin/sh\ntouch made\n")
     trap.chmod(0o755)
-    with ServerThread(host):
-        configured(tmp_path, f'[registry."docker.io"]\nmirrors = ["{host.url}"]\norigin = "never"\n')
-        for name in EVIL_HELPERS:
-            file = tmp_path / ".docker/config.json"
-            file.write_text(json.dumps({"credHelpers": {host.netloc: name}, "credsStore": name}))
-            words = ["pull", "--platform", "linux/amd64", "--to", "oci:image", "alpine:3"]
-            (one,) = ended(tmp_path, [words], PATH=str(tmp_path))
-            assert one.code == 0, one
-            assert "made" not in one.made
-            assert_harmless(one.error)
+    with ServerThread(*hosts):
+        tables = [
+            f'[registry."r{number}.example"]\nmirrors = ["{host.url}"]\norigin = "never"\n'
+            for number, host in enumerate(hosts)
+        ]
+        configured(tmp_path, "".join(tables))
+        helpers = {host.netloc: name for host, name in zip(hosts, EVIL_HELPERS, strict=True)}
+        (tmp_path / ".docker/config.json").write_text(
+            json.dumps({"credHelpers": helpers, "credsStore": "$(touch made)"})
+        )
+        references = [f"r{number}.example/library/alpine:3" for number in range(len(hosts))]
+        words = ["pull", "--platform", "linux/amd64", "--to", "oci:image", *references]
+        (one,) = ended(tmp_path, [words], PATH=str(tmp_path))
+    assert one.code == 0, one
+    assert "made" not in one.made
+    assert_harmless(one.error)
+    assert all("authorization" not in request.headers for host in hosts for request in host.requests)

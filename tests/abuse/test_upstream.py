@@ -12,6 +12,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +197,7 @@ async def test_row_30_fields_of_the_wrong_type_are_named(tmp_path: Path, why: st
         ),
     ],
 )
-@pytest.mark.parametrize("content_type", [OCI_MANIFEST, OCI_INDEX, DOCKER_LIST])
+@pytest.mark.parametrize("content_type", [OCI_MANIFEST, DOCKER_LIST])
 async def test_row_31_what_can_be_read_as_two_things(
     tmp_path: Path, raw: bytes, why: str, content_type: str
 ) -> None:
@@ -221,8 +222,9 @@ def listing(count: int, *, same: bool) -> bytes:
     ).encode()
 
 
-@pytest.mark.parametrize("count", [DESCRIPTORS_MAX + 1, 20_000, 100_000])
-@pytest.mark.parametrize("same", [False, True])
+@pytest.mark.parametrize(
+    ("count", "same"), [(DESCRIPTORS_MAX + 1, False), (20_000, True), (100_000, False), (100_000, True)]
+)
 async def test_row_32_an_index_of_too_many(tmp_path: Path, count: int, same: bool) -> None:
     raw = listing(count, same=same)
     outcome = "not-a-registry" if len(raw) <= MANIFEST_BYTES_MAX else "protocol"
@@ -376,7 +378,7 @@ ERRORS: Mapping[str, bytes] = {
 
 
 @pytest.mark.parametrize("body", ERRORS.values(), ids=ERRORS.keys())
-@pytest.mark.parametrize("status", [401, 403, 429, 500, 200])
+@pytest.mark.parametrize("status", [401, 429, 500])
 async def test_row_36_the_words_of_an_error_are_cut_and_escaped(
     tmp_path: Path, status: int, body: bytes
 ) -> None:
@@ -427,6 +429,7 @@ async def test_row_37_a_wait_without_end_is_an_hour(tmp_path: Path, value: str) 
             await endured.pull(ALPINE)
 
 
+@cache
 def bomb(levels: int) -> bytes:
     """64 MiB of zeros as gzip, as gzip of gzip, and so on."""
     raw = bytes(64 * MIB)
@@ -436,9 +439,9 @@ def bomb(levels: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "encoding", ["gzip", "gzip, gzip", "deflate", "br", "zstd", "x-gzip", "identity, gzip"]
+    ("levels", "encoding"),
+    [(1, "gzip"), (1, "deflate"), (1, "br"), (10, "x-gzip"), (10, "gzip, gzip"), (10, "zstd")],
 )
-@pytest.mark.parametrize("levels", [1, 10])
 async def test_row_38_what_is_packed_is_not_unpacked(tmp_path: Path, levels: int, encoding: str) -> None:
     packed = faults.page(200, bomb(levels), OCI_MANIFEST).joined(faults.header("Content-Encoding", encoding))
     on_blob = replace(packed, on=Match(kind="blob"))
