@@ -21,7 +21,7 @@ serve: $(VENV)/.run            ## run the mirror: make serve LISTEN=127.0.0.1:50
 test: check peers              ## everything, real programs included
 	$(BIN)/python -m pytest -q -n 2 tests/property tests/command tests/abuse
 	$(BIN)/python -m pytest -q -n 2 -m hypothesis tests/unit
-	$(BIN)/python -m pytest -q tests/state tests/faults tests/interop
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/state tests/faults tests/interop
 
 check: $(VENV)/.test           ## the quick part: style, types, layers, fast tests
 	$(BIN)/ruff check .

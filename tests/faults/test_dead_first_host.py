@@ -15,7 +15,9 @@ pytestmark = pytest.mark.standstill
 
 LAYERS = 20
 IMAGES = [
-    image("library/alpine", tag, layers=[random_layer(100 * number + layer, 50_000) for layer in range(LAYERS)])
+    image(
+        "library/alpine", tag, layers=[random_layer(100 * number + layer, 50_000) for layer in range(LAYERS)]
+    )
     for number, tag in enumerate(("3", "4"))
 ]
 FIRST_SECONDS_MAX = 2.0  # of waiting for the dead host, in all of the first image ...

@@ -78,12 +78,12 @@ def test_every_row_ends_with_the_right_image_wherever_the_bad_hosts_stand(
                 wrong = [line for line in pool.map(lambda case: pulled(case, mirror, runtime), cases) if line]
             assert not wrong, "\n".join(wrong)
             assert runtime.corrupt() == []
-            held, stored = set(runtime.content()), mirror.stored()
-            for case in cases:
-                digests = {case.image.digest, *(blob.digest for blob in case.image.blobs)}
-                assert digests <= held, case.row
-                assert digests <= stored, case.row
+            held = set(runtime.content())
+        stored = mirror.stored()  # now that it has ended: a client has the last byte before the file its name
     for case in cases:
+        digests = {case.image.digest, *(blob.digest for blob in case.image.blobs)}
+        assert digests <= held, case.row
+        assert digests <= stored, case.row
         assert_hardly_troubled(case)
 
 

@@ -159,4 +159,5 @@ class Listener(ABC):
                 writer.close()
                 await writer.wait_closed()
             finally:
-                transport.abort()
+                if connection.fileno() >= 0:  # asyncio cannot abort one that ended while it was being closed
+                    transport.abort()
