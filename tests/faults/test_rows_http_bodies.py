@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,11 +29,12 @@ GET_BLOB, GET_MANIFEST = Match(kind="blob", method="GET"), Match(kind="manifest"
 
 @pytest.mark.parametrize("case", [*cases("H20"), *cases("H21")], ids=str)
 async def test_h20_a_host_that_answers_head_badly_is_asked_so_once(tmp_path: Path, case: Case[Apply]) -> None:
-    async with ordeal(tmp_path, clock=Calendar(), alone=True) as (endured, bad, _):
+    clock = Calendar()
+    async with ordeal(tmp_path, clock=clock, alone=True) as (endured, bad, _):
         case.apply(bad, ALPINE)
         for _ in range(4):
             await endured.pull(ALPINE)
-            await asyncio.sleep(OLD_SECONDS)
+            clock.advance(OLD_SECONDS)
         await endured.assert_endured(
             bad, reasons=[], requests_max=4 + 1 + BLOBS, seconds_max=AT_ONCE_SECONDS, holds=[ALPINE]
         )

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.standstill
 
 @pytest.mark.parametrize("case", cases("H1"), ids=str)
 async def test_h1_manifests_refused_by_an_allow_list(tmp_path: Path, case: Case[Apply]) -> None:
-    async with ordeal(tmp_path, ALPINE, EDGE, BUSYBOX) as (endured, bad, _):
+    clock = Calendar()
+    async with ordeal(tmp_path, ALPINE, EDGE, BUSYBOX, clock=clock) as (endured, bad, _):
         case.apply(bad, ALPINE)
         await endured.pull(ALPINE)
         await endured.assert_endured(
@@ -27,7 +28,7 @@ async def test_h1_manifests_refused_by_an_allow_list(tmp_path: Path, case: Case[
         assert bad.count("manifest") == 1
         await endured.pull(BUSYBOX)
         assert bad.count("manifest", repository=BUSYBOX.repository) == 1
-        await asyncio.sleep(DENIED_SECONDS)
+        clock.advance(DENIED_SECONDS)
         await endured.ask("/v2/library/alpine/manifests/3.20")
         assert bad.count("manifest", repository=ALPINE.repository) == 2
 
@@ -99,13 +100,14 @@ async def test_h5_blobs_missing_though_the_manifest_is_there(tmp_path: Path, cas
 
 
 async def test_h5_a_missing_blob_is_asked_for_again_after_a_minute(tmp_path: Path) -> None:
-    async with ordeal(tmp_path, alone=True) as (endured, bad, _):
+    clock = Calendar()
+    async with ordeal(tmp_path, alone=True, clock=clock) as (endured, bad, _):
         bad.script(faults.status(404), on=BLOB, times=1)
         blob = f"/v2/library/alpine/blobs/{ALPINE.blobs[0].digest}"
         for _ in range(2):
             assert (await endured.ask(blob)).status == 404
         assert bad.count("blob") == 1
-        await asyncio.sleep(MISSING_SECONDS)
+        clock.advance(MISSING_SECONDS)
         assert (await endured.ask(blob)).body == ALPINE.blobs[0].read()
 
 
@@ -131,16 +133,17 @@ RESTS = [  # Retry-After -> for how long the host is left alone
 async def test_h6_the_host_that_limits_rests_as_long_as_it_says_within_reason(
     tmp_path: Path, header: str | None, seconds: float
 ) -> None:
-    async with ordeal(tmp_path, ALPINE, EDGE, BUSYBOX, clock=Calendar()) as (endured, bad, _):
+    clock = Calendar()
+    async with ordeal(tmp_path, ALPINE, EDGE, BUSYBOX, clock=clock) as (endured, bad, _):
         bad.script(faults.rate_limited(header))
         await endured.pull(ALPINE)
         await endured.assert_endured(
             bad, reasons=["rate-limited"], requests_max=1, seconds_max=AT_ONCE_SECONDS, holds=[ALPINE]
         )
-        await asyncio.sleep(seconds - 0.5)
+        clock.advance(seconds - 0.5)
         await endured.pull(EDGE)
         assert len(bad.requests) == 1
-        await asyncio.sleep(0.5)
+        clock.advance(0.5)
         await endured.pull(BUSYBOX)
         assert len(bad.requests) == 2
 
@@ -250,7 +253,8 @@ async def test_h12_an_error_document_in_place_of_a_manifest(tmp_path: Path, case
 
 async def _is_no_registry(path: Path, case: Case[Apply]) -> None:
     """It is asked for one manifest, and after the others for ten minutes."""
-    async with ordeal(path, ALPINE, EDGE) as (endured, bad, _):
+    clock = Calendar()
+    async with ordeal(path, ALPINE, EDGE, clock=clock) as (endured, bad, _):
         case.apply(bad, ALPINE)
         await endured.pull(ALPINE)
         await endured.assert_endured(
@@ -260,10 +264,10 @@ async def _is_no_registry(path: Path, case: Case[Apply]) -> None:
             seconds_max=AT_ONCE_SECONDS,
             holds=[ALPINE],
         )
-        await asyncio.sleep(NOT_A_REGISTRY_SECONDS - 1)
+        clock.advance(NOT_A_REGISTRY_SECONDS - 1)
         await endured.pull(EDGE)
         assert bad.count("manifest") == 1
-        await asyncio.sleep(1)
+        clock.advance(1)
         assert (await endured.ask("/v2/library/alpine/manifests/3.20")).status == 503
         assert bad.count("manifest") == 2
 
