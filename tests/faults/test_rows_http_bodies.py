@@ -116,7 +116,7 @@ async def test_h24_a_length_that_is_too_small(tmp_path: Path) -> None:
         await endured.pull(ALPINE)
         await endured.assert_endured(
             bad,
-            reasons=["not-a-registry"],
+            reasons=["other-size"],
             requests_max=1 + BLOBS,
             seconds_max=AT_ONCE_SECONDS,
             holds=[ALPINE],

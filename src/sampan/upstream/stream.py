@@ -68,11 +68,12 @@ def open_stream(
     if response.status == 206:
         stop, total = _check_range(response, asked_offset, asked_stop, size)
         return BlobStream(response, offset=asked_offset, stop=stop, size=size if size is not None else total)
-    foreign = is_page(response.header("Content-Type")) or response.header("Content-Encoding")
-    if size is not None and length != size and foreign:
-        what = "a web page" if is_page(response.header("Content-Type")) else "something encoded"
-        raise NotARegistry(f"{who}: {what} in place of a blob of {size} bytes", outcome="not-a-registry")
+    if size is not None and length != size and is_page(response.header("Content-Type")):
+        raise NotARegistry(f"{who}: a web page in place of a blob of {size} bytes", outcome="not-a-registry")
     if size is not None and length not in (None, size):
+        if response.header("Content-Encoding"):  # where it tells no length, the bytes may be the blob's own
+            what = f"something encoded in place of a blob of {size} bytes"
+            raise NotARegistry(f"{who}: {what}", outcome="not-a-registry")
         raise OtherSize(f"{who}: {length} bytes in place of a blob of {size} bytes", outcome="other-size")
     whole = size if size is not None else length
     return BlobStream(response, offset=0, stop=whole, size=whole)
