@@ -233,7 +233,8 @@ class Mirror:
                 return told, error
             _tell(question, won.attempts)
             told = won.answer
-            hosts.remove(won.host)
+            asked = {won.host.name, *(attempt.host for attempt in won.attempts)}
+            hosts = [host for host in hosts if host.name not in asked]
         return told, None
 
     async def _known_referrers(
