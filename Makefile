@@ -10,11 +10,13 @@ STORE  ?= .cache/store
 KILLS  ?= 1000
 MINUTES ?= 10
 SECONDS ?= 60
+TIMES ?= 20
+ROWS   := tests/faults/test_rows_*.py tests/faults/test_plain_clients.py tests/faults/test_dead_first_host.py tests/abuse
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # Where the fast tests write: memory, if there is plenty. What a disk does is tested by the others.
 ROOM   := $(shell test "$$(df --output=avail /dev/shm 2>/dev/null | tail -1)" -gt 2000000 2>/dev/null && echo /dev/shm)
 
-.PHONY: serve test check fast-unit fast-contract quick peers interop bench fuzz soak lock clean
+.PHONY: serve test check fast-unit fast-contract peers rows soak fuzz bench lock clean
 
 serve: $(VENV)/.run            ## run the mirror: make serve LISTEN=127.0.0.1:5050 STORE=DIR
 	$(BIN)/sampan serve --listen $(LISTEN) --store $(STORE)
@@ -40,6 +42,9 @@ fast-unit fast-contract:
 peers: $(VENV)/.test           ## the programs that the tests run against
 	$(BIN)/python tests/interop/peers.py install
 	$(BIN)/python tests/interop/airflows.py install
+
+rows: $(VENV)/.test            ## the catalogue of faults and abuses, again and again: make rows TIMES=20
+	for time in $$(seq $(TIMES)); do $(BIN)/python -m pytest -q -n 2 $(ROWS) || exit 1; done
 
 soak: peers                    ## for hours: 1,000 kills, power lost at every instant, 1,000 clients for 10 minutes
 	SOAK_KILLS=$(KILLS) SOAK_MINUTES=$(MINUTES) $(BIN)/python -m pytest -q -s tests/soak
