@@ -325,8 +325,9 @@ def test_however_much_is_known_the_document_is_bounded_and_can_be_read(life: Lif
                 life.health.fail(host, name, "blob", "x", error, attempt)
         behind = TimedOut("silence", outcome="first-byte-timeout", behind="s" * 240 + str(number))
         life.health.fail(host, "a/b", "blob", "x", behind, Attempt(host.name, SILENT.outcome, 10.0, 599))
+        of_its_own = replace(host, group=str(number), max_refusals=5000)
         for _ in range(1100):
-            life.health.budget.answered(replace(host, group=str(number), max_refusals=5000), 404)
+            life.health.budget.answered(of_its_own, 404)
         said = {"ratelimit-limit": "999999999;w=21600", "ratelimit-remaining": "999999999;w=21600"}
         life.health.quota.note(host, said.get, 200, head=True)
         life.fail(DENIED, host=host)

@@ -16,6 +16,8 @@ from sampan.errors import BundleDamaged, BundleIncomplete
 from sampan.testing import FakeRegistry, ServerThread, image, random_layer
 from sampan.testing.images import Image
 
+pytestmark = pytest.mark.standstill
+
 MIB = 1024 * 1024
 
 

@@ -14,6 +14,8 @@ from sampan.mirror.blobs import BlobAnswer
 from sampan.store.disk import DiskStore
 from sampan.testing import Fault, Reply, Request, faults, random_bytes
 
+pytestmark = pytest.mark.standstill
+
 FAST = 2 * MIB
 SIZE = 12 * MIB
 SLACK = 512 * KIB

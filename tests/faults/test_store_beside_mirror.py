@@ -33,6 +33,8 @@ from sampan.testing import (
 )
 from sampan.upstream.host import Host
 
+pytestmark = pytest.mark.standstill
+
 MIB = 1024 * 1024
 SIZE = 9 * MIB
 SIGNATURE = "application/vnd.example.signature"

@@ -18,6 +18,8 @@ from sampan.oci import Digest
 from sampan.store.disk import DiskStore
 from sampan.testing import FakeRegistry, Match, faults, image, random_bytes, random_layer
 
+pytestmark = pytest.mark.standstill
+
 FAST = 2 * MIB
 SLACK = 512 * KIB
 
