@@ -179,6 +179,9 @@ async def test_p6_eviction_and_scrubbing_beside_clients(tmp_path: Path) -> None:
             for number in range(3):
                 order = images[number:] + images[:number]
                 await asyncio.gather(*(endured.pull(one) for one in order))
+                for _ in range(2):  # a sweep that runs may have begun before the last of them were there
+                    endured.rig.room.check()
+                    await endured.rig.room.close()
             done.set()
             assert await scrubbing > 0
             await endured.rig.room.close()
