@@ -192,7 +192,8 @@ async def trial(
     lines = _Lines()
     logger = logging.getLogger("sampan")
     before, level = logger.handlers[:], logger.level
-    logger.handlers, logger.level = [lines], logging.INFO
+    logger.handlers = [lines]
+    logger.setLevel(logging.INFO)  # not by the attribute: what was asked before is remembered
     try:
         async with mirror_of(path / "store", hosts, clock=clock, watcher=told, **options) as rig:
             server = Server(
@@ -207,7 +208,8 @@ async def trial(
             finally:
                 await server.stop(grace_seconds=0.0)
     finally:
-        logger.handlers, logger.level = before, level
+        logger.handlers = before
+        logger.setLevel(level)
 
 
 def tls_of(*names: str, authority: trustme.CA | None = None, days: int = 30) -> ssl.SSLContext:
