@@ -98,13 +98,14 @@ def plan_route(hosts: Iterable[Host], question: Question, health: Health) -> Rou
     for position, host in enumerate(eligible(hosts, question)):
         verdict = health.judge(host, question.repository, question.kind, str(question.object))
         pulls = _pulls(host, question, health.quota)
-        if verdict.standing is not Standing.DENIED and not (pulls.are_kept or pulls.supply is Supply.NONE):
-            if verdict.standing is not Standing.OPEN:
+        if verdict.standing is Standing.OPEN:
+            asked = (question.repository, question.kind, str(question.object))
+            if not pulls.are_kept and health.may_ask_anyway(host, *asked):
+                (spent if pulls.supply is Supply.NONE else again).append(host)
+        elif verdict.standing < Standing.OPEN:
+            if not (pulls.are_kept or pulls.supply is Supply.NONE):
                 ranked.append((verdict.standing, pulls.supply, position, host))
                 continue
-            if health.may_ask_anyway(host, question.repository, question.kind, str(question.object)):
-                again.append(host)
-        elif verdict.standing < Standing.OPEN:
             verdict = Verdict(Standing.OPEN, pulls.rest_seconds, health.quota.attempt(host))
             if not pulls.are_kept:
                 spent.append(host)
