@@ -178,6 +178,18 @@ def test_a_host_that_said_that_there_are_no_pulls_is_left_alone_until_its_rest_i
     assert plan_route([A], TAG, health).hosts == (A,)
 
 
+def test_a_host_that_named_no_window_is_asked_again_after_its_rest_whatever_is_stored() -> None:
+    health = Health(clock := ManualClock())
+    out_of_pulls(health, A)
+    stored = replace(TAG, spares=True)
+    assert plan_route([A], stored, health).hosts == ()
+    clock.advance(REST_SECONDS)
+    assert plan_route([A], stored, health).hosts == (A,)
+    assert plan_route([A, B], stored, health).last_resort == (A,)
+    pulls(health, A, 0)  # now it counts aloud: who has an answer waits
+    assert plan_route([A], stored, health).hosts == ()
+
+
 def test_a_host_without_pulls_that_fails_is_the_very_last_resort() -> None:
     health = Health(clock := ManualClock())
     for host in (A, B):

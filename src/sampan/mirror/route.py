@@ -142,5 +142,8 @@ def _pulls(host: Host, question: Question, quota: Quota) -> _Pulls:
     if rest_seconds > 0:
         return _Pulls(Supply.NONE, are_kept=True, rest_seconds=rest_seconds)
     supply = quota.supply(host) if question.is_pull else Supply.ENOUGH
-    kept = question.spares and supply is not Supply.ENOUGH
-    return _Pulls(supply, kept, quota.window_seconds(host) if supply is not Supply.ENOUGH else 0.0)
+    if supply is Supply.ENOUGH:
+        return _Pulls(supply)
+    # After a 429 of a host that counts nothing aloud, only a pull can tell whether there are any again.
+    window_seconds = quota.window_seconds(host)
+    return _Pulls(supply, question.spares and window_seconds > 0, window_seconds)
