@@ -237,6 +237,24 @@ async def test_a_tag_that_moved_is_looked_at_again_after_a_limit_without_numbers
     assert pulls(good) == 3
 
 
+async def test_the_tag_in_the_place_of_referrers_is_a_pull_and_waits_like_one(
+    tmp_path: Path, good: FakeRegistry
+) -> None:
+    alpine = good.add(image(ALPINE, "3"))
+    clock = ManualClock()
+    good.script(faults.status(404), on=Match(kind="referrers"))
+    good.script(relayed_limit(), on=PULL, times=1)
+    async with mirror_of(tmp_path, [good], clock=clock, policy=POLICY) as rig:
+        for _ in range(5):
+            with pytest.raises(AllHostsFailed) as caught:
+                await rig.mirror.referrers(HUB, ALPINE, Digest.parse(alpine.digest))
+            assert (caught.value.status, caught.value.retry_after_seconds) == (429, REST_SECONDS)
+        assert pulls(good) == 1
+        clock.advance(REST_SECONDS)
+        assert (await rig.mirror.referrers(HUB, ALPINE, Digest.parse(alpine.digest))).manifests == ()
+    assert pulls(good) == 2
+
+
 async def test_an_index_and_its_manifest_are_pulled_once_each(tmp_path: Path, good: FakeRegistry) -> None:
     alpine = good.add(image(ALPINE, "3"))
     clock = ManualClock()

@@ -99,6 +99,12 @@ class Quota:
             return 0.0
         return max(account.rest_until - self._clock.monotonic(), 0.0)
 
+    def check(self, host: Host) -> None:
+        """Raises PullLimited while ``host`` may not be asked for a manifest by GET."""
+        if (rest := self.rest_seconds(host)) > 0:
+            said = self.attempt(host).detail
+            raise PullLimited(said, outcome="pull-limit", status=429, retry_after_seconds=rest)
+
     def window_seconds(self, host: Host) -> float:
         """Until more may be left than the host said last; 0: nothing is known."""
         account = self._accounts.get(_key(host))
