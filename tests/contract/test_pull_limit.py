@@ -10,8 +10,19 @@ from rig import ALPINE, HUB, mirror_of
 from sampan.errors import AllHostsFailed
 from sampan.mirror.tagged import TagPolicy
 from sampan.oci import Digest
-from sampan.testing import FakeRegistry, ManualClock, Match, PullCount, faults, image, older, random_layer
-from sampan.testing.counting import SOURCE, abuse_limit
+from sampan.testing import (
+    FakeRegistry,
+    Fault,
+    ManualClock,
+    Match,
+    PullCount,
+    faults,
+    image,
+    older,
+    random_layer,
+)
+from sampan.testing.counting import PULL_LIMIT_MESSAGE, SOURCE, abuse_limit
+from sampan.testing.wire import error_reply
 from sampan.upstream.host import Host
 from sampan.upstream.quota import REST_SECONDS, Supply
 
@@ -197,6 +208,51 @@ async def test_the_limit_against_abuse_stops_everything_for_seconds(
             assert len(good.requests) == before
             clock.advance(rest)
         assert await rig.read(Digest.parse(alpine.layers[0].digest)) == 1000
+
+
+def relayed_limit() -> Fault:
+    """429 of a mirror that hands on what Docker Hub says of its pulls, without the headers."""
+    said = error_reply(429, "TOOMANYREQUESTS", PULL_LIMIT_MESSAGE)
+    return Fault("relayed limit", lambda _request, _reply: said)
+
+
+@pytest.mark.parametrize("has_head", [True, False])
+async def test_a_tag_that_moved_is_looked_at_again_after_a_limit_without_numbers(
+    tmp_path: Path, good: FakeRegistry, has_head: bool
+) -> None:
+    new = image(ALPINE, "3", layers=[random_layer(1, 1000)])
+    good.add(older(new))
+    clock = ManualClock()
+    if not has_head:
+        good.script(faults.status(405), on=Match(method="HEAD"))
+    async with mirror_of(tmp_path, [good], clock=clock, policy=POLICY) as rig:
+        await rig.mirror.manifest(HUB, ALPINE, "3")
+        good.add(new)
+        good.script(relayed_limit(), on=PULL, times=1)
+        clock.advance(FRESH_SECONDS)
+        assert (await rig.mirror.manifest(HUB, ALPINE, "3")).stale
+        clock.advance(REST_SECONDS)
+        found = await rig.mirror.manifest(HUB, ALPINE, "3")
+        assert (str(found.manifest.digest), found.stale) == (new.digest, False)
+    assert pulls(good) == 3
+
+
+async def test_the_tag_in_the_place_of_referrers_is_a_pull_and_waits_like_one(
+    tmp_path: Path, good: FakeRegistry
+) -> None:
+    alpine = good.add(image(ALPINE, "3"))
+    clock = ManualClock()
+    good.script(faults.status(404), on=Match(kind="referrers"))
+    good.script(relayed_limit(), on=PULL, times=1)
+    async with mirror_of(tmp_path, [good], clock=clock, policy=POLICY) as rig:
+        for _ in range(5):
+            with pytest.raises(AllHostsFailed) as caught:
+                await rig.mirror.referrers(HUB, ALPINE, Digest.parse(alpine.digest))
+            assert (caught.value.status, caught.value.retry_after_seconds) == (429, REST_SECONDS)
+        assert pulls(good) == 1
+        clock.advance(REST_SECONDS)
+        assert (await rig.mirror.referrers(HUB, ALPINE, Digest.parse(alpine.digest))).manifests == ()
+    assert pulls(good) == 2
 
 
 async def test_an_index_and_its_manifest_are_pulled_once_each(tmp_path: Path, good: FakeRegistry) -> None:

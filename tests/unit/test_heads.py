@@ -27,6 +27,14 @@ def test_a_404_says_nothing_when_get_gives_another_thing_or_another_host_does() 
     assert heads.answers("a") is heads.answers("b") is None
 
 
+def test_a_404_means_that_the_manifest_was_missing_when_head_gives_another() -> None:
+    heads = Heads()
+    heads.doubt("a", PATH)
+    heads.note("a", useful=True)
+    heads.given("a", PATH)  # it came later
+    assert heads.answers("a") is True
+
+
 def test_what_strangers_choose_does_not_fill_the_memory() -> None:
     heads = Heads()
     heads.note("a", useful=False)

@@ -128,6 +128,27 @@ def test_a_429_that_names_no_time_rests_for_minutes_doubled_up_to_an_hour(
     assert quota.rest_seconds(HUB) == REST_SECONDS
 
 
+def test_what_was_on_its_way_together_is_refused_once(quota: Quota, clock: ManualClock) -> None:
+    for rest in (REST_SECONDS, 2 * REST_SECONDS):
+        quota.begin(HUB)
+        assert quota.limited(HUB, limited(), head=False) == rest
+        clock.advance(1)
+        assert [quota.limited(HUB, limited(), head=False) for _ in range(7)] == [rest - 1] * 7
+        assert quota.rest_seconds(HUB) == rest - 1
+        clock.advance(rest - 1)
+
+
+def test_a_head_that_was_on_its_way_tells_that_heads_count_too(quota: Quota) -> None:
+    quota.limited(HUB, limited(), head=False)
+    assert quota.limited(HUB, limited(), head=True) == REST_SECONDS
+    assert quota.rest_seconds(HUB, head=True) == REST_SECONDS
+
+
+def test_the_time_that_a_late_answer_names_wins_too(quota: Quota) -> None:
+    quota.limited(HUB, limited(), head=False)
+    assert quota.limited(HUB, limited(600.0), head=False) == quota.rest_seconds(HUB) == 600
+
+
 @pytest.mark.row("H6")
 @pytest.mark.parametrize(("asked", "rest"), [(0.0, 1.0), (7.0, 7.0), (1e12, 3600.0)])
 def test_the_time_that_the_host_names_wins_within_reason(quota: Quota, asked: float, rest: float) -> None:

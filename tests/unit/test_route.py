@@ -178,6 +178,37 @@ def test_a_host_that_said_that_there_are_no_pulls_is_left_alone_until_its_rest_i
     assert plan_route([A], TAG, health).hosts == (A,)
 
 
+def test_a_host_that_named_no_window_is_asked_again_after_its_rest_whatever_is_stored() -> None:
+    health = Health(clock := ManualClock())
+    out_of_pulls(health, A)
+    stored = replace(TAG, spares=True)
+    assert plan_route([A], stored, health).hosts == ()
+    clock.advance(REST_SECONDS)
+    assert plan_route([A], stored, health).hosts == (A,)
+    assert plan_route([A, B], stored, health).last_resort == (A,)
+    pulls(health, A, 0)  # now it counts aloud: who has an answer waits
+    assert plan_route([A], stored, health).hosts == ()
+
+
+def test_a_host_without_pulls_that_fails_is_the_very_last_resort() -> None:
+    health = Health(clock := ManualClock())
+    for host in (A, B):
+        pulls(health, host, 0 if host is A else 50)
+        error = TimedOut("silence", outcome="connect-timeout")
+        for _ in range(4):
+            health.fail(
+                host, TAG.repository, "manifest", "3", error, Attempt(host.name, "connect-timeout", 0.0)
+            )
+    assert plan_route([A, B], TAG, health).hosts == ()
+    clock.advance(UNAVAILABLE_SECONDS)
+    assert plan_route([A], TAG, health).hosts == (A,)
+    assert plan_route([A, B], TAG, health).hosts == (B, A)
+    assert plan_route([A, C], TAG, health).last_resort == (A,)
+    assert plan_route([A], replace(TAG, spares=True), health).hosts == ()
+    out_of_pulls(health, A)
+    assert plan_route([A], TAG, health).hosts == ()
+
+
 def test_a_host_that_is_denied_is_not_asked_however_many_pulls_it_has() -> None:
     health = Health(ManualClock())
     denied = Denied("403", outcome="denied", status=403)

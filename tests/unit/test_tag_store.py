@@ -192,6 +192,9 @@ def garbage() -> list[bytes]:
         {"checkedAt": 10**400},
         {"previous": []},
         {"previous": "x"},
+        {"earlier": "x"},
+        {"earlier": [[]]},
+        {"earlier": [None]},
         {"tag": "4"},
     ]
     missing = [{key: value for key, value in GOOD.items() if key != left_out} for left_out in GOOD]

@@ -98,13 +98,14 @@ def plan_route(hosts: Iterable[Host], question: Question, health: Health) -> Rou
     for position, host in enumerate(eligible(hosts, question)):
         verdict = health.judge(host, question.repository, question.kind, str(question.object))
         pulls = _pulls(host, question, health.quota)
-        if verdict.standing is not Standing.DENIED and not (pulls.are_kept or pulls.supply is Supply.NONE):
-            if verdict.standing is not Standing.OPEN:
+        if verdict.standing is Standing.OPEN:
+            asked = (question.repository, question.kind, str(question.object))
+            if not pulls.are_kept and health.may_ask_anyway(host, *asked):
+                (spent if pulls.supply is Supply.NONE else again).append(host)
+        elif verdict.standing < Standing.OPEN:
+            if not (pulls.are_kept or pulls.supply is Supply.NONE):
                 ranked.append((verdict.standing, pulls.supply, position, host))
                 continue
-            if health.may_ask_anyway(host, question.repository, question.kind, str(question.object)):
-                again.append(host)
-        elif verdict.standing < Standing.OPEN:
             verdict = Verdict(Standing.OPEN, pulls.rest_seconds, health.quota.attempt(host))
             if not pulls.are_kept:
                 spent.append(host)
@@ -141,5 +142,8 @@ def _pulls(host: Host, question: Question, quota: Quota) -> _Pulls:
     if rest_seconds > 0:
         return _Pulls(Supply.NONE, are_kept=True, rest_seconds=rest_seconds)
     supply = quota.supply(host) if question.is_pull else Supply.ENOUGH
-    kept = question.spares and supply is not Supply.ENOUGH
-    return _Pulls(supply, kept, quota.window_seconds(host) if supply is not Supply.ENOUGH else 0.0)
+    if supply is Supply.ENOUGH:
+        return _Pulls(supply)
+    # After a 429 of a host that counts nothing aloud, only a pull can tell whether there are any again.
+    window_seconds = quota.window_seconds(host)
+    return _Pulls(supply, question.spares and window_seconds > 0, window_seconds)

@@ -266,15 +266,7 @@ def _read(folder: Directory, file_name: str) -> TagRecord | None:
     try:
         raw = folder.read(file_name, size_max=RECORD_BYTES_MAX)
         return None if raw is None else _parse(json.loads(raw))
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        OverflowError,
-        RecursionError,
-        InvalidDigest,
-        StoreError,
-    ) as error:
+    except (*_GARBAGE, StoreError) as error:
         log.warning("ignored a tag's record that cannot be read: %s: %s", folder.path / file_name, error)
         return None
 
@@ -307,6 +299,8 @@ def _parse(value: Any) -> TagRecord:  # noqa: ANN401  # JSON from a file that an
     size, previous, earlier = value["size"], value["previous"], value.get("earlier", [])
     if not isinstance(previous, str | None) or not isinstance(earlier, list):
         raise TypeError("digests were expected")
+    if not all(isinstance(digest, str) for digest in earlier):
+        raise TypeError("a digest was expected")
     if type(size) is not int or size < 0:
         raise TypeError("the size is no count of bytes")
     return TagRecord(

@@ -267,11 +267,13 @@ class RegistryClient:
     async def referrers(
         self, host: Host, repository: str, digest: Digest, *, artifact_type: str | None = None
     ) -> Index:
-        """What refers to ``digest`` at ``host``; where it has no such list, its fallback tag."""
+        """What refers to ``digest`` at ``host``; where it has no such list, its fallback tag,
+        which is a pull: PullLimited, and not asked, while there are none."""
         name = name_at(host, repository)
         try:
             return await lists.referrers(self._pages(host, name), name, digest, artifact_type)
         except Missing:
+            self._quota.check(host)
             found = await self.manifest(host, repository, lists.fallback_tag(digest))
             return lists.as_referrers(found, host.name, artifact_type)
 

@@ -26,6 +26,8 @@ class Heads:
         if len(self._answers) >= HOSTS_REMEMBERED_MAX:
             self._answers.clear()
         self._answers[host] = useful
+        if useful:
+            self._doubted.pop(host, None)  # it was the manifest that was missing
 
     def doubt(self, host: str, path: str) -> None:
         """It answered 404 to its first HEAD, which was for ``path``."""

@@ -99,6 +99,12 @@ class Quota:
             return 0.0
         return max(account.rest_until - self._clock.monotonic(), 0.0)
 
+    def check(self, host: Host) -> None:
+        """Raises PullLimited while ``host`` may not be asked for a manifest by GET."""
+        if (rest := self.rest_seconds(host)) > 0:
+            said = self.attempt(host).detail
+            raise PullLimited(said, outcome="pull-limit", status=429, retry_after_seconds=rest)
+
     def window_seconds(self, host: Host) -> float:
         """Until more may be left than the host said last; 0: nothing is known."""
         account = self._accounts.get(_key(host))
@@ -150,11 +156,15 @@ class Quota:
     def limited(self, host: Host, error: PullLimited, *, head: bool) -> float:
         """A HEAD or a GET was answered with 429, for the pulls are used up: the seconds until the next."""
         account, asked = self._account(host), error.retry_after_seconds
+        account.heads = account.heads or head
+        left_seconds = account.rest_until - self._clock.monotonic()
+        if asked is None and account.is_refused and left_seconds > PROBE_SECONDS:
+            return left_seconds  # this one had been on its way when the rest began
         backoff = min(REST_SECONDS * 2 ** min(account.refused, 10), REST_SECONDS_MAX)
         rest = backoff if asked is None else min(max(asked, REST_SECONDS_MIN), REST_SECONDS_MAX)
         account.refused, account.again = account.refused + 1, False
         account.rest_until, account.firm = self._clock.monotonic() + rest, asked is not None
-        account.heads, account.said, account.left = account.heads or head, error.message, 0
+        account.said, account.left = error.message, 0
         return rest
 
     # -- over a restart --------------------------------------------------------------------------
