@@ -176,6 +176,11 @@ class Race(Generic[Answer]):
                 self._measure_late(one)
             self._failed(one, error)
             return None
+        if answer is None and self._is_needless(one):
+            self._leave(one, won=False)
+            self._excuse(one)
+            self._due.insert(0, one.host)
+            return None
         self._leave(one, won=True)
         if answer is None:  # the host was not asked, or has not said
             self._excuse(one)
@@ -183,6 +188,11 @@ class Race(Generic[Answer]):
             self._health.tempo.answered(one.host, self._question.step, self._clock.monotonic() - one.step_at)
             self._health.reached(one.host, self._question.kind)
         return Won(answer, one.host, one.asked_at, tuple(self._attempts))
+
+    def _is_needless(self, one: Asked[Answer]) -> bool:
+        """It says nothing, and was asked early beside one that may still answer in time: its turn comes
+        again when that one fails or is overdue."""
+        return one.hedge is Hedge.EARLY and bool(self._running)
 
     def _leave(self, one: Asked[Answer], *, won: bool) -> None:
         """It is not asked any more."""
