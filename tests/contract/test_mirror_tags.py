@@ -276,6 +276,39 @@ async def test_an_empty_list_does_not_hide_that_the_next_host_is_down(
     assert caught.value.status == 503
 
 
+@pytest.mark.parametrize("further", [200, 404])
+async def test_nor_that_one_before_it_is_which_is_not_asked_again(
+    tmp_path: Path, bad: FakeRegistry, good: FakeRegistry, further: int
+) -> None:
+    good.add(image(ALPINE, "3"))
+    good.untag(ALPINE, "3")
+    bad.script(faults.status(503))
+    async with FakeRegistry("c", host="127.0.0.3") as third:
+        third.add(image(ALPINE, "3"))
+        third.untag(ALPINE, "3")
+        if further != 200:
+            third.script(faults.status(further))
+        async with mirror_of(tmp_path, [bad, good, third]) as rig:
+            with pytest.raises(AllHostsFailed) as caught:
+                await rig.mirror.tags(HUB, ALPINE)
+        assert (caught.value.status, [a.host for a in caught.value.attempts]) == (503, [bad.netloc])
+        assert [len(one.requests) for one in (bad, good, third)] == [1, 1, 1]
+
+
+async def test_a_host_that_was_only_late_still_tells_what_an_empty_list_lacks(
+    tmp_path: Path, bad: FakeRegistry, good: FakeRegistry
+) -> None:
+    alpine = good.add(bad.add(image(ALPINE, "3")))
+    good.untag(ALPINE, "3")
+    bad.add(artifact(alpine, "application/vnd.example.signature"))
+    bad.script(faults.sleeps_first(Patience().blob_seconds + 1))
+    async with mirror_of(tmp_path, [bad, good]) as rig:
+        found = await rig.mirror.referrers(HUB, ALPINE, Digest.parse(alpine.digest))
+        assert await rig.mirror.tags(HUB, ALPINE) == ["3"]
+    assert [entry.artifact_type for entry in found.manifests] == ["application/vnd.example.signature"]
+    assert (bad.count(kind="referrers"), good.count(kind="referrers")) == (2, 1)
+
+
 async def test_tags_are_listed_sorted_and_known_ones_survive_an_empty_list(
     tmp_path: Path, good: FakeRegistry
 ) -> None:

@@ -78,6 +78,33 @@ async def test_a_tag_that_moved_waits_while_few_pulls_are_left(tmp_path: Path, g
         assert str((await rig.mirror.manifest(HUB, ALPINE, "3")).manifest.digest) == new.digest
 
 
+@pytest.mark.parametrize("head", ["useful", "useless"])
+@pytest.mark.row("H8")
+async def test_a_tag_that_waits_for_pulls_does_not_go_back_to_what_a_mirror_that_is_behind_says(
+    tmp_path: Path, bad: FakeRegistry, good: FakeRegistry, head: str
+) -> None:
+    """``good`` counts its pulls and goes first; ``bad`` is behind."""
+    old, new, newer = (image(ALPINE, "3", seed=seed) for seed in (1, 2, 3))
+    bad.add(old)
+    good.add(new)
+    other = good.add(image("library/debian", "12"))
+    clock = ManualClock()
+    if head == "useless":
+        good.script(faults.status(405), on=Match(method="HEAD"))
+    async with mirror_of(tmp_path, [good, bad], clock=clock, policy=POLICY) as rig:
+        await rig.mirror.manifest(HUB, ALPINE, "3")
+        good.add(newer)
+        count = counting(good, clock, left=3)
+        await rig.mirror.manifest(HUB, other.repository, "12")  # tells how many are left
+        clock.advance(FRESH_SECONDS)
+        waiting = await rig.mirror.manifest(HUB, ALPINE, "3")
+        assert (str(waiting.manifest.digest), waiting.stale, waiting.source) == (new.digest, True, "store")
+        assert [attempt.outcome for attempt in waiting.attempts] == ["pull-limit"]
+        assert (pulls(good), count.left) == (2, 2)
+        clock.advance(count.window_seconds)
+        assert str((await rig.mirror.manifest(HUB, ALPINE, "3")).manifest.digest) == newer.digest
+
+
 @pytest.mark.row("H8")
 async def test_what_nobody_has_yet_may_have_the_last_pulls(tmp_path: Path, good: FakeRegistry) -> None:
     good.add(image(ALPINE, "3"))

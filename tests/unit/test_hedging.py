@@ -59,11 +59,12 @@ class Scene:
     seconds: float = 0.0
     is_full: bool = False  # all our connections to the first host are in use
 
-    async def once(self, *, takes: float = 0.0, **times: float | HostError) -> Won[str]:
-        """One question; ``times`` by the first letter of the host's name, an error after ``takes``."""
+    async def once(self, *, takes: float = 0.0, **times: float | HostError | None) -> Won[str | None]:
+        """One question; ``times`` by the first letter of the host's name, an error after ``takes``; None:
+        it says at once that it does not say."""
         began = asyncio.get_running_loop().time()
 
-        async def ask(host: Host, connected: Callable[[], None]) -> str:
+        async def ask(host: Host, connected: Callable[[], None]) -> str | None:
             self.asked.append((host.name, asyncio.get_running_loop().time() - began))
             if self.is_full and host == self.hosts[0] and (wait := WAITING.get()) is not None:
                 wait(True)
@@ -73,13 +74,15 @@ class Scene:
                 DIAL.set(Dial(asyncio.timeout(None), DialPatience(), 10.0))
             connected()
             taken = times[host.name[0]]
+            if taken is None:
+                return None
             if isinstance(taken, HostError):
                 await asyncio.sleep(takes)
                 raise taken
             await asyncio.sleep(taken)
             return "yes"
 
-        race: Race[str] = Race(
+        race: Race[str | None] = Race(
             self.question,
             ask,
             health=self.health,
@@ -159,6 +162,26 @@ async def test_a_hedge_that_comes_to_nothing_is_told_and_the_first_host_keeps_al
     won = await scene.once(a=0.15, b=0.5)
     assert (won.host, scene.hedges, scene.noted) == (A, [False], [])
     assert (scene.standing(A), scene.standing(B)) == (Standing.READY, Standing.READY)
+
+
+async def test_a_hedge_that_says_nothing_does_not_win_over_a_host_that_may_still_answer() -> None:
+    scene = await Scene([A, B, C]).taught()
+    won = await scene.once(a=0.5, b=None, c=FAST)
+    assert (won.host, won.answer, won.attempts) == (A, "yes", ())
+    assert (scene.hedges, scene.noted) == ([False], [])
+    assert (scene.standing(A), scene.standing(B)) == (Standing.READY, Standing.READY)
+
+
+@pytest.mark.parametrize(
+    ("first", "seconds"), [(30.0, Patience().manifest_seconds), (BROKEN, 0.5)], ids=["overdue", "failed"]
+)
+async def test_nor_is_anybody_waited_for_longer_for_a_hedge_that_says_nothing(
+    first: float | HostError, seconds: float
+) -> None:
+    scene = await Scene([A, B]).taught()
+    won = await scene.once(a=first, takes=0.5, b=None)
+    assert (won.host, won.answer) == (B, None)
+    assert scene.seconds == pytest.approx(seconds, abs=2 * AT_ONCE)
 
 
 async def test_the_third_is_asked_when_the_second_is_late_as_well() -> None:

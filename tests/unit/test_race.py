@@ -258,6 +258,39 @@ async def test_a_last_resort_that_fails_is_not_asked_again() -> None:
     assert scene.asked == ["b.test", "a.test"]
 
 
+LIMITED = RateLimited("429", outcome="rate-limited", status=429, retry_after_seconds=600.0)
+
+
+def limited(health: Health, host: Host) -> Health:
+    """The host has just named a time, which is kept to."""
+    attempt = Attempt(host.name, LIMITED.outcome, 0.1, 429)
+    health.fail(host, QUESTION.repository, "manifest", "3", LIMITED, attempt)
+    return health
+
+
+@pytest.mark.parametrize(
+    ("last", "seconds"), [(BROKEN, UNAVAILABLE_SECONDS), (LIMITED, 600.0), (MISSING, 600.0)]
+)
+async def test_the_rest_of_a_host_that_was_asked_all_the_same_is_not_what_the_client_is_told(
+    last: HostError, seconds: float
+) -> None:
+    scene = Scene({A: [last], B: [BROKEN], C: []}, health=limited(rested([A]), C))
+    with pytest.raises(AllHostsFailed) as caught:
+        await scene.run()
+    assert scene.asked == ["b.test", "a.test"]
+    assert caught.value.retry_after_seconds == seconds
+
+
+async def test_a_client_is_told_when_a_lone_host_that_rests_is_asked_all_the_same() -> None:
+    health = rested([A])
+    scene = Scene({A: [BROKEN, BROKEN]}, health=health)
+    for asked in (2, 2):  # its rest is longer, but after that it is tried again rather than nobody
+        with pytest.raises(AllHostsFailed) as caught:
+            await scene.run()
+        assert len(scene.asked) == asked
+        assert caught.value.retry_after_seconds == UNAVAILABLE_SECONDS
+
+
 async def test_a_refusal_of_the_storage_behind_a_host_is_no_denial() -> None:
     behind = Denied("403", outcome="denied", status=403, behind="cdn.test")
     with pytest.raises(AllHostsFailed) as caught:

@@ -103,7 +103,7 @@ def test_hosts_that_rest_are_the_last_resort_once_their_failure_is_some_seconds_
     clock.advance(UNAVAILABLE_SECONDS)
     route = plan_route([A, B], BLOB, health)
     assert (route.hosts, route.last_resort) == ((B,), (A,))
-    assert route.undecided == {"a.test"}
+    assert route.rests == {"a.test": 0.0}
 
 
 def test_a_host_that_named_its_time_is_no_last_resort() -> None:
@@ -164,14 +164,14 @@ def test_whoever_has_an_answer_spares_the_last_pulls(left: int) -> None:
     route = plan_route([A], replace(TAG, spares=True), health)
     assert (route.hosts, route.last_resort, route.denied) == ((), (), False)
     assert [attempt.outcome for attempt in route.resting] == ["pull-limit"]
-    assert route.rest_seconds == 21_600
+    assert route.rests == {"a.test": 21_600}
 
 
 def test_a_host_that_said_that_there_are_no_pulls_is_left_alone_until_its_rest_is_over() -> None:
     health = Health(clock := ManualClock())
     out_of_pulls(health, A)
     route = plan_route([A], TAG, health)
-    assert (route.hosts, route.rest_seconds) == ((), REST_SECONDS)
+    assert (route.hosts, route.rests) == ((), {"a.test": REST_SECONDS})
     assert not route.denied
     clock.advance(REST_SECONDS)
     assert plan_route([A, B], TAG, health).last_resort == (A,)

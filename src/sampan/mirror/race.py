@@ -28,7 +28,7 @@ from sampan.mirror.asked import Ask, Asked, Hedge
 from sampan.mirror.hedging import HasSpare, Hedging, anybody
 from sampan.mirror.patience import Budget, Patience
 from sampan.mirror.route import Question, Route
-from sampan.upstream.health import Health
+from sampan.upstream.health import UNAVAILABLE_SECONDS, Health
 from sampan.upstream.host import Host
 from sampan.upstream.tempo import CONNECT
 
@@ -176,6 +176,11 @@ class Race(Generic[Answer]):
                 self._measure_late(one)
             self._failed(one, error)
             return None
+        if answer is None and self._is_needless(one):
+            self._leave(one, won=False)
+            self._excuse(one)
+            self._due.insert(0, one.host)
+            return None
         self._leave(one, won=True)
         if answer is None:  # the host was not asked, or has not said
             self._excuse(one)
@@ -183,6 +188,11 @@ class Race(Generic[Answer]):
             self._health.tempo.answered(one.host, self._question.step, self._clock.monotonic() - one.step_at)
             self._health.reached(one.host, self._question.kind)
         return Won(answer, one.host, one.asked_at, tuple(self._attempts))
+
+    def _is_needless(self, one: Asked[Answer]) -> bool:
+        """It says nothing, and was asked early beside one that may still answer in time: its turn comes
+        again when that one fails or is overdue."""
+        return one.hedge is Hedge.EARLY and bool(self._running)
 
     def _leave(self, one: Asked[Answer], *, won: bool) -> None:
         """It is not asked any more."""
@@ -270,17 +280,27 @@ class Race(Generic[Answer]):
     def _failure(self, route: Route) -> AllHostsFailed:
         asked = {attempt.host for attempt in self._attempts}
         attempts = (*self._attempts, *(last for last in route.resting if last.host not in asked))
-        undecided = self._due or route.undecided - asked
+        undecided = self._due or route.rests.keys() - asked
         if attempts and not undecided and all(error.denies for error in self._errors):
             return NotFound(str(self._question), attempts)
-        told = (*(error.retry_after_seconds for error in self._errors), route.rest_seconds)
-        waits = [seconds for seconds in told if seconds is not None]
         return AllHostsFailed(
             str(self._question),
             attempts,
-            retry_after_seconds=min(waits) if waits else None,
+            retry_after_seconds=self._retry_after_seconds(route),
             hint=_hint(attempts),
         )
+
+    def _retry_after_seconds(self, route: Route) -> float | None:
+        """Until the first host may be asked again. Of one that was asked just now its rest before that says
+        nothing: it is as the host said, or it may soon be asked anyway as it was this time."""
+        waits: dict[str, float] = dict(route.rests)
+        for attempt, error in zip(self._attempts, self._errors, strict=True):
+            rested = waits.pop(attempt.host, None) is not None
+            if error.retry_after_seconds is not None:
+                waits[attempt.host] = error.retry_after_seconds
+            elif rested and not error.denies:
+                waits[attempt.host] = UNAVAILABLE_SECONDS
+        return min(waits.values(), default=None)
 
 
 def _hint(attempts: Collection[Attempt]) -> str:

@@ -6,8 +6,8 @@ repositories, its capabilities). It makes no request and forgets nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from sampan.errors import Attempt
 from sampan.oci import Digest
@@ -56,20 +56,18 @@ class Question:
 @dataclass(frozen=True, slots=True)
 class Route:
     """``hosts``: whom to ask, in this order; ``last_resort``: whom when none of those could serve it.
-    ``resting``: what is remembered of the hosts that are not in ``hosts``, an attempt each; ``undecided``:
-    the names of those of them that have denied nothing; ``rest_seconds``: until the first of these is
-    asked as usual."""
+    ``resting``: what is remembered of the hosts that are not in ``hosts``, an attempt each; ``rests``:
+    of those of them that have denied nothing, by name, the seconds until they are asked."""
 
     hosts: tuple[Host, ...]
     resting: tuple[Attempt, ...]
-    undecided: frozenset[str] = frozenset()
-    rest_seconds: float | None = None
+    rests: Mapping[str, float] = field(default_factory=dict)
     last_resort: tuple[Host, ...] = ()
 
     @property
     def denied(self) -> bool:
         """Whether every resting host, and there are some, has denied it."""
-        return bool(self.resting) and not self.undecided
+        return bool(self.resting) and not self.rests
 
     def with_last(self, hosts: Collection[Host]) -> Route:
         """The same, but for those: they come when all others have been asked."""
@@ -110,7 +108,7 @@ def plan_route(hosts: Iterable[Host], question: Question, health: Health) -> Rou
             if not pulls.are_kept:
                 spent.append(host)
         if verdict.standing is Standing.OPEN:
-            rests[host.name] = verdict.rest_seconds
+            rests[host.name] = min(verdict.rest_seconds, verdict.anyway_seconds)
         if verdict.last is not None:
             # It may have been another host on the same machine that failed.
             resting.append(replace(verdict.last, host=host.name))
@@ -119,8 +117,7 @@ def plan_route(hosts: Iterable[Host], question: Question, health: Health) -> Rou
     return Route(
         hosts=well or (*again, *spent),
         resting=tuple(resting),
-        undecided=frozenset(rests),
-        rest_seconds=min(rests.values(), default=None),
+        rests=rests,
         last_resort=(*again, *spent) if well else (),
     )
 

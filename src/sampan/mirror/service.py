@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from sampan.clock import Clock, SystemClock
 from sampan.errors import AllHostsFailed, Attempt, NotFound, OtherSize
@@ -19,6 +20,7 @@ from sampan.mirror.fetch import BlobSource
 from sampan.mirror.looking import Looking
 from sampan.mirror.manifests import AnyManifest, Manifests
 from sampan.mirror.patience import Patience
+from sampan.mirror.race import Won
 from sampan.mirror.referring import EMPTY_INDEX, referrers_index
 from sampan.mirror.room import Room
 from sampan.mirror.route import Question, eligible
@@ -32,6 +34,8 @@ from sampan.store.tags import TagStore
 from sampan.upstream.client import RegistryClient
 from sampan.upstream.health import Health
 from sampan.upstream.host import Host
+
+HARMLESS = frozenset({"beaten", "denied", "missing"})  # outcomes that leave an empty list as true as it is
 
 log = logging.getLogger(__name__)
 
@@ -189,6 +193,7 @@ class Mirror:
             return await self._client.tags(host, repository)
 
         listed: list[str] = []
+        failed: list[Attempt] = []
         is_there = bool(known)
         while not listed and (eligible(hosts, question) or not is_there):
             try:
@@ -199,7 +204,10 @@ class Mirror:
                 raise
             _tell(question, won.attempts)
             listed, is_there = won.answer, True
-            hosts.remove(won.host)
+            failed += (attempt for attempt in won.attempts if attempt.outcome not in HARMLESS)
+            hosts = _others(hosts, won)
+        if failed and not (known or listed):
+            raise AllHostsFailed(str(question), failed)
         return sorted(known.union(listed))
 
     async def referrers(self, registry: str, repository: str, digest: Digest) -> Index:
@@ -233,8 +241,7 @@ class Mirror:
                 return told, error
             _tell(question, won.attempts)
             told = won.answer
-            asked = {won.host.name, *(attempt.host for attempt in won.attempts)}
-            hosts = [host for host in hosts if host.name not in asked]
+            hosts = _others(hosts, won)
         return told, None
 
     async def _known_referrers(
@@ -264,6 +271,13 @@ class Mirror:
         await self._looking.close()
         await self._room.close()
         await self._client.close()
+
+
+def _others(hosts: Iterable[Host], won: Won[Any]) -> list[Host]:
+    """Whom else to ask, for the answer says nothing: not those that have failed, but those that were only
+    later than it."""
+    asked = {won.host.name, *(attempt.host for attempt in won.attempts if attempt.outcome != "beaten")}
+    return [host for host in hosts if host.name not in asked]
 
 
 def _tell(question: Question, attempts: Iterable[Attempt]) -> None:

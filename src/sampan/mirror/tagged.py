@@ -21,7 +21,7 @@ from sampan.mirror.ballot import Ballot, Voice
 from sampan.mirror.looking import Looking
 from sampan.mirror.manifests import AnyManifest, Manifests
 from sampan.mirror.race import Won
-from sampan.mirror.route import Question, eligible
+from sampan.mirror.route import Question, eligible, plan_route
 from sampan.mirror.single import SingleFlight
 from sampan.oci import Descriptor, Digest
 from sampan.oci.attached import is_attached
@@ -173,11 +173,22 @@ class Tags:
                 return await self._agreed(name, question, known)
             if known is not None and (confirmed := await self._confirmed(name, question, known)) is not None:
                 return confirmed
-            won = await self._asking.first(question, self._getter(repository, tag))
+            getter = self._getter(repository, tag)
+            won = await self._asking.first(question, getter, hosts=self._sparing(question))
         except AllHostsFailed:
             self._be_quiet(name)  # a dead upstream costs one time-out a window
             raise
         return await self._learned(name, won.answer, won.host.name, won.attempts)
+
+    def _sparing(self, question: Question) -> Sequence[Host] | None:
+        """Who alone may say what the tag means now: the hosts that are spared, if there are any, for another
+        that has more pulls may be behind them, and what is stored is served instead. None: all may."""
+        if not question.spares:
+            return None
+        hosts = self._asking.hosts(question.registry)
+        resting = plan_route(hosts, question, self._asking.health).resting
+        spared = {attempt.host for attempt in resting if attempt.outcome == "pull-limit"}
+        return [host for host in hosts if host.name in spared] or None
 
     async def _confirmed(
         self, name: Name, question: Question, known: tuple[TagRecord, AnyManifest]

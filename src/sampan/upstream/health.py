@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import inf
 
 from sampan.clock import Clock
 from sampan.errors import (
@@ -61,11 +62,13 @@ SPEED_WEIGHT = 0.3  # of the newest sample in the moving average
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """``rest_seconds``: until an ``OPEN`` or ``DENIED`` host may be asked again; ``last``: the failure
-    that is remembered, for an answer that needs no request."""
+    that is remembered, for an answer that needs no request; ``anyway_seconds``: until it may be asked when
+    nothing better is left."""
 
     standing: Standing
     rest_seconds: float = 0.0
     last: Attempt | None = None
+    anyway_seconds: float = inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,25 +151,21 @@ class Health:
         if rest_seconds := self.budget.rest_seconds(host):
             return Verdict(Standing.OPEN, rest_seconds, self.budget.attempt(host))
         machine = self._known(host)
-        worst = max(
-            self._breakers(host, repository, kind, object_name),
-            key=lambda b: (b.standing(now), b.rest_until),
-        )
+        breakers = self._breakers(host, repository, kind, object_name)
+        worst = max(breakers, key=lambda b: (b.standing(now), b.rest_until))
         standing = worst.standing(now)
         if self.budget.is_low(host):
             standing = max(standing, Standing.DEMOTED)
         if now < machine.struck_until:
             standing = max(standing, Standing.STRUCK)
-        return Verdict(standing, max(worst.rest_until - now, 0.0), worst.last)
+        rest_seconds = max(worst.rest_until - now, 0.0)
+        return Verdict(standing, rest_seconds, worst.last, _anyway_seconds(breakers, now))
 
     def may_ask_anyway(self, host: Host, repository: str, kind: str, object_name: str = "") -> bool:
         """Nothing better is left: whether an ``OPEN`` host may be asked, its last failure being a
         few seconds old. Never before a time that the host named itself."""
-        now = self._clock.monotonic()
-        return self.budget.rest_seconds(host) == 0 and not any(
-            b.standing(now) is Standing.OPEN and (b.firm or now - b.failed_at < UNAVAILABLE_SECONDS)
-            for b in self._breakers(host, repository, kind, object_name)
-        )
+        breakers = self._breakers(host, repository, kind, object_name)
+        return self.budget.rest_seconds(host) == 0 == _anyway_seconds(breakers, self._clock.monotonic())
 
     def trusted_to_stream(self, host: Host) -> bool:
         """Whether large blobs of ``host`` may reach a client before they are verified whole."""
@@ -354,3 +353,10 @@ class Health:
             self._things.get((host, repository, kind, object_name)),
         )
         return [*(b for b in others if b is not None), *self._branches_of(host, kind)]
+
+
+def _anyway_seconds(breakers: Iterable[Breaker], now: float) -> float:
+    """Until none of them keeps a host from being asked when nothing better is left."""
+    open_ones = [b for b in breakers if b.standing(now) is Standing.OPEN]
+    until = (b.rest_until if b.firm else b.failed_at + UNAVAILABLE_SECONDS for b in open_ones)
+    return max(max(until, default=now) - now, 0.0)
