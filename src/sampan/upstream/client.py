@@ -96,7 +96,7 @@ class RegistryClient:
         self._quota = quota or Quota(clock)
         self._budget = budget or Budget(clock)
         self._transport = transport
-        self._login = Login(transport, credentials, clock)
+        self._login = Login(transport, credentials, clock, budget=self._budget)
         self._limits = Limits(clock)
         self._clock = clock
         self._first_byte_seconds = first_byte_seconds
@@ -336,11 +336,7 @@ class RegistryClient:
         async with self._limits.turn(host):
             if limit is not None:
                 limit.reschedule(asyncio.get_running_loop().time() + self._small_seconds)
-            try:
-                response = await self._login.send(host, name, send)
-            except HostError as error:
-                self._budget.answered(host, error.status or 0)  # it was whoever gives the tokens
-                raise
+            response = await self._login.send(host, name, send)
             try:
                 yield response
             except HostError as error:
