@@ -18,6 +18,7 @@ from sampan.upstream.budget import (
     Refusals,
 )
 from sampan.upstream.host import REFUSALS_LIMIT, REFUSALS_MAX, Host
+from sampan.upstream.limits import WAITING
 
 MIRROR = Host.from_url("https://docker.m.daocloud.io")
 SISTER = Host.from_url("https://m.daocloud.io/ghcr.io")
@@ -135,6 +136,21 @@ async def test_whoever_is_one_too_many_at_once_waits_for_those_in_flight_to_end_
     gate.set()
     await asyncio.gather(*asked)
     assert budget.left() == [Left("daocloud.io", 1)]
+
+
+async def test_whoever_asks_is_told_that_it_waits_for_others_and_when_not_any_more(budget: Budget) -> None:
+    refuse(budget, REFUSALS_MAX - 1)
+    gate = asyncio.Event()
+    in_flight = [asyncio.create_task(ask(budget, 200, gate)) for _ in range(REFUSALS_MAX // MARGIN_SHARE + 1)]
+    await asyncio.sleep(0)
+    told: list[bool] = []
+    WAITING.set(told.append)
+    waits = asyncio.create_task(ask(budget, 200))
+    await asyncio.sleep(0)
+    assert told == [True]
+    gate.set()
+    await asyncio.gather(waits, *in_flight)
+    assert told == [True, False]
 
 
 async def test_whoever_is_cancelled_while_it_waits_or_asks_leaves_no_trace(budget: Budget) -> None:
