@@ -197,15 +197,26 @@ def test_it_outlives_a_restart_whatever_the_monotonic_clock_of_the_next_process_
     later = ManualClock(5.0)
     later.wall_offset_seconds = clock.time() + 3600 - 5.0
     again = Budget(later)
-    again.recall(written)
+    again.recall(written, [MIRROR])
     assert again.rest_seconds(MIRROR) == pytest.approx(WINDOW_SECONDS - 3600)
     (refusals,) = again.remembered()
     assert refusals.operator == "daocloud.io"
     assert refusals.at == pytest.approx(written[0].at)
 
 
+def test_after_a_restart_it_tells_at_once_what_is_left_and_of_whom_no_more_is_asked(
+    budget: Budget, clock: ManualClock
+) -> None:
+    refuse(budget, 1)
+    refuse(budget, REFUSALS_MAX, host=OTHER)
+    again = Budget(clock)
+    again.recall([*budget.remembered(), Refusals("gone.test", (clock.time(),))], [MIRROR, OTHER])
+    assert again.left() == [Left(OTHER.operator, 0), Left("daocloud.io", REFUSALS_MAX - 1)]
+    assert again.spent() == {OTHER.url}
+
+
 def test_what_was_written_down_by_a_wrong_clock_happened_now(budget: Budget, clock: ManualClock) -> None:
-    budget.recall([Refusals("daocloud.io", (clock.time() + 10**9,) * REFUSALS_MAX)])
+    budget.recall([Refusals("daocloud.io", (clock.time() + 10**9,) * REFUSALS_MAX)], [MIRROR])
     assert budget.rest_seconds(MIRROR) == WINDOW_SECONDS
 
 

@@ -107,7 +107,7 @@ class Budget:
         found = []
         for operator, record in self._records.items():
             record.forget(now)
-            if record.at:
+            if record.at and record.allowed:
                 found.append(Left(operator, max(record.allowed - len(record.at), 0)))
         return sorted(found, key=lambda left: left.refusals)
 
@@ -163,14 +163,17 @@ class Budget:
             if record.at
         ]
 
-    def recall(self, written: Iterable[Refusals]) -> None:
-        """What an earlier process wrote down, before anything is asked. What it knew of a time that is yet to
-        come (a clock was wrong) happened now: to be cautious costs less than a ban."""
+    def recall(self, written: Iterable[Refusals], hosts: Iterable[Host]) -> None:
+        """What an earlier process wrote down, before any of ``hosts`` is asked. What it knew of a time that
+        is yet to come (a clock was wrong) happened now: to be cautious costs less than a ban."""
         now, since = self._clock.monotonic(), self._clock.time() - self._clock.monotonic()
         for refusals in written:
             record = self._records.setdefault(refusals.operator, _Record())
             record.at = deque(sorted([*record.at, *(min(at - since, now) for at in refusals.at)]))
             record.forget(now)
+        for host in hosts:
+            if host.refusals_max is not None and self._known(host) is not None:
+                self._record(host)  # what is left is told at once: those that rest are not asked first
 
     # -- where it is kept ------------------------------------------------------------------------
 
