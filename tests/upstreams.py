@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from sampan.clock import Clock
 from sampan.errors import HostError
+from sampan.upstream.budget import Budget
 from sampan.upstream.client import RegistryClient
 from sampan.upstream.credentials import CredentialFiles
 from sampan.upstream.dialer import Patience
@@ -30,6 +31,7 @@ async def client_for(
     patience: Patience | None = None,
     short_seconds: float = 2.0,
     small_seconds: float = 5.0,
+    budget: Budget | None = None,
 ) -> AsyncIterator[RegistryClient]:
     clock = clock or LoopClock()
     client = RegistryClient(
@@ -40,6 +42,7 @@ async def client_for(
         blob_first_byte_seconds=short_seconds,
         read_seconds=short_seconds,
         small_seconds=small_seconds,
+        budget=budget,
     )
     try:
         yield client

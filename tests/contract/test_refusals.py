@@ -27,6 +27,7 @@ from sampan.testing import (
 )
 from sampan.upstream.budget import WINDOW_SECONDS
 from sampan.upstream.host import REFUSALS_MAX, Host
+from upstreams import client_for
 
 WEEK_SECONDS = 7 * 86_400
 STEP_SECONDS = 3600.0
@@ -91,6 +92,20 @@ async def test_many_at_once_stop_where_one_after_another_would(tmp_path: Path, b
         errors = await asyncio.gather(*asked, return_exceptions=True)
     assert all(isinstance(error, AllHostsFailed) for error in errors)
     assert REFUSALS_MAX <= len(bad.requests) < 100
+
+
+async def test_whoever_waits_for_what_others_may_be_refused_holds_no_connection_and_spends_no_time(
+    bad: FakeRegistry,
+) -> None:
+    """Two may be refused, so two are asked at a time, and they are slow: the last has all its time yet."""
+    bad.add(image(ALPINE, "3"))
+    bad.script(faults.sleeps_first(3.0))
+    host = Host.from_url(bad.url, max_refusals=2, max_connections=3)
+    async with client_for(host, small_seconds=5.0, short_seconds=5.0) as client:
+        asked = [asyncio.create_task(client.manifest(host, ALPINE, "3")) for _ in range(6)]
+        await bad.wait_for(times=2)
+        assert client.has_room(host)
+        assert len({manifest.digest for manifest in await asyncio.gather(*asked)}) == 1
 
 
 async def test_a_spent_budget_is_told_and_others_are_asked_instead(

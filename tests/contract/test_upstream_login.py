@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from asyncio import CancelledError
 
 import pytest
 
-from sampan.errors import Denied, HostError, Unreachable
+from sampan.errors import Denied, HostError, ServerFault, Unreachable
 from sampan.oci.digest import Digest
 from sampan.secret import Secret
 from sampan.testing import (
@@ -21,8 +22,10 @@ from sampan.testing import (
     image,
     random_layer,
 )
-from sampan.upstream.host import Host
+from sampan.upstream.budget import Budget
+from sampan.upstream.host import REFUSALS_MAX, Host
 from sampan.upstream.login import REALM_REST_SECONDS, REFUSED_SECONDS
+from standstill import quiet
 from upstreams import ALPINE, client_for, said
 
 IMAGE = image(ALPINE, "3", layers=[random_layer(seed=3, size_bytes=5_000)])
@@ -77,6 +80,30 @@ async def test_a_fetch_that_nobody_waits_for_goes_on_for_the_next_to_ask() -> No
             gate.set()
             assert str((await client.manifest(host, ALPINE, "3")).digest) == IMAGE.digest
         assert len(realm.requests) == 1
+
+
+@pytest.mark.parametrize("stay", [True, False])
+async def test_a_refused_token_is_one_refusal_however_many_wait_for_it_and_though_none_does(
+    stay: bool,
+) -> None:
+    gate, budget = asyncio.Event(), Budget(ManualClock())
+    async with TokenServer() as realm, FakeRegistry(auth=realm) as registry:
+        realm.script(faults.held(gate).joined(faults.status(503)))
+        host = Host.from_url(registry.url, max_connections=20, max_refusals=REFUSALS_MAX)
+        async with client_for(host, budget=budget) as client:
+            asking = [asyncio.create_task(client.manifest(host, ALPINE, "3")) for _ in range(9)]
+            await registry.wait_for(times=9)
+            await realm.wait_for()
+            if not stay:
+                for one in asking:
+                    one.cancel()
+                await asyncio.wait(asking)
+            gate.set()
+            answers = await asyncio.gather(*asking, return_exceptions=True)
+            assert {type(answer) for answer in answers} == {ServerFault if stay else CancelledError}
+            await quiet()
+        assert len(realm.requests) == 1
+        assert [left.refusals for left in budget.left()] == [REFUSALS_MAX - 1]
 
 
 async def test_a_fetch_that_is_still_under_way_ends_with_the_client() -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
+import ssl
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
+import trustme
 
 from sampan.oci.digest import Digest
-from sampan.server.app import BODY_BYTES_MAX
+from sampan.server.app import BODY_BYTES_MAX, TICK_SECONDS, TLS_HANDSHAKE_SECONDS
 from serving.mirror import LAYER, FakeMirror
 from serving.wire import ask, connected, running
 
@@ -277,6 +281,26 @@ async def test_connections_that_come_all_at_once_are_held_to_the_limit_as_well()
             await loop.sock_sendall(one, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             statuses.append((await loop.sock_recv(one, 4096))[9:12])
         assert statuses == [b"200"] * 2 + [b"503"] * 8
+
+
+@pytest.mark.standstill
+async def test_connections_that_never_shook_hands_count_for_as_long_as_they_may_take(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.private_key_and_cert_chain_pem.write_to_path(pem := tmp_path / "server.pem")
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    gc.disable()  # which would let go of them sooner or later
+    try:
+        async with running(FakeMirror(), connections_max=3, tls_cert=str(pem), tls_key=str(pem)) as server:
+            for _ in range(3):
+                socket.create_connection(server.address).close()
+            await asyncio.sleep(TLS_HANDSHAKE_SECONDS + 2 * TICK_SECONDS)
+            _, writer = await asyncio.open_connection(*server.address, ssl=context)
+            writer.close()
+            await writer.wait_closed()
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("name", ["X-Forwarded-For", "X-Forwarded-Host", "Forwarded", "X-Original-URL"])

@@ -18,6 +18,7 @@ from sampan.upstream.budget import (
     Refusals,
 )
 from sampan.upstream.host import REFUSALS_LIMIT, REFUSALS_MAX, Host
+from sampan.upstream.limits import WAITING
 
 MIRROR = Host.from_url("https://docker.m.daocloud.io")
 SISTER = Host.from_url("https://m.daocloud.io/ghcr.io")
@@ -137,6 +138,21 @@ async def test_whoever_is_one_too_many_at_once_waits_for_those_in_flight_to_end_
     assert budget.left() == [Left("daocloud.io", 1)]
 
 
+async def test_whoever_asks_is_told_that_it_waits_for_others_and_when_not_any_more(budget: Budget) -> None:
+    refuse(budget, REFUSALS_MAX - 1)
+    gate = asyncio.Event()
+    in_flight = [asyncio.create_task(ask(budget, 200, gate)) for _ in range(REFUSALS_MAX // MARGIN_SHARE + 1)]
+    await asyncio.sleep(0)
+    told: list[bool] = []
+    WAITING.set(told.append)
+    waits = asyncio.create_task(ask(budget, 200))
+    await asyncio.sleep(0)
+    assert told == [True]
+    gate.set()
+    await asyncio.gather(waits, *in_flight)
+    assert told == [True, False]
+
+
 async def test_whoever_is_cancelled_while_it_waits_or_asks_leaves_no_trace(budget: Budget) -> None:
     refuse(budget, REFUSALS_MAX - 1)
     asked = [asyncio.create_task(ask(budget, 404, asyncio.Event())) for _ in range(50)]
@@ -181,15 +197,26 @@ def test_it_outlives_a_restart_whatever_the_monotonic_clock_of_the_next_process_
     later = ManualClock(5.0)
     later.wall_offset_seconds = clock.time() + 3600 - 5.0
     again = Budget(later)
-    again.recall(written)
+    again.recall(written, [MIRROR])
     assert again.rest_seconds(MIRROR) == pytest.approx(WINDOW_SECONDS - 3600)
     (refusals,) = again.remembered()
     assert refusals.operator == "daocloud.io"
     assert refusals.at == pytest.approx(written[0].at)
 
 
+def test_after_a_restart_it_tells_at_once_what_is_left_and_of_whom_no_more_is_asked(
+    budget: Budget, clock: ManualClock
+) -> None:
+    refuse(budget, 1)
+    refuse(budget, REFUSALS_MAX, host=OTHER)
+    again = Budget(clock)
+    again.recall([*budget.remembered(), Refusals("gone.test", (clock.time(),))], [MIRROR, OTHER])
+    assert again.left() == [Left(OTHER.operator, 0), Left("daocloud.io", REFUSALS_MAX - 1)]
+    assert again.spent() == {OTHER.url}
+
+
 def test_what_was_written_down_by_a_wrong_clock_happened_now(budget: Budget, clock: ManualClock) -> None:
-    budget.recall([Refusals("daocloud.io", (clock.time() + 10**9,) * REFUSALS_MAX)])
+    budget.recall([Refusals("daocloud.io", (clock.time() + 10**9,) * REFUSALS_MAX)], [MIRROR])
     assert budget.rest_seconds(MIRROR) == WINDOW_SECONDS
 
 

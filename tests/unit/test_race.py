@@ -25,7 +25,7 @@ from sampan.mirror.race import CUT_TRIES_MAX, Race, Won
 from sampan.mirror.route import Question, plan_route
 from sampan.testing import ManualClock
 from sampan.upstream.breaker import BREAKER_FAILURES
-from sampan.upstream.health import UNAVAILABLE_SECONDS, Health
+from sampan.upstream.health import UNAVAILABLE_SECONDS, Health, Standing
 from sampan.upstream.host import Host
 from sampan.upstream.limits import WAITING
 from standstill import LoopClock
@@ -117,6 +117,45 @@ async def test_a_host_that_connects_and_is_silent_is_overtaken_later() -> None:
     won = await scene.run(Patience(connect_seconds=0.01, manifest_seconds=0.1))
     assert won.host == B
     assert asyncio.get_running_loop().time() - began >= 0.1
+
+
+@pytest.mark.parametrize("second", ["also", BROKEN])
+async def test_who_ends_in_the_very_moment_of_the_winner_is_taken_at_its_word(
+    second: str | HostError,
+) -> None:
+    gate = asyncio.Event()
+    asked: list[Host] = []
+
+    async def ask(host: Host, connected: Callable[[], None]) -> str:
+        connected()
+        asked.append(host)
+        if host == B:
+            gate.set()
+        await gate.wait()
+        if host == B and isinstance(second, HostError):
+            raise second
+        return "yes" if host == A else "also"
+
+    scene = Scene({A: [], B: []})
+    rested = Attempt("b.test", "refused", 0.0)
+    scene.health.fail(B, QUESTION.repository, QUESTION.kind, "other", REFUSED, rested)
+    race = Race(
+        QUESTION,
+        ask,
+        health=scene.health,
+        clock=LoopClock(),
+        noted=scene.noted.append,
+        drop=scene.drop,
+        patience=QUICK,
+    )
+    won = await race.run(plan_route([A, B], QUESTION, scene.health))
+    assert (won.host, asked) == (A, [A, B])
+    if isinstance(second, HostError):
+        assert [(a.host, a.outcome) for a in won.attempts] == [("b.test", "server-error")]
+        assert won.attempts == tuple(scene.noted)
+    else:
+        assert (won.attempts, scene.dropped) == ((), ["also"])
+        assert scene.health.judge(B, QUESTION.repository, QUESTION.kind, "3").standing is Standing.READY
 
 
 async def test_all_failing_lists_every_attempt() -> None:

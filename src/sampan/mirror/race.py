@@ -225,11 +225,16 @@ class Race(Generic[Answer]):
         """Cancel whoever still runs. Who was asked before the winner and is late was beaten; when the
         budget is spent, those that still ran are why."""
         running, self._running = self._running, []
+        ended = {one for one in running if one.task.done()}  # in the very moment of the winner
         cancelled = await _ended([one.task for one in running])
         for one in running:
+            error = None if one.task.cancelled() else one.task.exception()
+            if one in ended and isinstance(error, HostError):
+                self._settle(one)
+                continue
             self._leave(one, won=False)
-            if not one.task.cancelled() and one.task.exception() is None:
-                await self._drop_answer(one.task.result())
+            if not one.task.cancelled() and error is None:
+                await self._drop_late(one)
             elif one.waits:
                 self._not_asked(one, expired=expired and winner is None)
             elif winner is None and expired:
@@ -243,6 +248,12 @@ class Race(Generic[Answer]):
             if winner is not None:
                 await self._drop_answer(winner.answer)
             raise cancelled
+
+    async def _drop_late(self, one: Asked[Answer]) -> None:
+        if (answer := one.task.result()) is not None:
+            self._health.reached(one.host, self._question.kind)
+        self._excuse(one)  # how it would have ended is not known
+        await self._drop_answer(answer)
 
     async def _drop_answer(self, answer: Answer) -> None:
         if self._drop is not None:

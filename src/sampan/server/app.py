@@ -17,7 +17,7 @@ from dataclasses import replace
 from email.utils import formatdate
 from functools import lru_cache, partial
 from typing import Any, Generic
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
@@ -75,7 +75,7 @@ class Listener(Generic[ExchangeT]):
         self._answering = front
         self.stalls = StallWatch(clock, limit_seconds=settings.stall_seconds)
         self.connections_max = settings.connections_max
-        self.arriving: WeakSet[_Connection] = WeakSet()  # accepted in one go, or still shaking hands
+        self.arriving = WeakKeyDictionary[_Connection, float]()  # just accepted, or shaking hands: since when
         self._web: web.Server | None = None
         self._listener: asyncio.Server | None = None
         self._ticking: asyncio.TimerHandle | None = None
@@ -146,8 +146,12 @@ class Listener(Generic[ExchangeT]):
             await asyncio.sleep(0.01)
 
     def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
         self._answering.tick(self.stalls.sweep())
-        self._ticking = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
+        for connection, since in list(self.arriving.items()):
+            if loop.time() - since > TLS_HANDSHAKE_SECONDS:  # asyncio does not tell us that it has gone
+                del self.arriving[connection]
+        self._ticking = loop.call_later(TICK_SECONDS, self._tick)
 
     def _connect(self, server: web.Server) -> asyncio.Protocol:
         self._answering.connections = len(server.connections) + len(self.arriving)
@@ -167,7 +171,7 @@ class Listener(Generic[ExchangeT]):
             lingering_time=0.0,  # _Reply has its own, with a cap on bytes
             auto_decompress=False,
         )
-        self.arriving.add(connection)
+        self.arriving[connection] = asyncio.get_running_loop().time()
         return connection
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -359,7 +363,7 @@ class _Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._owner.arriving.discard(self)
+        self._owner.arriving.pop(self, None)
         if self._owner.is_closed:  # its handshake was under way
             self.force_close()
 

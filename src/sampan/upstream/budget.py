@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sampan.errors import Attempt, OverBudget
+from sampan.upstream.limits import WAITING
 from sampan.upstream.url import parse_url, registrable_domain
 
 if TYPE_CHECKING:
@@ -65,6 +66,10 @@ class _Record:
         while self.at and now - self.at[0] >= WINDOW_SECONDS:
             self.at.popleft()
 
+    def is_full(self, allowed: int) -> bool:
+        """Whether those under way could be all that may still refuse."""
+        return len(self.at) < allowed <= len(self.at) + self.in_flight - allowed // MARGIN_SHARE
+
 
 class Budget:
     """The refusals of all operators. Not thread-safe: it lives on the event loop."""
@@ -102,7 +107,7 @@ class Budget:
         found = []
         for operator, record in self._records.items():
             record.forget(now)
-            if record.at:
+            if record.at and record.allowed:
                 found.append(Left(operator, max(record.allowed - len(record.at), 0)))
         return sorted(found, key=lambda left: left.refusals)
 
@@ -115,25 +120,27 @@ class Budget:
 
     @asynccontextmanager
     async def asking(self, host: Host) -> AsyncIterator[None]:
-        """A request is under way until it is known whether it was refused. Waits while as many are as may be;
-        raises OverBudget when it could be one refusal too many."""
+        """A request is under way until it is known whether it was refused. Waits while as many are as may be,
+        which :data:`~sampan.upstream.limits.WAITING` is told: it is entered before anything is held or timed.
+        Raises OverBudget when it could be one refusal too many."""
         if (allowed := host.refusals_max) is None:
             yield
             return
         record = self._record(host)
-        while len(record.at) + record.in_flight >= allowed + allowed // MARGIN_SHARE:
-            if not record.in_flight or len(record.at) >= allowed:
-                break
-            record.ended.clear()
-            await record.ended.wait()
-        if rest_seconds := self.rest_seconds(host):
-            raise _over(host, rest_seconds)
+        if record.is_full(allowed):
+            await _turn(record, allowed)
+        self.check(host)
         record.in_flight += 1
         try:
             yield
         finally:
             record.in_flight -= 1
             record.ended.set()
+
+    def check(self, host: Host) -> None:
+        """Raises OverBudget when one request to ``host`` could be one refusal too many."""
+        if rest_seconds := self.rest_seconds(host):
+            raise _over(host, rest_seconds)
 
     def answered(self, host: Host, status: int, behind: str | None = None) -> None:
         """``host`` itself, or whoever gives its tokens, answered with ``status``; ``behind``: or a machine
@@ -156,14 +163,17 @@ class Budget:
             if record.at
         ]
 
-    def recall(self, written: Iterable[Refusals]) -> None:
-        """What an earlier process wrote down, before anything is asked. What it knew of a time that is yet to
-        come (a clock was wrong) happened now: to be cautious costs less than a ban."""
+    def recall(self, written: Iterable[Refusals], hosts: Iterable[Host]) -> None:
+        """What an earlier process wrote down, before any of ``hosts`` is asked. What it knew of a time that
+        is yet to come (a clock was wrong) happened now: to be cautious costs less than a ban."""
         now, since = self._clock.monotonic(), self._clock.time() - self._clock.monotonic()
         for refusals in written:
             record = self._records.setdefault(refusals.operator, _Record())
             record.at = deque(sorted([*record.at, *(min(at - since, now) for at in refusals.at)]))
             record.forget(now)
+        for host in hosts:
+            if host.refusals_max is not None and self._known(host) is not None:
+                self._record(host)  # what is left is told at once: those that rest are not asked first
 
     # -- where it is kept ------------------------------------------------------------------------
 
@@ -187,6 +197,15 @@ class Budget:
         if len(self._records) > OPERATORS_MAX:
             harmless = (name for name, record in self._records.items() if not (record.at or record.in_flight))
             self._records.pop(next(harmless, next(iter(self._records))))
+
+
+async def _turn(record: _Record, allowed: int) -> None:
+    tell = WAITING.get() or (lambda _waits: None)
+    tell(True)
+    while record.is_full(allowed):
+        record.ended.clear()
+        await record.ended.wait()
+    tell(False)
 
 
 def _domain(netloc: str) -> str:

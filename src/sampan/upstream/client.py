@@ -10,7 +10,7 @@ registry; the host's own name for it is found here.
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -96,7 +96,7 @@ class RegistryClient:
         self._quota = quota or Quota(clock)
         self._budget = budget or Budget(clock)
         self._transport = transport
-        self._login = Login(transport, credentials, clock)
+        self._login = Login(transport, credentials, clock, budget=self._budget)
         self._limits = Limits(clock)
         self._clock = clock
         self._first_byte_seconds = first_byte_seconds
@@ -116,7 +116,7 @@ class RegistryClient:
         """
         name, path = name_at(host, repository), asked_of(host, BASE_PATH)
         call = Call("GET", {}, first_byte_seconds=self._first_byte_seconds, read_seconds=self._read_seconds)
-        async with self._limits.turn(host):
+        async with self._budget.asking(host), self._limits.turn(host):
             self._limits.count(host)
             async with await self._sent(host, path, call) as response:
                 await self._expect(response, host, 200, 401)
@@ -335,28 +335,27 @@ class RegistryClient:
             )
             return await self._sent(host, asked_of(host, path), call)
 
-        async with self._limits.turn(host):
-            if limit is not None:
-                limit.reschedule(asyncio.get_running_loop().time() + self._small_seconds)
-            try:
+        async with AsyncExitStack() as asking:
+            await asking.enter_async_context(self._budget.asking(host))
+            async with self._limits.turn(host):
+                if limit is not None:
+                    limit.reschedule(asyncio.get_running_loop().time() + self._small_seconds)
                 response = await self._login.send(host, name, send)
-            except HostError as error:
-                self._budget.answered(host, error.status or 0)  # it was whoever gives the tokens
-                raise
-            try:
-                yield response
-            except HostError as error:
-                error.behind = error.behind or response.behind
-                raise
-            finally:
-                response.close()
+                await asking.aclose()
+                try:
+                    yield response
+                except HostError as error:
+                    error.behind = error.behind or response.behind
+                    raise
+                finally:
+                    response.close()
 
     async def _sent(self, host: Host, path: str, call: Call) -> Response:
         """The answer to one request, within what ``host`` may refuse. Raises OverBudget."""
-        async with self._budget.asking(host):
-            response = await self._transport.request(host, host.base.at(path), call)
-            self._budget.answered(host, response.status, response.behind)
-            return response
+        self._budget.check(host)  # others may have been refused while it was waited for a turn, or a token
+        response = await self._transport.request(host, host.base.at(path), call)
+        self._budget.answered(host, response.status, response.behind)
+        return response
 
     async def _expect(
         self, response: Response, host: Host, *statuses: int, pulls: Literal["GET", "HEAD"] | None = None

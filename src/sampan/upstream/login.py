@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from sampan.clock import Clock
     from sampan.upstream.auth import Token, TokenRequest
+    from sampan.upstream.budget import Budget
     from sampan.upstream.host import Host
     from sampan.upstream.response import Response
     from sampan.upstream.transport import Transport
@@ -68,12 +69,19 @@ class _SilentRealm:
 
 class Login:
     """The memory of all hosts' tokens. Lives on one event loop. ``actions``: what tokens are asked for
-    where a host does not say it itself."""
+    where a host does not say it itself; ``budget``: where refusals of theirs count, if anywhere."""
 
     def __init__(
-        self, transport: Transport, credentials: Credentials, clock: Clock, *, actions: str = "pull"
+        self,
+        transport: Transport,
+        credentials: Credentials,
+        clock: Clock,
+        *,
+        actions: str = "pull",
+        budget: Budget | None = None,
     ) -> None:
         self._actions = actions
+        self._budget = budget
         self._transport = transport
         self._credentials = credentials
         self._clock = clock
@@ -216,6 +224,8 @@ class Login:
         call = Call(request.method, headers, request.authorization, request.form, TOKEN_SECONDS, login=True)
         try:
             async with await self._transport.request(host, request.url, call) as response:
+                if self._budget is not None:
+                    self._budget.answered(host, response.status)
                 body = await response.read(TOKEN_BYTES_MAX)
                 wait = parse_retry_after(response.header("Retry-After"), self._clock.time())
                 return TokenReply(response.status, body, wait)

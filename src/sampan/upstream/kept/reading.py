@@ -57,11 +57,12 @@ def revive(health: Health, clock: Clock, data: bytes, hosts: Collection[Host]) -
     since = clock.time() - clock.monotonic()
     counted = {place_of(host) for host in hosts}
     operators = {host.operator for host in hosts}
-    health.budget.recall(
+    refusals = (
         Refusals(each.operator, tuple(read.at(ago) + since for ago in each.refused_ago))
         for each in document.refusals
         if each.operator in operators
     )
+    health.budget.recall(refusals, hosts)
     health.quota.recall(
         Pulls(each.place, None, each.limit, min(each.left, each.limit), read.until(each.seconds) + since)
         for each in document.pulls
