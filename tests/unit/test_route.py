@@ -167,6 +167,14 @@ def test_whoever_has_an_answer_spares_the_last_pulls(left: int) -> None:
     assert route.rests == {"a.test": 21_600}
 
 
+def test_a_host_without_pulls_that_rests_as_well_is_not_asked_before_there_are_any() -> None:
+    health = Health(clock := ManualClock())
+    failing(health, A, Unreachable("refused", outcome="refused"), times=3)
+    clock.advance(UNAVAILABLE_SECONDS)
+    out_of_pulls(health, A)
+    assert plan_route([A], TAG, health).rests == {"a.test": REST_SECONDS}
+
+
 def test_a_host_that_said_that_there_are_no_pulls_is_left_alone_until_its_rest_is_over() -> None:
     health = Health(clock := ManualClock())
     out_of_pulls(health, A)

@@ -108,7 +108,8 @@ def plan_route(hosts: Iterable[Host], question: Question, health: Health) -> Rou
             if not pulls.are_kept:
                 spent.append(host)
         if verdict.standing is Standing.OPEN:
-            rests[host.name] = min(verdict.rest_seconds, verdict.anyway_seconds)
+            kept_seconds = pulls.rest_seconds if pulls.are_kept else 0.0
+            rests[host.name] = max(min(verdict.rest_seconds, verdict.anyway_seconds), kept_seconds)
         if verdict.last is not None:
             # It may have been another host on the same machine that failed.
             resting.append(replace(verdict.last, host=host.name))
