@@ -44,13 +44,14 @@ async def test_an_aggressive_week_ends_without_a_ban(tmp_path: Path, bad: FakeRe
     alpine = bad.add(image(ALPINE, "3", layers=[random_layer(1, 1000)]))
     clock, dice = ManualClock(), random.Random(8)
     bans = Bans(clock)
-    for status, share in ((403, 0.1), (429, 0.02), (503, 0.05)):
-        unlucky = Match(when=lambda _request, share=share: dice.random() < share)  # type: ignore[misc]
-        bad.script(faults.status(status).joined(bans.fault()), on=unlucky)
-    bad.script(bans.fault())
     served = 0
     policy = TagPolicy(fresh_for_seconds=60)
     async with mirror_of(tmp_path, {HUB: [feared(bad)]}, clock=clock, policy=policy) as rig:
+        await rig.pull("3")
+        for status, share in ((403, 0.1), (429, 0.02), (503, 0.05)):
+            unlucky = Match(when=lambda _request, share=share: dice.random() < share)  # type: ignore[misc]
+            bad.script(faults.status(status).joined(bans.fault()), on=unlucky)
+        bad.script(bans.fault())
         for step in range(int(WEEK_SECONDS / STEP_SECONDS)):
             wanted = [
                 rig.mirror.manifest(HUB, ALPINE, "3"),
