@@ -237,21 +237,24 @@ async def test_d12_a_disk_that_stalls_holds_up_nothing_but_what_is_written_to_it
         async with trial(tmp_path, [host]) as endured:
             await endured.pull(SMALL)
         async with trial(tmp_path, [host], store_type=_StallingStore) as endured:
-            loop.thread_seconds = 0.02  # the thread waits for us, so the time must not stand still for it
-            began = loop.time()
-            slow = asyncio.create_task(endured.ask(f"/v2/{REPOSITORY}/blobs/{layer.digest}"))
-            await host.wait_for(Match(digest=layer.digest))
-            await endured.pull(SMALL)
-            assert endured.seconds < 0.5, "who asks for what is stored does not wait"
-            await asyncio.sleep(STALL_SECONDS)
-            assert not slow.done()
-            taken = await endured.metric("sampan_received_bytes_total")
-            assert taken <= MIB, "what the disk does not take stays with the host, not in memory"
-            gate.set()
-            answer = await slow
-            assert (answer.status, answer.body == layer.read()) == (200, True)
-            assert STALL_SECONDS <= loop.time() - began <= STALL_SECONDS + 2.0
-            loop.thread_seconds = StandstillLoop.thread_seconds
-            await endured.assert_endured(host, reasons=[], requests_max=OBJECTS + 1, seconds_max=21.0)
-            blamed = await endured.metric("sampan_attempts_total")
-            assert blamed == await endured.metric("sampan_attempts_total", outcome="ok")
+            try:
+                loop.thread_seconds = 0.02  # the thread waits for us, so the time must not stand still for it
+                began = loop.time()
+                slow = asyncio.create_task(endured.ask(f"/v2/{REPOSITORY}/blobs/{layer.digest}"))
+                await host.wait_for(Match(digest=layer.digest))
+                await endured.pull(SMALL)
+                assert endured.seconds < 0.5, "who asks for what is stored does not wait"
+                await asyncio.sleep(STALL_SECONDS)
+                assert not slow.done()
+                taken = await endured.metric("sampan_received_bytes_total")
+                assert taken <= MIB, "what the disk does not take stays with the host, not in memory"
+                gate.set()
+                answer = await slow
+                assert (answer.status, answer.body == layer.read()) == (200, True)
+                assert STALL_SECONDS <= loop.time() - began <= STALL_SECONDS + 2.0
+                loop.thread_seconds = StandstillLoop.thread_seconds
+                await endured.assert_endured(host, reasons=[], requests_max=OBJECTS + 1, seconds_max=21.0)
+                blamed = await endured.metric("sampan_attempts_total")
+                assert blamed == await endured.metric("sampan_attempts_total", outcome="ok")
+            finally:
+                gate.set()  # or the thread would never end
