@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from faults.trial import Trial, trial
-from faults.two_hosts import ALPINE, AT_ONCE_SECONDS, BLOBS, Calendar, ordeal
+from faults.two_hosts import (
+    ALPINE,
+    AT_ONCE_SECONDS,
+    BLOBS,
+    Calendar,
+    assert_endured_at_once,
+    ordeal,
+)
 from sampan.testing import FakeRegistry, Fault, Match, faults, image, index
 from sampan.testing.catalogue import BLOB, MANIFEST, TAGS, Apply, Case, cases
 
@@ -69,9 +76,7 @@ async def test_h22_chunks_without_an_end_are_read_to_the_size_of_the_blob(tmp_pa
     async with ordeal(tmp_path) as (endured, bad, good):
         bad.script(faults.longer_by(64 * 1024 * 1024).joined(faults.chunked()), on=Match(digest=LAYER.digest))
         await endured.pull(ALPINE)
-        await endured.assert_endured(
-            bad, reasons=[], requests_max=1 + BLOBS, seconds_max=AT_ONCE_SECONDS, holds=[ALPINE]
-        )
+        await assert_endured_at_once(endured, bad)
         assert good.requests == []
         assert max(request.bytes_sent for request in bad.requests) < 16 * 1024 * 1024
 
@@ -81,9 +86,7 @@ async def test_h23_a_body_that_is_shorter_than_it_was_said_to_be(tmp_path: Path,
     async with ordeal(tmp_path) as (endured, bad, good):
         case.apply(bad, ALPINE)
         await endured.pull(ALPINE)
-        await endured.assert_endured(
-            bad, reasons=["truncated"], requests_max=1 + BLOBS, seconds_max=AT_ONCE_SECONDS, holds=[ALPINE]
-        )
+        await assert_endured_at_once(endured, bad, "truncated")
         assert good.count("manifest") == 0
 
 
@@ -91,9 +94,7 @@ async def test_h23_what_came_before_the_end_is_not_fetched_again(tmp_path: Path)
     async with ordeal(tmp_path) as (endured, bad, good):
         bad.script(faults.cut_off(), on=Match(kind="blob", digest=LAYER.digest))
         await endured.pull(ALPINE)
-        await endured.assert_endured(
-            bad, reasons=["truncated"], requests_max=1 + BLOBS, seconds_max=AT_ONCE_SECONDS, holds=[ALPINE]
-        )
+        await assert_endured_at_once(endured, bad, "truncated")
         (rest,) = good.requests
         assert rest.headers["range"] == f"bytes={LAYER.size // 2}-"
 
@@ -104,9 +105,7 @@ async def test_h24_bytes_beyond_the_end_are_not_taken(tmp_path: Path, case: Case
         case.apply(bad, ALPINE)
         await endured.pull(ALPINE)
         # Those that come together with the blob's last make malformed HTTP of it, later ones do not.
-        await endured.assert_endured(
-            bad, reasons=[], requests_max=1 + BLOBS, seconds_max=AT_ONCE_SECONDS, holds=[ALPINE]
-        )
+        await assert_endured_at_once(endured, bad)
 
 
 async def test_h24_a_length_that_is_too_small(tmp_path: Path) -> None:
@@ -114,13 +113,7 @@ async def test_h24_a_length_that_is_too_small(tmp_path: Path) -> None:
         short = faults.header("Content-Length", str(LAYER.size - 10))
         bad.script(short, on=Match(kind="blob", digest=LAYER.digest))
         await endured.pull(ALPINE)
-        await endured.assert_endured(
-            bad,
-            reasons=["other-size"],
-            requests_max=1 + BLOBS,
-            seconds_max=AT_ONCE_SECONDS,
-            holds=[ALPINE],
-        )
+        await assert_endured_at_once(endured, bad, "other-size")
 
 
 async def test_h24_a_length_that_is_too_small_of_a_blob_whose_size_nobody_knows(tmp_path: Path) -> None:
@@ -138,9 +131,7 @@ async def test_h25_a_length_and_no_body(tmp_path: Path, case: Case[Apply]) -> No
     async with ordeal(tmp_path) as (endured, bad, _):
         case.apply(bad, ALPINE)
         await endured.pull(ALPINE)
-        await endured.assert_endured(
-            bad, reasons=["truncated"], requests_max=1 + BLOBS, seconds_max=AT_ONCE_SECONDS, holds=[ALPINE]
-        )
+        await assert_endured_at_once(endured, bad, "truncated")
 
 
 # -- ranges -----------------------------------------------------------------------------------------
@@ -222,9 +213,7 @@ async def test_h27_resumed_at_another_host_instead(tmp_path: Path, case: Case[Ap
     async with ordeal(tmp_path) as (endured, bad, good):
         case.apply(bad, ALPINE)
         await endured.pull(ALPINE)
-        await endured.assert_endured(
-            bad, reasons=["truncated"], requests_max=1 + BLOBS, seconds_max=AT_ONCE_SECONDS, holds=[ALPINE]
-        )
+        await assert_endured_at_once(endured, bad, "truncated")
         assert good.count("blob", ranged=True) == 1
 
 
@@ -251,9 +240,7 @@ async def test_h28_a_manifest_that_cannot_be_unpacked(tmp_path: Path, fault: Fau
         bad.script(fault, on=MANIFEST)
         await endured.pull(ALPINE)
         reason = "protocol" if "Docker-Content-Digest" in fault.name else "not-a-registry"
-        await endured.assert_endured(
-            bad, reasons=[reason], requests_max=1 + BLOBS, seconds_max=AT_ONCE_SECONDS, holds=[ALPINE]
-        )
+        await assert_endured_at_once(endured, bad, reason)
 
 
 @pytest.mark.parametrize("case", cases("H29"), ids=str)
@@ -264,13 +251,7 @@ async def test_h29_a_blob_said_to_be_encoded(tmp_path: Path, case: Case[Apply]) 
     async with ordeal(tmp_path) as (endured, bad, _):
         case.apply(bad, ALPINE)
         await endured.pull(ALPINE)
-        await endured.assert_endured(
-            bad,
-            reasons=["not-a-registry"],
-            requests_max=1 + BLOBS,
-            seconds_max=AT_ONCE_SECONDS,
-            holds=[ALPINE],
-        )
+        await assert_endured_at_once(endured, bad, "not-a-registry")
 
 
 async def test_h29_an_encoded_blob_of_no_length(tmp_path: Path) -> None:
@@ -278,13 +259,7 @@ async def test_h29_an_encoded_blob_of_no_length(tmp_path: Path) -> None:
         packed = faults.gzip_encoded().joined(faults.longer_by(10_000)).joined(faults.chunked())
         bad.script(packed, on=Match(kind="blob", digest=LAYER.digest))
         await endured.pull(ALPINE)
-        await endured.assert_endured(
-            bad,
-            reasons=["wrong-content"],
-            requests_max=1 + BLOBS,
-            seconds_max=AT_ONCE_SECONDS,
-            holds=[ALPINE],
-        )
+        await assert_endured_at_once(endured, bad, "wrong-content")
 
 
 @pytest.mark.parametrize("case", cases("H30"), ids=str)
@@ -308,13 +283,7 @@ async def test_h31_schema_1(tmp_path: Path, case: Case[Apply]) -> None:
     async with ordeal(tmp_path) as (endured, bad, _):
         case.apply(bad, ALPINE)
         await endured.pull(ALPINE)
-        await endured.assert_endured(
-            bad,
-            reasons=["not-a-registry"],
-            requests_max=1 + BLOBS,
-            seconds_max=AT_ONCE_SECONDS,
-            holds=[ALPINE],
-        )
+        await assert_endured_at_once(endured, bad, "not-a-registry")
 
 
 @pytest.mark.parametrize("case", cases("H31"), ids=str)
@@ -351,9 +320,7 @@ async def test_h32_a_base_that_is_none(tmp_path: Path, case: Case[Apply]) -> Non
     async with ordeal(tmp_path, alone=True) as (endured, bad, _):
         case.apply(bad, ALPINE)
         await endured.pull(ALPINE)
-        await endured.assert_endured(
-            bad, reasons=[], requests_max=1 + BLOBS, seconds_max=AT_ONCE_SECONDS, holds=[ALPINE]
-        )
+        await assert_endured_at_once(endured, bad)
         assert bad.count("base") == 0
         assert (await endured.ask("/v2/")).status == 200
 
@@ -409,9 +376,7 @@ async def test_h34_heads_without_measure(tmp_path: Path, case: Case[Apply]) -> N
     async with ordeal(tmp_path) as (endured, bad, _):
         case.apply(bad, ALPINE)
         await endured.pull(ALPINE)
-        await endured.assert_endured(
-            bad, reasons=["protocol"], requests_max=1 + BLOBS, seconds_max=AT_ONCE_SECONDS, holds=[ALPINE]
-        )
+        await assert_endured_at_once(endured, bad, "protocol")
 
 
 @pytest.mark.parametrize("case", cases("H35"), ids=str)
@@ -422,9 +387,7 @@ async def test_h35_http_that_is_odd(tmp_path: Path, case: Case[Apply]) -> None:
     async with ordeal(tmp_path) as (endured, bad, _):
         case.apply(bad, ALPINE)
         await endured.pull(ALPINE)
-        await endured.assert_endured(
-            bad, reasons=["protocol"], requests_max=1 + BLOBS, seconds_max=AT_ONCE_SECONDS, holds=[ALPINE]
-        )
+        await assert_endured_at_once(endured, bad, "protocol")
 
 
 async def _is_served_by_the_first(path: Path, apply: Apply) -> None:
@@ -432,8 +395,6 @@ async def _is_served_by_the_first(path: Path, apply: Apply) -> None:
     async with ordeal(path) as (endured, bad, good):
         apply(bad, ALPINE)
         await endured.pull(ALPINE)
-        await endured.assert_endured(
-            bad, reasons=[], requests_max=1 + BLOBS, seconds_max=AT_ONCE_SECONDS, holds=[ALPINE]
-        )
+        await assert_endured_at_once(endured, bad)
         assert good.requests == []
         assert await endured.metric("sampan_attempts_total", outcome="ok") >= 1 + BLOBS

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from faults.trial import trial
-from faults.two_hosts import ALPINE, AT_ONCE_SECONDS, BLOBS, BUSYBOX, EDGE, ordeal
+from faults.two_hosts import (
+    ALPINE,
+    AT_ONCE_SECONDS,
+    BLOBS,
+    BUSYBOX,
+    EDGE,
+    assert_endured_at_once,
+    ordeal,
+)
 from sampan.mirror.tagged import TagPolicy
 from sampan.secret import Secret
 from sampan.testing import BasicAuth, BlackHole, ClosedPort, FakeCdn, FakeRegistry, Fault, Match, faults
@@ -129,9 +137,7 @@ async def test_h16_an_unreachable_cdn(tmp_path: Path, case: Case[Apply]) -> None
     async with ordeal(tmp_path) as (endured, bad, good):
         case.apply(bad, ALPINE)
         await endured.pull(ALPINE)
-        await endured.assert_endured(
-            bad, reasons=["refused"], requests_max=1 + BLOBS, seconds_max=AT_ONCE_SECONDS, holds=[ALPINE]
-        )
+        await assert_endured_at_once(endured, bad, "refused")
         assert good.count("manifest") == 0
 
 
@@ -203,9 +209,7 @@ async def test_h19_the_whole_api_is_another_mirror(tmp_path: Path) -> None:
         elsewhere.add(ALPINE)
         bad.script(faults.redirect_to(elsewhere.url, 302))
         await endured.pull(ALPINE)
-        await endured.assert_endured(
-            bad, reasons=[], requests_max=1 + BLOBS, seconds_max=AT_ONCE_SECONDS, holds=[ALPINE]
-        )
+        await assert_endured_at_once(endured, bad)
         assert len(elsewhere.requests) == 1 + BLOBS
 
 
@@ -219,13 +223,7 @@ async def test_h19_another_mirror_is_believed_no_more_than_the_first(tmp_path: P
         bad.script(faults.redirect_to(elsewhere.url, 302))
         elsewhere.script(fault)
         await endured.pull(ALPINE)
-        await endured.assert_endured(
-            bad,
-            reasons=["wrong-content"],
-            requests_max=1 + BLOBS,
-            seconds_max=AT_ONCE_SECONDS,
-            holds=[ALPINE],
-        )
+        await assert_endured_at_once(endured, bad, "wrong-content")
 
 
 async def test_h19_a_host_that_only_leads_to_another_is_no_voice_of_its_own(tmp_path: Path) -> None:

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from faults.two_hosts import ALPINE, AT_ONCE_SECONDS, BLOBS, BUSYBOX, EDGE, Calendar, ordeal
+from faults.two_hosts import (
+    ALPINE,
+    AT_ONCE_SECONDS,
+    BLOBS,
+    BUSYBOX,
+    EDGE,
+    Calendar,
+    assert_endured_at_once,
+    ordeal,
+)
 from sampan.testing import Match, faults
 from sampan.testing.catalogue import BLOB, MANIFEST, Apply, Case, cases
 from sampan.upstream.health import DENIED_SECONDS, MISSING_SECONDS, NOT_A_REGISTRY_SECONDS
@@ -21,9 +30,7 @@ async def test_h1_manifests_refused_by_an_allow_list(tmp_path: Path, case: Case[
     async with ordeal(tmp_path, ALPINE, EDGE, BUSYBOX, clock=clock) as (endured, bad, _):
         case.apply(bad, ALPINE)
         await endured.pull(ALPINE)
-        await endured.assert_endured(
-            bad, reasons=["denied"], requests_max=1 + BLOBS, seconds_max=AT_ONCE_SECONDS, holds=[ALPINE]
-        )
+        await assert_endured_at_once(endured, bad, "denied")
         await endured.pull(EDGE)
         assert bad.count("manifest") == 1
         await endured.pull(BUSYBOX)
@@ -38,9 +45,7 @@ async def test_h2_blobs_refused_after_the_manifest_was_given(tmp_path: Path, cas
     async with ordeal(tmp_path, ALPINE, EDGE) as (endured, bad, good):
         case.apply(bad, ALPINE)
         await endured.pull(ALPINE)
-        await endured.assert_endured(
-            bad, reasons=["denied"], requests_max=1 + BLOBS, seconds_max=AT_ONCE_SECONDS, holds=[ALPINE]
-        )
+        await assert_endured_at_once(endured, bad, "denied")
         refused = bad.count("blob")
         await endured.pull(EDGE)
         assert (bad.count("manifest"), bad.count("blob")) == (2, refused)
@@ -53,9 +58,7 @@ async def test_h3_refusals_that_are_not_the_specs_json(tmp_path: Path, case: Cas
         case.apply(bad, ALPINE)
         await endured.pull(ALPINE)
         reason = "missing" if "404" in case.name else "denied"
-        await endured.assert_endured(
-            bad, reasons=[reason], requests_max=1 + BLOBS, seconds_max=AT_ONCE_SECONDS, holds=[ALPINE]
-        )
+        await assert_endured_at_once(endured, bad, reason)
 
 
 async def test_h3_of_an_endless_refusal_little_is_read_and_less_is_told(tmp_path: Path) -> None:
@@ -78,9 +81,7 @@ async def test_h4_a_manifest_that_only_another_host_has(tmp_path: Path, case: Ca
     async with ordeal(tmp_path) as (endured, bad, good):
         case.apply(bad, ALPINE)
         await endured.pull(ALPINE)
-        await endured.assert_endured(
-            bad, reasons=["missing"], requests_max=1 + BLOBS, seconds_max=AT_ONCE_SECONDS, holds=[ALPINE]
-        )
+        await assert_endured_at_once(endured, bad, "missing")
         assert (await endured.ask("/v2/library/alpine/manifests/3.20")).status == 404
         good.script(faults.status(502))
         unsure = await endured.ask("/v2/library/alpine/manifests/3.21")
@@ -93,9 +94,7 @@ async def test_h5_blobs_missing_though_the_manifest_is_there(tmp_path: Path, cas
     async with ordeal(tmp_path) as (endured, bad, good):
         case.apply(bad, ALPINE)
         await endured.pull(ALPINE)
-        await endured.assert_endured(
-            bad, reasons=["missing"], requests_max=1 + BLOBS, seconds_max=AT_ONCE_SECONDS, holds=[ALPINE]
-        )
+        await assert_endured_at_once(endured, bad, "missing")
         assert good.count("manifest") == 0
 
 
@@ -157,9 +156,7 @@ async def test_h6_limited_on_blobs_alone(tmp_path: Path, case: Case[Apply]) -> N
         await endured.ask("/v2/library/alpine/manifests/3")
         case.apply(bad, ALPINE)
         await endured.pull(ALPINE)
-        await endured.assert_endured(
-            bad, reasons=["rate-limited"], requests_max=1 + BLOBS, seconds_max=AT_ONCE_SECONDS, holds=[ALPINE]
-        )
+        await assert_endured_at_once(endured, bad, "rate-limited")
 
 
 async def test_h7_all_hosts_limit_and_one_for_a_short_time(tmp_path: Path) -> None:
@@ -211,9 +208,7 @@ async def test_h9_a_host_that_is_in_trouble(tmp_path: Path, case: Case[Apply]) -
     async with ordeal(tmp_path) as (endured, bad, _):
         case.apply(bad, ALPINE)
         await endured.pull(ALPINE)
-        await endured.assert_endured(
-            bad, reasons=["server-error"], requests_max=1 + BLOBS, seconds_max=AT_ONCE_SECONDS, holds=[ALPINE]
-        )
+        await assert_endured_at_once(endured, bad, "server-error")
         assert len(bad.faulted) <= (1 if "manifest" in case.name else BLOBS)
 
 
@@ -257,13 +252,7 @@ async def _is_no_registry(path: Path, case: Case[Apply]) -> None:
     async with ordeal(path, ALPINE, EDGE, clock=clock) as (endured, bad, _):
         case.apply(bad, ALPINE)
         await endured.pull(ALPINE)
-        await endured.assert_endured(
-            bad,
-            reasons=["not-a-registry"],
-            requests_max=1 + BLOBS,
-            seconds_max=AT_ONCE_SECONDS,
-            holds=[ALPINE],
-        )
+        await assert_endured_at_once(endured, bad, "not-a-registry")
         clock.advance(NOT_A_REGISTRY_SECONDS - 1)
         await endured.pull(EDGE)
         assert bad.count("manifest") == 1
@@ -277,13 +266,7 @@ async def test_h11_a_page_in_place_of_a_blob(tmp_path: Path, case: Case[Apply]) 
     async with ordeal(tmp_path, ALPINE, EDGE) as (endured, bad, good):
         case.apply(bad, ALPINE)
         await endured.pull(ALPINE)
-        await endured.assert_endured(
-            bad,
-            reasons=["not-a-registry"],
-            requests_max=1 + BLOBS,
-            seconds_max=AT_ONCE_SECONDS,
-            holds=[ALPINE],
-        )
+        await assert_endured_at_once(endured, bad, "not-a-registry")
         met = bad.count("blob")
         await endured.pull(EDGE)
         assert bad.count("blob") == met
@@ -307,6 +290,4 @@ async def test_h13_answers_to_another_question(tmp_path: Path, case: Case[Apply]
     async with ordeal(tmp_path) as (endured, bad, _):
         case.apply(bad, ALPINE)
         await endured.pull(ALPINE)
-        await endured.assert_endured(
-            bad, reasons=["protocol"], requests_max=1 + BLOBS, seconds_max=AT_ONCE_SECONDS, holds=[ALPINE]
-        )
+        await assert_endured_at_once(endured, bad, "protocol")

@@ -74,6 +74,9 @@ class AheadClock(LoopClock):
 
     ahead_seconds = 0.0
 
+    def advance(self, seconds: float) -> None:
+        self.ahead_seconds += seconds
+
     def monotonic(self) -> float:
         return super().monotonic() + self.ahead_seconds
 

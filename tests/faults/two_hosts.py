@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from faults.trial import Trial, trial
+from faults.trial import AheadClock, Trial, trial
 from sampan.testing import FakeRegistry, Image, image, random_layer
-from standstill import LoopClock
 
 ALPINE = image("library/alpine", "3", layers=[random_layer(1, 200_000), random_layer(2, 100_000)])
 EDGE = image("library/alpine", "edge", layers=[random_layer(3, 5_000)], seed=1)
@@ -18,21 +17,18 @@ BLOBS = len(ALPINE.blobs)  # of ALPINE: its config and its layers, which a clien
 AT_ONCE_SECONDS = 0.05  # in the loop's time, in which what is not waited for takes next to none
 
 
-class Calendar(LoopClock):
-    """The loop's time, dates that go with it, and leaps over what would take the loop a thousand turns."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._ahead = 0.0
-
-    def advance(self, seconds: float) -> None:
-        self._ahead += seconds
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self._ahead
+class Calendar(AheadClock):
+    """Dates that go with the loop's time, and not with the machine's."""
 
     def time(self) -> float:
         return self.monotonic()
+
+
+async def assert_endured_at_once(endured: Trial, bad: FakeRegistry, *reasons: str) -> None:
+    """``bad`` was asked for each thing of ALPINE at most once, nothing was waited for, and all is there."""
+    await endured.assert_endured(
+        bad, reasons=reasons, requests_max=1 + BLOBS, seconds_max=AT_ONCE_SECONDS, holds=[ALPINE]
+    )
 
 
 @contextlib.asynccontextmanager
