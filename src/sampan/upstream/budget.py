@@ -15,12 +15,12 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sampan.errors import Attempt, OverBudget
-from sampan.upstream.limits import WAITING
+from sampan.upstream.limits import waiting
 from sampan.upstream.url import parse_url, registrable_domain
 
 if TYPE_CHECKING:
@@ -127,8 +127,10 @@ class Budget:
             yield
             return
         record = self._record(host)
-        if record.is_full(allowed):
-            await _turn(record, allowed)
+        with waiting() if record.is_full(allowed) else nullcontext():
+            while record.is_full(allowed):
+                record.ended.clear()
+                await record.ended.wait()
         self.check(host)
         record.in_flight += 1
         try:
@@ -197,15 +199,6 @@ class Budget:
         if len(self._records) > OPERATORS_MAX:
             harmless = (name for name, record in self._records.items() if not (record.at or record.in_flight))
             self._records.pop(next(harmless, next(iter(self._records))))
-
-
-async def _turn(record: _Record, allowed: int) -> None:
-    tell = WAITING.get() or (lambda _waits: None)
-    tell(True)
-    while record.is_full(allowed):
-        record.ended.clear()
-        await record.ended.wait()
-    tell(False)
 
 
 def _domain(netloc: str) -> str:

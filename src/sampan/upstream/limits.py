@@ -9,7 +9,7 @@ the host: whoever asks is told of it (:data:`WAITING`), and asks another host be
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 from sampan.errors import RateLimited
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from sampan.clock import Clock
     from sampan.upstream.host import Host
@@ -28,6 +28,16 @@ CONNECTIONS_DEFAULT = 8  # at one host; DaoCloud, the strictest that says so, al
 # Called in the task that asks: True when it begins to wait for its turn, False when that has come. A
 # variable of the task, since every kind of request takes turns and few have anybody who listens.
 WAITING: ContextVar[Callable[[bool], None] | None] = ContextVar("WAITING", default=None)
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """Within it our own limits are waited for, and :data:`WAITING` is told. Whoever is cancelled meanwhile
+    waited to its end."""
+    tell = WAITING.get() or (lambda _waits: None)
+    tell(True)
+    yield
+    tell(False)
 
 
 class Limits:
@@ -50,13 +60,9 @@ class Limits:
     @asynccontextmanager
     async def turn(self, host: Host) -> AsyncIterator[None]:
         """One of :meth:`slots`, waited for in order."""
-        slots, tell = self.slots(host), WAITING.get()
-        if tell is None or not slots.locked():
+        slots = self.slots(host)
+        with waiting() if slots.locked() else nullcontext():
             await slots.acquire()
-        else:
-            tell(True)
-            await slots.acquire()
-            tell(False)
         try:
             yield
         finally:
